@@ -81,7 +81,7 @@ def segment(
     file, settings = model_and_settings(model, settings)
     # What cannot be used is told before the work, not after it.
     classifier = classifier_of(settings)
-    array = held(_as_array(image))
+    array = held(as_array(image))
     planes, stacked = _planes(array)
     value_range = bit_range(array)
     sources = [PixelSource(plane, value_range) for plane in planes]
@@ -229,7 +229,14 @@ def _empty(shape: tuple[int, ...]) -> tuple[Any, Any, dict[str, Any]]:
     return labels, probability, {"folder": folder}
 
 
-def _as_array(image: Any) -> Any:
+def as_array(image: Any) -> Any:
+    """Return an image of any kind, such as lists or a picture of Pillow, as an array, lazy perhaps.
+
+    Raises
+    ------
+    ImageError
+        If it is none.
+    """
     if isinstance(image, str | Path):
         raise ImageError(
             f"{str(image)!r} is a file name, not an image: read the file first, "

@@ -118,6 +118,14 @@ def test_a_cell_drawn_as_it_was_has_the_stain_that_it_had(
     assert result.cells["mean_stain"].tolist() == pytest.approx([*stain[1:], stain[0]])
 
 
+def test_labels_below_0_are_no_cells(folder: Path) -> None:
+    result, window = LargeResult.open(folder), Box(0, 0, 100, 150)
+    labels = result.region(window)
+    result.replace_region(window, np.where(labels == 1, 0, labels - 1))
+    assert np.array_equal(result.region(window), np.where(labels == 2, 1, 0))
+    assert LargeResult.open(folder).cells["label"].tolist() == [1, 3, 4]
+
+
 def test_a_correction_that_ended_before_the_table_was_written_is_taken_up(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

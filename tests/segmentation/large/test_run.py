@@ -323,6 +323,8 @@ def test_what_cannot_be_done_is_said(
         segment_large(image, tmp_path / "mine", model, SETTINGS)
     with pytest.raises(ImageError, match="a stack of images, not one"):
         segment_large(np.zeros((3, 50, 60, 3), np.uint8), tmp_path / "a", model)
+    with pytest.raises(ImageError, match="not an image array"):
+        segment_large([[1, 2], [3]], tmp_path / "a", model)
     with pytest.raises(SettingsError, match="csv or parquet"):
         segment_large(image, tmp_path / "b", model, table="xlsx")  # type: ignore[arg-type]
     (tmp_path / "file").write_text("in the way")

@@ -196,6 +196,7 @@ class LargeResult:
         before = self.region(window)
         if labels.shape != before.shape:
             raise ImageError(f"The corrected part is {labels.shape}, and was {before.shape}: load it again.")
+        labels = np.maximum(labels, 0)  # below 0 are lines between cells, of others
         numbers = self._numbers(labels, before)
         corrected = labels.astype(np.int32)
         for old, new in numbers.items():

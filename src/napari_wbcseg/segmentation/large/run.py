@@ -27,7 +27,7 @@ from ...settings import SegmentationSettings
 from ...version import __version__
 from ..detections import TileCells, draw
 from ..global_estimates import GlobalEstimates, estimate, image_digest
-from ..pipeline import DEFAULT_MODEL, model_and_settings
+from ..pipeline import DEFAULT_MODEL, as_array, model_and_settings
 from ..result import Placement, Segmentation
 from ..tile_work import Each, Place, TileWork, find_all, finish, here, places_of
 from ..tiles import Tile
@@ -406,7 +406,9 @@ def _opened(image: Any) -> LargeImage:
     """Return what `segment_large` takes as an opened image; one that is in no file has no name."""
     if isinstance(image, str | Path):
         return open_large(image)
-    return image if isinstance(image, LargeImage) else LargeImage((image,), "")
+    if isinstance(image, LargeImage):
+        return image
+    return LargeImage((image if hasattr(image, "shape") else as_array(image),), "")
 
 
 def _nearest(tiles: list[Tile], point: tuple[float, float] | None) -> int:
