@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import tifffile
@@ -103,6 +104,14 @@ class TestDemo:
             assert overlay.width == 1024
             assert overlay.height > 768, "the legend of the classes stands below"
         assert tifffile.imread(tmp_path / "pictures" / "smear-labels.tif").max() == int(found[1])
+
+    def test_corrections_of_what_it_found_are_not_written_over(self, model: Path) -> None:
+        for seed in (1, 2):  # what no one corrected is its own
+            wbcseg("demo", "--model", model, "--out", "pictures", "--seed", seed)
+        labels = Path("pictures/smear-labels.tif")
+        tifffile.imwrite(labels, np.zeros_like(tifffile.imread(labels)))
+        assert "was corrected by a person" in wbcseg("demo", "-m", model, "-o", "pictures", status=1).stderr
+        assert not tifffile.imread(labels).any()
 
 
 def test_a_demo_draws_over_no_picture_of_the_user(tmp_path: Path) -> None:

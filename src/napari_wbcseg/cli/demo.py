@@ -21,6 +21,7 @@ def demo(
 
     It needs no file and no network.
     """
+    from ..batch.folder import Outputs
     from ..evaluation.metrics import match_instances
     from ..results.formats.pictures import write_image
     from ..results.save import save
@@ -29,6 +30,9 @@ def demo(
 
     if (out / "smear.png").exists() and not (out / "smear-result.json").exists():
         raise OutputError(f"{out / 'smear.png'} is there, and no demo drew it: give another folder.")
+    before = Outputs(out).read("smear")
+    if before is not None and Outputs(out).is_corrected(before):
+        raise OutputError(f"{out / 'smear-labels.tif'} was corrected by a person: give another folder.")
     file, settings, *_ = model_and_settings(model, None, {})
     with progress_bar("Drawing a smear") as progress:
         smear = synthetic_smear(seed=seed)
