@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 import tifffile
 import zarr
+from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_wbcseg import load_result
+from napari_wbcseg import load_result, save, segment
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import EditError
+from napari_wbcseg.images.read import ImageWarning
 from napari_wbcseg.network.library import models_folder
 from napari_wbcseg.plugin.review import disk_copy
 from napari_wbcseg.plugin.review.large_edit import window_on_view
@@ -24,6 +26,7 @@ from napari_wbcseg.plugin.review.widget import ReviewWidget
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared import file_layers, layers
 from napari_wbcseg.plugin.shared.jobs import Job
+from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, LayerInfo
 from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_snapshot
 from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import segment_large
@@ -198,6 +201,23 @@ def test_a_result_whose_image_is_damaged_opens_without_it(viewer, slide, result,
     assert [layer.name for layer in viewer.open(result, plugin="napari-wbcseg")] == [
         "white cells (4) of slide"
     ]
+
+
+def test_a_result_does_not_lie_on_another_picture_in_the_place_of_its_own(tmp_path):
+    """Saved again from there, it would have told of that picture."""
+    image, file = picture(disc_labels((200, 260), DISCS[:1])), tmp_path / "a.png"
+    write_dark_robust_model(tmp_path / "dark.safetensors")
+    Image.fromarray(image).save(file)
+    found = segment(image, tmp_path / "dark.safetensors", SETTINGS)
+    save(found, tmp_path / "a", "tiff", image_path=file)
+    assert [kind for *_, kind in file_layers.read_result_layers(tmp_path / "a-labels.tif")] == [
+        "image",
+        "labels",
+    ]
+    Image.fromarray(image[::-1]).save(file)
+    with pytest.warns(ImageWarning, match=r"a\.png became another picture"):
+        ((_, about, kind),) = file_layers.read_result_layers(tmp_path / "a-labels.tif")
+    assert (kind, LayerInfo(**about["metadata"][METADATA_KEY]).path) == ("labels", None)
 
 
 def test_cells_of_a_slide_are_saved_with_the_file_of_their_image(viewer, slide, result, forced, tmp_path):
