@@ -57,7 +57,7 @@ def read_text(path: Path) -> str:
     """
     try:
         check_ordinary(path, _MOST_TEXT)
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # editors on Windows put a mark in front
     except FileNotFoundError:
         raise SettingsError(f"There is no file {path}.") from None
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name with a null character

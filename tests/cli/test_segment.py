@@ -197,7 +197,8 @@ class TestSegment:
 
     def test_settings_come_from_a_file_and_options_go_before_it(self, slides: Path, model: Path) -> None:
         Path("settings.json").write_text(
-            SegmentationSettings(recipe="classic", min_area=2000, batch_size=3).to_json()
+            SegmentationSettings(recipe="classic", min_area=2000, batch_size=3).to_json(),
+            encoding="utf-8-sig",  # as Windows' editors do
         )
         wbcseg("segment", slides / "two", "-m", model, "-o", "a", "--settings", "settings.json")
         wbcseg(

@@ -22,5 +22,6 @@ def read_table(path: Path, columns: set[str], **options: Any) -> pd.DataFrame:
         table: pd.DataFrame = pd.read_csv(path, **options)
     missing = columns - set(table.columns)
     if missing:
-        raise DatasetError(f"The table {path} lacks the columns {', '.join(sorted(missing))}.")
+        wanted = ", ".join(sorted(missing))
+        raise DatasetError(f"The table {path} lacks the columns {wanted}: add them, separated by commas.")
     return table
