@@ -52,6 +52,15 @@ def test_files_of_one_name_from_two_folders_keep_both_results(tmp_path: Path, mo
     assert len(list(out.glob("*-result.json"))) == 2
 
 
+def test_a_folder_of_nothing_but_results_is_said(tmp_path: Path, model: ModelFile) -> None:
+    out = tmp_path / "out"
+    run(write(tmp_path / "monday", 1), out, model, overlay=True)
+    (item,) = collect([out])
+    assert item.problem.endswith(
+        "out holds only what an earlier run wrote: give the images, or --repeat with its run.json."
+    )
+
+
 def test_tables_call_an_image_alike_when_another_of_its_name_comes(tmp_path: Path, model: ModelFile) -> None:
     out = tmp_path / "out"
     for place in ("monday", "tuesday"):

@@ -56,9 +56,10 @@ def with_own_names(items: Iterable[BatchItem], earlier: Sequence[BatchItem], run
     has the name of that again.
     """
     had = {realpath(item.path): item.name for item in earlier if item.name}
-    # The name of an image that is gone is that of the one with its content: its folder was renamed, perhaps.
-    taken = {name.casefold() for path, name in had.items() if exists(path)}
     good = {item.path: item for item in items if not item.problem}
+    # The name of an image that is gone is that of the one with its content: its folder was renamed, perhaps.
+    there = {*map(realpath, good), *filter(exists, had)}
+    taken = {name.casefold() for path, name in had.items() if path in there}
 
     def free(path: Path, name: str) -> bool:
         own = had.get(realpath(path)) == name

@@ -86,9 +86,13 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
 
     for given in dict.fromkeys(map(str, paths)):
         try:
-            for path in find_images(given, recursive, unreadable):
-                if path == Path(given).expanduser() or not is_output(path):
-                    found.setdefault(os.path.realpath(path), path)
+            every, itself = find_images(given, recursive, unreadable), Path(given).expanduser()
+            inputs = [path for path in every if path == itself or not is_output(path)]
+            if not inputs:
+                wrote = "holds only what an earlier run wrote"
+                unusable(given, f"{_text(given)} {wrote}: give the images, or --repeat with its {RUN_FILE}.")
+            for path in inputs:
+                found.setdefault(os.path.realpath(path), path)
         except WBCSegError as error:
             unusable(given, str(error))
         except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a null character
