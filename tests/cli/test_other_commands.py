@@ -125,6 +125,9 @@ def test_a_model_goes_out_comes_in_and_is_removed(model: Path, tmp_path: Path) -
     assert (tmp_path / "out.onnx").stat().st_size > 1000
     assert "must be one of" in wbcseg("models", "export", model, "out.pt", status=1).output
     wbcseg("models", "export", model, tmp_path / "out.safetensors")
+    (tmp_path / "hours.safetensors").write_bytes(b"mine")
+    assert "is there already" in wbcseg("models", "export", model, "hours.safetensors", status=1).stderr
+    assert (tmp_path / "hours.safetensors").read_bytes() == b"mine"
     wbcseg("models", "import", tmp_path / "out.safetensors", "--name", "back")
     assert "imported from out.safetensors" in wbcseg("models").stdout
     wbcseg("models", "remove", "back", "--yes")

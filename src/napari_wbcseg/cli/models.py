@@ -73,8 +73,11 @@ def export_model(
 ) -> None:
     """Write a model in a format that other programs read."""
     from ..network.exchange.export import export_model as export
-    from ..network.library import load_model
+    from ..network.library import load_model, require_free
+    from ..network.tensor_file import SUFFIX
 
+    if out.suffix == SUFFIX:  # another model, which may have taken hours
+        require_free(out)
     typer.echo(f"Written: {export(load_model(name), out)}")
 
 
