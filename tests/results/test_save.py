@@ -349,7 +349,7 @@ class TestWrongCalls:
         with pytest.raises(SettingsError, match=r"a\.doc names no format"):
             save(result, tmp_path / "a.doc")
 
-    @pytest.mark.parametrize("path", ["", ".", Path()])
+    @pytest.mark.parametrize("path", ["", ".", "counted/", Path()])
     def test_a_path_without_a_name_is_a_sentence(self, result, path):
         with pytest.raises(OutputError, match="A result needs a name"):
             save(result, path, "csv")

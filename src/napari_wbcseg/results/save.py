@@ -5,6 +5,7 @@ Widget, napari's Save and the shell call it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from os.path import isdir  # a `Path` raises where a name is too long
@@ -77,8 +78,9 @@ def save(
     SettingsError
         If there is no such format.
     """
+    folder_alone = str(path).endswith(("/", os.sep))
     path = Path(path)
-    if not path.name:
+    if folder_alone or not path.name:
         raise OutputError("A result needs a name: give a folder and the name that its files begin with.")
     chosen = format_names(formats) if formats is not None else (format_of(path),)
     found = _with_pixel_size(result if isinstance(result, Segmentation) else of_layer(result), pixel_size)
