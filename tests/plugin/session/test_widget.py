@@ -27,6 +27,7 @@ from napari_wbcseg import SegmentationSettings, differential_of, load_result, sa
 from napari_wbcseg.batch.folder import BatchItem
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session
 from napari_wbcseg.plugin.session.panel import Entry
+from napari_wbcseg.plugin.session.shown_picture import read_picture
 from napari_wbcseg.plugin.shared.jobs import busy
 from napari_wbcseg.plugin.shared.method_form import ClassesEditor
 from napari_wbcseg.plugin.shared.panel import open_panel
@@ -274,6 +275,25 @@ class TestSegmenting:
         qtbot.waitUntil(lambda: widget.cells.data.max() == 3, timeout=WAIT)
         with qtbot.assertNotEmitted(widget.opened, wait=500):
             segment_all(widget, qtbot)
+
+    def test_a_picture_that_was_clicked_is_shown_though_the_one_before_is_done_while_it_is_read(
+        self, open_session, folder, qtbot, monkeypatch
+    ):
+        """The one that was done came back in place of the one that was clicked."""
+        widget, done = open_session(folder), threading.Event()
+
+        def slowly(item, *more):
+            done.wait(30)
+            return read_picture(item, *more)
+
+        monkeypatch.setattr("napari_wbcseg.plugin.session.widget.read_picture", slowly)
+        with qtbot.waitSignals([widget.ended, widget.listed], timeout=WAIT):
+            widget.segment_all()
+            widget.show_picture(3)
+        with qtbot.waitSignal(widget.opened, timeout=WAIT):
+            done.set()
+        assert widget.shown is widget.entries[3]
+        assert widget.cells.data.max() == 3
 
     def test_cancel_keeps_what_is_done_and_the_shell_does_the_rest(self, open_session, tmp_path, qtbot):
         write_images(tmp_path / "many", 40)

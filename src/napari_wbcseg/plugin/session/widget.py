@@ -219,7 +219,8 @@ class SessionWidget(Panel):
         if not self._summing.isActive():  # it goes through all of them
             self._summing.start()
         found_anew = entry is self.shown and self._picture.written != self.session.written(entry.item)
-        if found_anew and entry.segmented and not self.unsaved:
+        leaving = busy(self._reading) and self._asked is not entry  # another was clicked, and is being read
+        if found_anew and entry.segmented and not self.unsaved and not leaving:
             self._read(entry)
 
     # One picture -----------------------------------------------------------------------------------------
