@@ -346,3 +346,25 @@ def test_the_plane_shown_is_known_where_its_axes_are_exchanged(viewer):
     viewer.dims.order = (1, 0, 2)
     assert review.plane is None
     review.close()
+
+
+@pytest.mark.parametrize(("before", "after"), [((700, 700), (600, 800)), ((4, 400, 400), (2, 400, 400))])
+def test_labels_of_another_shape_are_looked_at_only_once_they_are_measured(viewer, before, after):
+    """Whatever napari drew anew meanwhile, or a plane edited before that is gone, ended in a traceback."""
+    layer = viewer.add_labels(np.zeros(before, np.uint8))
+    with closing(LayerReview(viewer, layer)) as review:
+        soon(lambda: not review.measuring)
+        viewer.dims.set_point(0, 3)
+        layer.paint((3, 50, 50)[-layer.ndim :], 1)
+        soon(lambda: review.count == 1)
+        labels = np.zeros(after, np.uint8)
+        labels[..., 20:40, 20:40] = 2
+        layer.data = labels
+        review.update_now()
+        assert review.measuring
+        layer.refresh()
+        review.update_now()
+        soon(lambda: not review.measuring)
+        layer.refresh()
+        review.update_now()
+        assert review.count == np.prod(after[:-2])

@@ -161,6 +161,7 @@ class MeasuredCells(QObject):
 
     def _on_data(self, event: Any) -> None:
         self._by_brush = False
+        self._edited_planes = {}  # they may be gone, and napari's history is
         self._mark(None)
 
     def _mark(self, planes: range | None, box: Box | None = None, edited: bool = False) -> None:
@@ -185,6 +186,10 @@ class MeasuredCells(QObject):
             self._dirty = {}
             self.measure()
             return
+        if (len(self.planes), *self.planes[0].shape)[-self.labels.ndim :] != self._form[0]:
+            if not self.measuring:  # that was cancelled
+                self.measure()
+            return  # labels of another shape are looked at once they are measured
         dirty, self._dirty = self._dirty, {}
         by_brush, self._by_brush = self._by_brush, False
         found = {}
