@@ -349,3 +349,17 @@ def test_a_script_may_end_while_cells_are_reviewed(tmp_path):
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+
+
+@pytest.mark.parametrize("active", ["mine", "stack"])
+def test_a_cell_is_selected_in_3d_though_the_mouse_has_not_moved_since(viewer, open_review, active):
+    """The status bar of napari raised on labels that became active then, and the frames were left active."""
+    viewer.add_image(np.stack([discs(centres=CENTRES)] * 3), rgb=True, name="stack")
+    viewer.add_labels(np.stack([three_cells()] * 3), name="mine")
+    widget = open_review(viewer)
+    viewer.layers.selection.active = viewer.layers[active]
+    viewer.dims.ndisplay, viewer.mouse_over_canvas = 3, True  # by a key
+    widget.select([(0, 2)])
+    assert viewer.layers.selection.active is viewer.layers[active]
+    assert viewer.layers["selected cells"].nshapes == 1
+    assert widget.panel.table.selectionModel().selectedRows()

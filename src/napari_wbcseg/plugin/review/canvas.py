@@ -96,7 +96,8 @@ class OnCanvas(QObject):
             with review.labels.events.selected_label.blocker(self._on_label):
                 review.labels.selected_label = cells[-1][1]
             drawing = layers.selection.active is not None and role_of(layers.selection.active) == "helper"
-            if review.labels in layers and not drawing:
+            # In 3D napari's status bar fails on labels that become active before the mouse moves.
+            if review.labels in layers and not drawing and self._viewer.dims.ndisplay == 2:
                 layers.selection.active = review.labels
             if centre:
                 centre_on(self._viewer, review.labels, cells[-1][0], review.box_of(cells[-1]))
@@ -113,8 +114,9 @@ class OnCanvas(QObject):
             self._frames = helper_layer(labels, "selected cells", opacity=0.9)
             self._frames.editable = False
             selection, active = set(layers.selection), layers.selection.active
-            layers.insert(layers.index(labels) + 1, self._frames)
-            layers.selection, layers.selection.active = selection, active
+            with layers.selection.events.active.blocker():
+                layers.insert(layers.index(labels) + 1, self._frames)
+                layers.selection, layers.selection.active = selection, active
         self._framed = places
         # The layer stays when it is empty: adding and removing one takes napari far longer.
         self._frames.data = []
