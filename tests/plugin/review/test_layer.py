@@ -166,6 +166,24 @@ def test_a_rejected_cell_leaves_labels_and_count_and_undo_brings_it_back(review)
     assert review.cells.equals(before), "accepted as it was"
 
 
+def test_what_was_drawn_before_the_layer_was_reviewed_is_undone_too(viewer):
+    """The review has the keys of napari's Undo, which did nothing then."""
+    layer = add_three(viewer)
+    draw_new(layer)
+    with closing(LayerReview(viewer, layer)) as review:
+        review.undo()
+        assert review.count == 3
+        review.undo()
+        review.redo()
+        assert review.count == 4
+        review.accept([(0, 1)])
+        review.undo()
+        assert review.count == 4
+        assert (review.cells["decision"] == "").all()
+        review.undo()
+        assert review.count == 3
+
+
 def test_a_split_and_a_merge_are_one_step_of_undo_each(review):
     before = review.labels.data.copy()
     assert review.split((0, 2), [(10, 110), (50, 110)]) == [(0, 2), (0, 4)]

@@ -249,6 +249,7 @@ class ReviewedCells(MeasuredCells):
 
     def undo(self) -> None:
         """Take back the last edit of the layer, decision or change of classes, whichever was later."""
+        self._done = self._done or [self._step(True)]  # what was drawn before the layer was reviewed
         self._go(self._done, self._undone, self.labels.undo)
 
     def redo(self) -> None:
