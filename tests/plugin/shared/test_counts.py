@@ -10,7 +10,7 @@ import pytest
 
 from napari_wbcseg.plugin.shared.count_on_canvas import fitted
 from napari_wbcseg.plugin.shared.counts import REPLACED, counts_of, labels_present
-from napari_wbcseg.plugin.shared.layers import add_segmentation
+from napari_wbcseg.plugin.shared.layers import add_segmentation, result_layers
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.result import summary_of
@@ -181,6 +181,18 @@ def test_a_duplicate_has_a_count_of_its_own(viewer, qtbot):
         copy.fill((30, 30), 0)
     assert copy.name.startswith("white cells (2) of smear")
     assert cells.name == "white cells (3) of smear"
+
+
+def test_where_a_duplicate_is_removed_the_cells_are_those_of_their_picture_again(viewer):
+    """A session could not save them then, nor ask for it, until they were clicked."""
+    from napari.layers._layer_actions import _duplicate_layer
+
+    source, cells = add_found(viewer, "smear")
+    viewer.layers.selection = {cells}
+    _duplicate_layer(viewer.layers)
+    assert result_layers(viewer, source)["cells"] is not cells
+    viewer.layers.remove(viewer.layers[-1])
+    assert result_layers(viewer, source)["cells"] is cells
 
 
 def test_a_cell_drawn_on_one_plane_counts_on_that_plane(viewer, qtbot):

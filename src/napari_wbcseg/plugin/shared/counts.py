@@ -80,6 +80,7 @@ class Counts(QObject):
         self._written = ""  # on the canvas
         layers = viewer.layers
         layers.events.inserted.connect(self._on_inserted)
+        layers.events.removing.connect(self._on_removing)
         for emitter in (
             layers.events.removed,
             layers.events.reordered,
@@ -178,12 +179,23 @@ class Counts(QObject):
         source = None if active is None or not is_cells(active) else LayerInfo.of(active).source_id
         if viewer is None or source is None:
             return
-        mine = [one for one in viewer.layers if is_cells(one) and LayerInfo.of(one).source_id == source]
+        mine = _cells_of(viewer, source)
         others = [one for one in mine if one is not active]
         if LayerInfo.of(active).kept or not all(LayerInfo.of(one).kept for one in others):
             for layer in mine:
                 note(layer, kept=layer is not active)
             self.changed.emit(active)
+
+    def _on_removing(self, event: Any) -> None:
+        """Let a copy be the cells of its picture again, where those that were are taken away."""
+        if (viewer := self._viewer()) is None:
+            return
+        removed = viewer.layers[event.index]
+        source = LayerInfo.of(removed).source_id if is_cells(removed) else None
+        left = [one for one in _cells_of(viewer, source) if one is not removed]
+        there = any(str(one.unique_id) == source for one in viewer.layers)
+        if there and left and all(LayerInfo.of(one).kept for one in left):
+            note(left[-1], kept=False)
 
     def _on_status(self, event: Any = None) -> None:
         viewer = self._viewer()
@@ -276,6 +288,11 @@ class Counts(QObject):
                 layer.name = name + named[1]
         self._show()
         self.changed.emit(layer)
+
+
+def _cells_of(viewer: ViewerModel, source: str | None) -> list[Labels]:
+    """Return the cells of a picture, given by its id, with the kept ones among them."""
+    return [one for one in viewer.layers if is_cells(one) and LayerInfo.of(one).source_id == source]
 
 
 def labels_present(data: Any, progress: Progress) -> list[np.ndarray]:
