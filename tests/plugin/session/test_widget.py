@@ -494,6 +494,18 @@ class TestGoingThrough:
         assert np.unique(session.cells.data).tolist() == [0, 1, 2, 3]
         assert "0003.png is not there any more" in session.message.text()
 
+    def test_cells_of_pictures_that_are_gone_are_listed_as_the_tables_have_them(
+        self, session, folder, out, qtbot
+    ):
+        """Results whose drive was not there were *0 segmented*, beside a differential that counted them."""
+        said = session.panel.summary.text()
+        folder.joinpath("0003.png").unlink()
+        with qtbot.waitSignal(session.listed, timeout=WAIT):
+            session.look_again()
+        assert session.panel.summary.text() == said
+        segment_all(session, qtbot)
+        assert session.panel.summary.text().endswith("1 failed."), "as in the tables then"
+
     def test_what_can_be_done_follows_the_layers(self, viewer, session, qtbot):
         go_to(session, 3, qtbot)
         buttons = [session.panel.buttons[name] for name in ("save", "review")]

@@ -197,14 +197,15 @@ def row_and_thumbnail(item: BatchItem, session: Session) -> tuple[dict[str, Any]
     row, jpeg, outputs = None, b"", session.outputs
     if item.problem:
         return failed_row(item.image, item.problem), jpeg
-    record = outputs.read(item.name)
-    if record is not None and record.image.is_of(item.path):
+    record, inputs = outputs.read(item.name), () if session.run is None else session.run.inputs
+    failed = [one.error for one in inputs if (one.name, one.status) == (item.name, "failed")]
+    gone = not failed and not item.path.exists()  # its cells stand alone, and count
+    if record is not None and (gone or record.image.is_of(item.path)):
         with suppress(WBCSegError):
             row = row_of(item, record, outputs)
             jpeg = b64decode(with_pictures(item, record, outputs).pictures[0].jpeg)
-    elif session.run is not None:
-        failed = [one.error for one in session.run.inputs if (one.name, one.status) == (item.name, "failed")]
-        row = failed_row(item.image, failed[0]) if failed else None
+    elif failed:
+        row = failed_row(item.image, failed[0])
     if not jpeg and not item.large:
         with suppress(WBCSegError):
             jpeg = b64decode(small_picture(read_file(item.path).pixels))
