@@ -30,8 +30,8 @@ def demo(
 
     if (out / "smear.png").exists() and not (out / "smear-result.json").exists():
         raise OutputError(f"{out / 'smear.png'} is there, and no demo drew it: give another folder.")
-    before = Outputs(out).read("smear")
-    if before is not None and Outputs(out).is_corrected(before):
+    outputs = Outputs(out)
+    if (before := outputs.read("smear")) is not None and outputs.is_corrected(before):
         raise OutputError(f"{out / 'smear-labels.tif'} was corrected by a person: give another folder.")
     file, settings, *_ = model_and_settings(model, None, {})
     with progress_bar("Drawing a smear") as progress:

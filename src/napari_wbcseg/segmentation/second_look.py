@@ -108,7 +108,7 @@ def look_again_in(
 
 
 def _cell_around(boxes: list[Box], image: np.ndarray, predictor: Predictor) -> np.ndarray:
-    """Predict the probability of a cell in and around boxes of an image at its scale, 0 elsewhere."""
+    """Predict a cell's probability in and around boxes of an image at the canonical scale, 0 elsewhere."""
     shape = (image.shape[0], image.shape[1])
     near = (box.grown(PARAMETERS.context, shape) for box in boxes)
     windows = dict.fromkeys(window for box in near for window in box_windows(box, shape, predictor.multiple))

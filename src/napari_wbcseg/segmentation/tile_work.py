@@ -182,11 +182,9 @@ def find_all(
 
 
 def _find_and_keep(work: TileWork, place: Place, progress: Progress) -> list[int]:
-    shown, counts = None, []
+    counts, shown = [], _Shown(work, work.tiles[place[0][0]].window)
     for number, known in place:
-        tile = work.tiles[number]
-        shown = shown or _Shown(work, tile.window)
-        work.kept[number] = cells = find_in_tile(work, tile, progress, known, shown)
+        work.kept[number] = cells = find_in_tile(work, work.tiles[number], progress, known, shown)
         counts.append(len(cells))
     return counts
 

@@ -286,12 +286,15 @@ class LargeResult:
             If they were found in another image, or the result is of an earlier version.
         """
         with reading(f"The light of the image of {self.folder}", ImageError, "segment it anew"):
-            plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
-            estimates = GlobalEstimates.model_validate(plan["estimates"])
+            plan, estimates = self._plan()
             same = plan["digest"] == image_digest(PixelSource(image, estimates.value_range))
         if not same:
             raise ImageError(f"The image of {self.folder} has changed since: put it back, or segment anew.")
         return plan, estimates
+
+    def _plan(self) -> tuple[dict[str, Any], GlobalEstimates]:
+        plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
+        return plan, GlobalEstimates.model_validate(plan["estimates"])
 
     def _write_table(self, edited: bool = True) -> None:
         write_table(self.cells, table_file(self.folder))
@@ -337,8 +340,7 @@ class LargeResult:
     def _density(self, image: Any, inside: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
         """Return the optical density of pixels of a part, in the light that all cells were measured in."""
         try:
-            plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
-            estimates = GlobalEstimates.model_validate(plan["estimates"])
+            _, estimates = self._plan()
         except (OSError, ValueError, KeyError):  # a result of an earlier version
             return PixelSource(image).density(inside, corner)
         background = np.array(estimates.background, np.float32)
