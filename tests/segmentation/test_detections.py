@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import OutputError
-from napari_wbcseg.segmentation.detections import ROW, Found, TileCells, cells_of_tile, draw, join
+from napari_wbcseg.segmentation.detections import ROW, Detections, TileCells, cells_of_tile, draw, join
 from napari_wbcseg.segmentation.large.files import TileFiles
 from napari_wbcseg.segmentation.tiles import Tile, tile_grid
 
@@ -97,7 +97,7 @@ def test_the_stain_of_a_cell_is_that_of_its_darker_half() -> None:
     image[labels > 0] = 0.5
     image[:52][labels[:52] > 0] = (1.5, 1.0, 0.5)
     (tile,) = tile_grid(labels.shape, 1.0)
-    found = Found(labels, np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64))
+    found = Detections(labels, np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64))
     assert cells_of_tile(found, image, tile).rows["stain"].tolist() == [[1.5, 1.0, 0.5]]
 
 
@@ -112,7 +112,7 @@ def test_cells_cut_into_tiles_are_put_together_again(discs: list[tuple[int, int,
     random.shuffle(grid)
     tiles = [
         cells_of_tile(
-            Found(truth[tile.window.slices], np.zeros(tile.window.shape), np.zeros((0, 4), np.int64)),
+            Detections(truth[tile.window.slices], np.zeros(tile.window.shape), np.zeros((0, 4), np.int64)),
             np.zeros((*tile.window.shape, 3), np.float32),
             tile,
         )
@@ -130,7 +130,7 @@ def test_the_file_of_a_tile_holds_its_cells_and_a_torn_one_none(tmp_path: Path) 
     labels = disc_labels((60, 80), [(20, 20, 13), (40, 60, 9)])
     probability = np.zeros(labels.shape, np.float32)
     probability[10:50, 10:70] = 1
-    found = Found(labels, probability, np.array([[1, 2, 30, 40]]), {1: 0.8})
+    found = Detections(labels, probability, np.array([[1, 2, 30, 40]]), {1: 0.8})
     window = Box(100, 200, 160, 280)
     image = np.random.default_rng(0).random((*labels.shape, 3)).astype(np.float32)
     cells = cells_of_tile(found, image, Tile(window, window, 0.0))

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.segmentation.instances import (
+    Enlargement,
     Instances,
     draw_at,
     find_centres,
     leave_out_unlikely,
     split_cells,
 )
-from napari_wbcseg.segmentation.prediction import Maps
+from napari_wbcseg.segmentation.prediction import Maps, placed
 
 from ..drawings import dice, disc_labels, perfect_maps, worst_dice
 
@@ -152,6 +154,11 @@ def test_maps_without_cells_give_none() -> None:
             assert found.certainty == {}
 
 
+def enlarged_to(shape: tuple[int, int], small: tuple[int, ...]) -> Enlargement:
+    """Of all of the maps."""
+    return Enlargement(Box(0, 0, *small), (small[0], small[1]), shape)
+
+
 @pytest.mark.parametrize("scale", [0.35, 0.5, 0.8, 1.0, 1.6, 2.5, 4.0])
 def test_outlines_are_smooth_at_any_resolution(scale: float) -> None:
     discs = [(30, 30, 48), (36, 78, 46), (90, 60, 50), (60, 118, 40)]
@@ -163,18 +170,30 @@ def test_outlines_are_smooth_at_any_resolution(scale: float) -> None:
         [((r + 0.5) * exact[0] - 0.5, (c + 0.5) * exact[1] - 0.5, d * scale) for r, c, d in discs],
     )
     found = split_cells(perfect_maps(small), 48, 0.5)
-    drawn = draw_at(found.labels, perfect_maps(small).cell, shape, 0.5)
+    drawn = draw_at(found.labels, perfect_maps(small).cell, enlarged_to(shape, small.shape), 0.5)
     assert drawn.shape == shape
     assert drawn.dtype == np.int32
     assert sorted(np.unique(drawn)) == [0, 1, 2, 3, 4]
     assert worst_dice(truth, drawn) > (0.97 if scale >= 0.5 else 0.95)
 
 
+@pytest.mark.parametrize("shape", [(87, 61), (130, 150), (211, 263), (416, 480)])
+def test_a_part_is_drawn_as_in_the_whole(shape: tuple[int, int]) -> None:
+    small = disc_labels((130, 150), [(60, 70, 30), (75, 95, 28)])
+    labels, cell = split_cells(perfect_maps(small), 30, 0.5).labels, perfect_maps(small).cell
+    area = Box(33, 41, 120, 150)
+    part = Enlargement(area, small.shape, shape)
+    drawn = draw_at(labels[area.slices], cell[area.slices], part, 0.5)
+    assert np.array_equal(
+        placed(drawn, part.box, shape), draw_at(labels, cell, enlarged_to(shape, small.shape), 0.5)
+    )
+
+
 def test_a_cell_that_the_border_cuts_reaches_the_border_at_any_resolution() -> None:
     small = disc_labels((60, 60), [(5, 30, 40), (58, 30, 30)])
     found = split_cells(perfect_maps(small), 40, 0.5)
     for shape in ((150, 150), (37, 41)):
-        drawn = draw_at(found.labels, perfect_maps(small).cell, shape, 0.5)
+        drawn = draw_at(found.labels, perfect_maps(small).cell, enlarged_to(shape, small.shape), 0.5)
         assert drawn[0].any()
         assert drawn[-1].any()
 
@@ -182,13 +201,13 @@ def test_a_cell_that_the_border_cuts_reaches_the_border_at_any_resolution() -> N
 def test_what_is_no_cell_is_not_drawn() -> None:
     small = disc_labels((80, 80), [(30, 30, 30), (60, 60, 8)])
     found = split_cells(perfect_maps(small), 30, 0.5)
-    drawn = draw_at(found.labels, perfect_maps(small).cell, (240, 240), 0.5)
+    drawn = draw_at(found.labels, perfect_maps(small).cell, enlarged_to((240, 240), small.shape), 0.5)
     assert not drawn[160:200, 160:200].any()
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
     nothing = perfect_maps(np.zeros((40, 50), np.int32))
-    drawn = draw_at(np.zeros((40, 50), np.int32), nothing.cell, (80, 100), 0.5)
+    drawn = draw_at(np.zeros((40, 50), np.int32), nothing.cell, enlarged_to((80, 100), (40, 50)), 0.5)
     assert drawn.shape == (80, 100)
     assert not drawn.any()
 
@@ -204,7 +223,7 @@ def test_thousands_of_cells_take_seconds() -> None:
     maps = tiled(tile, 50)
     start = time.perf_counter()
     found = split_cells(maps, 30, 0.5)
-    drawn = draw_at(found.labels, maps.cell, (1500, 1500), 0.5)
+    drawn = draw_at(found.labels, maps.cell, enlarged_to((1500, 1500), maps.cell.shape), 0.5)
     assert len(np.unique(drawn)) == 2501
     assert time.perf_counter() - start < 30
 

@@ -7,7 +7,7 @@ import pytest
 
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.progress import silent
-from napari_wbcseg.segmentation.detections import Found, cells_of_tile
+from napari_wbcseg.segmentation.detections import Detections, cells_of_tile
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.segmentation.prediction import Predictor
 from napari_wbcseg.segmentation.second_look import look_again_in
@@ -72,7 +72,7 @@ def test_an_unsure_cell_goes_where_it_is_none_in_the_standard_stain(first: Model
     picture = np.array([np.zeros(3), nucleus, red_cell, red_cell], np.float32)[labels]
     (tile,) = tile_grid(labels.shape, 1.0)
     nothing = np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64)
-    cells = cells_of_tile(Found(labels, *nothing, {1: 0.6, 2: 0.6, 3: 0.95}), picture, tile)
+    cells = cells_of_tile(Detections(labels, *nothing, {1: 0.6, 2: 0.6, 3: 0.95}), picture, tile)
     predictor = Predictor(first, SegmentationSettings(classes=None), silent)
     left = look_again_in(standard, cells, picture, tile.window, DIAMETER, predictor)
     assert left.rows["box"][:, 1].tolist() == cells.rows["box"][[0, 2], 1].tolist()

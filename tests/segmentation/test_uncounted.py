@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_wbcseg.segmentation.detections import Found, cells_of_tile
+from napari_wbcseg.segmentation.detections import Detections, cells_of_tile
 from napari_wbcseg.segmentation.scale import Candidate, ScaleEstimate
 from napari_wbcseg.segmentation.tiles import tile_grid
 from napari_wbcseg.segmentation.uncounted import FROM_AFAR, OVEREXPOSED, notes_on_uncounted
@@ -36,7 +36,7 @@ def notes(
         image[disc_labels((160, 160), [(row, col, burnt_out * across) for row, col, across in CELLS]) > 0] = 0
     (tile,) = tile_grid(labels.shape, 1.0)
     nothing = np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64)
-    tiles = [cells_of_tile(Found(labels, *nothing, {1: certainty, 2: certainty}), image, tile)]
+    tiles = [cells_of_tile(Detections(labels, *nothing, {1: certainty, 2: certainty}), image, tile)]
     estimate = ScaleEstimate([], 25.0, True, RED, list(candidates))
     return notes_on_uncounted(image, DIAMETER, tiles, estimate, (background,) * 3)
 

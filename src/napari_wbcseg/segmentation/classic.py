@@ -13,7 +13,7 @@ import numpy as np
 from ..box import Box, label_boxes
 from ..network.classic import TILE, classic_grey
 from ..settings import SegmentationSettings
-from .detections import Found
+from .detections import Detections
 from .prediction import Predictor, centred_window
 
 
@@ -39,7 +39,7 @@ def propose(grey: np.ndarray, settings: SegmentationSettings) -> np.ndarray:
     return np.array(boxes, np.int64).reshape(-1, 4)
 
 
-def find_cells(pixels: np.ndarray, predictor: Predictor) -> Found:
+def find_cells(pixels: np.ndarray, predictor: Predictor) -> Detections:
     """Find the white cells of one image with the published method.
 
     Parameters
@@ -60,7 +60,7 @@ def find_cells(pixels: np.ndarray, predictor: Predictor) -> Found:
     count, labels = cv2.connectedComponents(cells, connectivity=8)
     small = np.flatnonzero(np.bincount(labels.ravel(), minlength=count) < settings.min_area)
     labels[np.isin(labels, small)] = 0
-    return Found(labels, probability, proposals)
+    return Detections(labels, probability, proposals)
 
 
 def probability_in(grey: np.ndarray, windows: list[Box], predictor: Predictor) -> np.ndarray:

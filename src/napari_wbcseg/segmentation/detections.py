@@ -30,31 +30,39 @@ PARAMETERS = JoinParameters()
 
 
 @dataclass(frozen=True)
-class Found:
+class Detections:
     """Cells of one image, or of the window of a tile.
 
     Attributes
     ----------
-    labels : ndarray of int32, shape (H, W)
-        Any distinct numbers; 0 is background.
-    probability : ndarray of float32, shape (H, W)
+    labels : ndarray of int32, shape (h, w)
+        Any distinct numbers; 0 is background. Of the part of the image outside which nothing was detected.
+    probability : ndarray of float32, shape of ``labels``
     proposals : ndarray of int64, shape (n, 4)
         ``row0, col0, row1, col1``, ends exclusive.
     certainty : dict of int to float
         For some or all labels, how certain the recipe is, in [0, 1].
+    corner : tuple of int
+        Row and column of the image where that part begins.
     """
 
     labels: np.ndarray
     probability: np.ndarray
     proposals: np.ndarray
     certainty: dict[int, float] = field(default_factory=dict)
+    corner: tuple[int, int] = (0, 0)
 
-    def only(self, wanted: Callable[[Box, np.ndarray, float], bool]) -> Found:
-        """Return it with those of its cells that are wanted: by box, pixels within it, and certainty."""
+    @property
+    def area(self) -> Box:
+        """That part of the image."""
+        return Box(0, 0, *self.labels.shape).shifted(*self.corner)
+
+    def only(self, wanted: Callable[[Box, np.ndarray, float], bool]) -> Detections:
+        """Return those that are wanted: by box in the image, pixels within it, and certainty."""
         labels = self.labels.copy()
         for number, box in label_boxes(self.labels):
             mask = self.labels[box.slices] == number
-            if not wanted(box, mask, self.certainty.get(number, 1.0)):
+            if not wanted(box.shifted(*self.corner), mask, self.certainty.get(number, 1.0)):
                 labels[box.slices][mask] = 0
         return replace(self, labels=labels)
 
@@ -116,30 +124,26 @@ class TileCells:
         return replace(self, rows=rows, masks=masks, classes=self.classes[keep])
 
 
-def cells_of_tile(found: Found, image: np.ndarray, tile: Tile) -> TileCells:
+def cells_of_tile(found: Detections, image: np.ndarray, tile: Tile) -> TileCells:
     """Return the cells of a tile's window that are the tile's own.
 
     Parameters
     ----------
-    found : Found
+    found : Detections
         Of the tile's window.
     image : ndarray of float32, shape (h, w, 3)
         The window, 0 on the empty slide.
     tile : Tile
     """
-    from scipy import ndimage
-
-    corner, rows, masks = tile.window[:2], list[tuple[Any, ...]](), list[np.ndarray]()
-    for number, place in enumerate(ndimage.find_objects(found.labels), 1):
-        if place is None:
-            continue
-        mask = found.labels[place] == number
-        box = Box.of(place).shifted(*corner)
-        inside = np.nonzero(mask)
+    corner = tile.window[:2]
+    rows, masks = list[tuple[Any, ...]](), list[np.ndarray]()
+    for number, place in label_boxes(found.labels):
+        mask, within = found.labels[place.slices] == number, place.shifted(*found.corner)
+        box, inside = within.shifted(*corner), np.nonzero(mask)
         if not tile.claims(inside[0].mean() + box.top, inside[1].mean() + box.left):
             continue
         first, certainty = (box.top, box.left + inside[1][0]), found.certainty.get(number, 1.0)
-        stain = tuple(darker_half(image[place][mask]))
+        stain = tuple(darker_half(image[within.slices][mask]))
         rows.append((0, 0, len(masks), mask.sum(), tile.look, first, box, certainty, stain))
         masks.append(mask)
     down, across = (np.flatnonzero(found.probability.any(axis=axis)).tolist() for axis in (1, 0))
@@ -152,7 +156,7 @@ def cells_of_tile(found: Found, image: np.ndarray, tile: Tile) -> TileCells:
         masks,
         np.zeros((len(rows), 0)),
         proposals[here].astype(np.int64),
-        seen.shifted(*corner),
+        seen.shifted(*found.corner).shifted(*corner),
         found.probability[seen.slices],
     )
 

@@ -267,7 +267,56 @@ def leave_out_unlikely(instances: Instances, maps: Maps) -> Instances:
     )
 
 
-def draw_at(small: np.ndarray, cell: np.ndarray, shape: tuple[int, int], threshold: float) -> np.ndarray:
+class Enlargement:
+    """How a part of the maps of an image lies in the image.
+
+    Parameters
+    ----------
+    area : Box
+        The part, in pixels of the maps.
+    small, shape : tuple of int
+        (h, w) of the maps of all of the image, and (H, W) of the image.
+
+    Attributes
+    ----------
+    is_none : bool
+        Whether the maps have the resolution of the image.
+    box : Box
+        The pixels of the image that the part covers.
+    """
+
+    def __init__(self, area: Box, small: tuple[int, int], shape: tuple[int, int]) -> None:
+        self._corner, self._shape = area[:2], shape
+        self._scale = np.divide(shape, small)
+        self.is_none = small == shape
+        self.box = self.place(Box(0, 0, *area.shape))
+
+    def place(self, near: Box) -> Box:
+        """Return the pixels of the image that some of the part cover."""
+        near = near.shifted(*self._corner)
+        top, left = np.floor(near[:2] * self._scale).astype(int).tolist()
+        bottom, right = np.minimum(np.ceil(near[2:] * self._scale).astype(int), self._shape).tolist()
+        return Box(top, left, bottom, right)
+
+    def of(self, values: np.ndarray, near: Box | None = None) -> np.ndarray:
+        """Return values, float32, of the part or some of it at the pixels of the image that these cover."""
+        near = near or Box(0, 0, *values.shape)
+        if self.is_none:
+            return values
+        place, (row, col) = self.place(near), near.shifted(*self._corner)[:2]
+        # Pixel centres: image (x + .5) / scale - .5 in the maps, from the corner of these pixels.
+        down = [0, 1 / self._scale[0], (place.top + 0.5) / self._scale[0] - 0.5 - row]
+        across = [1 / self._scale[1], 0, (place.left + 0.5) / self._scale[1] - 0.5 - col]
+        return cv2.warpAffine(
+            values,
+            np.array([across, down]),
+            place.shape[::-1],
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+
+
+def draw_at(small: np.ndarray, cell: np.ndarray, enlarged: Enlargement, threshold: float) -> np.ndarray:
     """Draw the instances at the resolution of the image, with smooth outlines.
 
     Parameters
@@ -276,23 +325,21 @@ def draw_at(small: np.ndarray, cell: np.ndarray, shape: tuple[int, int], thresho
         Labels at the scale of the maps.
     cell : ndarray of float32, shape (h, w)
         Probability.
-    shape : tuple of int
-        (H, W) of the image.
+    enlarged : Enlargement
     threshold : float
         Probability from which on pixels were taken for cells.
 
     Returns
     -------
-    ndarray of int32, shape (H, W)
+    ndarray of int32, shape of ``enlarged.box``
     """
     from scipy.special import expit, logit
 
-    if small.shape == shape:
+    if enlarged.is_none:
         return small
-    scale = np.array(shape) / small.shape
     threshold = float(expit(logit(threshold) + PARAMETERS.outline))
-    drawn = np.zeros(shape, np.int32)
-    best = np.full(shape, threshold, np.float32)
+    drawn = np.zeros(enlarged.box.shape, np.int32)
+    best = np.full(enlarged.box.shape, threshold, np.float32)
     for index, found in enumerate(ndimage.find_objects(small), 1):
         if found is None:
             continue
@@ -302,20 +349,9 @@ def draw_at(small: np.ndarray, cell: np.ndarray, shape: tuple[int, int], thresho
         # Its own pixels above the threshold, others below, those of its neighbours far below.
         level = np.where(mine, np.maximum(level, threshold + 0.01), np.minimum(level, threshold - 0.01))
         level[~mine & (marks > 0)] = 0.0
-        top, left = np.floor(near[:2] * scale).astype(int).tolist()
-        bottom, right = np.minimum(np.ceil(near[2:] * scale).astype(int), shape).tolist()
-        # Pixel centres: image (x + .5) / scale - .5 in the maps, from the corner of this part.
-        across = [1 / scale[1], 0, (left + 0.5) / scale[1] - 0.5 - near.left]
-        down = [0, 1 / scale[0], (top + 0.5) / scale[0] - 0.5 - near.top]
-        enlarged = cv2.warpAffine(
-            level.astype(np.float32),
-            np.array([across, down]),
-            (right - left, bottom - top),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        part = (slice(top, bottom), slice(left, right))
-        wins = enlarged > best[part]
+        level = enlarged.of(level.astype(np.float32), near)
+        part = enlarged.place(near).shifted(-enlarged.box.top, -enlarged.box.left).slices
+        wins = level > best[part]
         drawn[part][wins] = index
-        best[part][wins] = enlarged[wins]
+        best[part][wins] = level[wins]
     return drawn

@@ -17,7 +17,7 @@ from ..network.classic import TILE, classic_grey
 from ..network.robust import network_input
 from .classic import probability_in
 from .close_look import look_closely
-from .instances import draw_at, split_cells
+from .instances import Enlargement, draw_at, split_cells
 from .prediction import Predictor, centred_window, placed, resample
 
 
@@ -123,6 +123,7 @@ def _robust(
     closely = int(np.ceil(PARAMETERS.closely * diameter))
     seen = Box.square(*spot, closely).grown(0, shape)
     maps, area = look_closely(scaled, shape, np.array([seen]), predictor)
+    enlarged = Enlargement(area, (scaled.shape[0], scaled.shape[1]), shape)
     at = tuple(int(spot[axis] * scaled.shape[axis] / shape[axis]) - area[axis] for axis in (0, 1))
     for share in PARAMETERS.thresholds:
         threshold = share * settings.probability_threshold
@@ -130,8 +131,7 @@ def _robust(
         number = int(instances.labels[at])
         if number:
             alone = (instances.labels == number).astype(np.int32)
-            alone, cell = (placed(part, area, scaled.shape[:2]) for part in (alone, maps.cell))
-            yield draw_at(alone, cell, shape, threshold) == 1
+            yield placed(draw_at(alone, maps.cell, enlarged, threshold) == 1, enlarged.box, shape)
 
 
 def _classic(pixels: np.ndarray, spot: tuple[int, int], predictor: Predictor) -> Iterator[np.ndarray]:

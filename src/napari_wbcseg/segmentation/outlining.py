@@ -13,7 +13,7 @@ from ..network.model_file import ModelFile
 from ..network.robust import network_input
 from ..progress import silent
 from ..settings import SegmentationSettings
-from .prediction import Predictor
+from .prediction import Predictor, placed
 from .robust import find_at
 
 
@@ -37,6 +37,7 @@ def outliner(model: str | Path | ModelFile, flips: bool = True) -> Outliner:
     predictor = Predictor(file, settings, silent)
 
     def outline(image: np.ndarray, diameter: float) -> np.ndarray:
-        return find_at(network_input(normalised(image)), diameter, predictor).labels
+        found = find_at(network_input(normalised(image)), diameter, predictor)
+        return placed(found.labels, found.area, image.shape[:2])
 
     return outline

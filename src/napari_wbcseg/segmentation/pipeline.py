@@ -27,7 +27,7 @@ from .detections import Kept, TileCells
 from .global_estimates import GlobalEstimates, estimate
 from .large.files import TileFiles
 from .result import Segmentation
-from .tile_work import Canvas, TileWork, find_all, finish, here, places_of
+from .tile_work import Canvas, TileWork, by_window, find_all, finish, here
 
 DEFAULT_MODEL = "wbc"
 
@@ -123,8 +123,8 @@ def _find_cells(
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Do all tiles of an image, of which some cells may be known, and number the cells; see `finish`."""
     tiles = len(work.tiles)
-    places = places_of(work.tiles, range(tiles), dict(enumerate(known or ())))
-    for _ in find_all(work, here(work), places, tiles, progress):
+    windows = by_window(work.tiles, range(tiles), dict(enumerate(known or ())))
+    for _ in find_all(work, here(work), windows, tiles, progress):
         pass
     return finish(work, here(work), progress, first)
 

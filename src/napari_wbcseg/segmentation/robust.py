@@ -14,9 +14,9 @@ from ..box import Box
 from ..network.model_file import ModelFile
 from ..network.robust import CANONICAL_DIAMETER
 from .close_look import look_at_whole_cells
-from .detections import Found, TileCells, cells_of_tile
-from .instances import draw_at, leave_out_unlikely, split_cells
-from .prediction import Predictor, box_windows, placed, resample
+from .detections import Detections, TileCells, cells_of_tile
+from .instances import Enlargement, draw_at, leave_out_unlikely, split_cells
+from .prediction import Predictor, box_windows, resample
 from .scale import Levels
 from .second_look import look_again, look_again_in
 from .standard_stain import PARAMETERS as STAIN
@@ -177,7 +177,7 @@ def find_at(
     levels: Levels | None = None,
     least_stain: float | None = None,
     ask_second: bool = True,
-) -> Found:
+) -> Detections:
     """Find the cells of about one diameter in an image, or in the window of a tile.
 
     Parameters
@@ -197,7 +197,7 @@ def find_at(
     shape = (image.shape[0], image.shape[1])
     boxes = propose(image, diameter, predictor, levels, least_stain)
     if not len(boxes):
-        return Found(np.zeros(shape, np.int32), np.zeros(shape, np.float32), boxes)
+        return Detections(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32), boxes)
     scaled = resample(image, predictor.canonical_diameter / diameter)
     maps, area, asked = look_at_whole_cells(scaled, shape, boxes, predictor)
     threshold = predictor.settings.probability_threshold
@@ -206,9 +206,9 @@ def find_at(
     instances = leave_out_unlikely(instances, maps)
     if ask_second:
         instances = look_again(instances, scaled[area.slices], predictor)
-    labels, cell = (placed(part, area, scaled.shape[:2]) for part in (instances.labels, maps.cell))
-    probability = cv2.resize(cell, shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return Found(draw_at(labels, cell, shape, threshold), probability, boxes, instances.certainty)
+    enlarged = Enlargement(area, (scaled.shape[0], scaled.shape[1]), shape)
+    labels = draw_at(instances.labels, maps.cell, enlarged, threshold)
+    return Detections(labels, enlarged.of(maps.cell), boxes, instances.certainty, enlarged.box[:2])
 
 
 def propose(
@@ -251,6 +251,8 @@ def propose(
             return np.zeros((0, 4), np.int64)
         maps = predictor.predict(small, windows, "Looking for cells")
     near = (maps.cell > PARAMETERS.least_cell) | (maps.centre > PARAMETERS.least_centre)
+    if not near.any():
+        return np.zeros((0, 4), np.int64)
     regions, _ = ndimage.label(near, np.ones((3, 3)))
     shape = np.array(image.shape[:2])
     scale, margin = shape / near.shape, PARAMETERS.margin * diameter
@@ -274,6 +276,8 @@ def _worth_showing(small: np.ndarray, predictor: Predictor, least_stain: float |
     seen = small if predictor.standard is None else predictor.standard.brought(small)
     green = np.ascontiguousarray(seen[..., 1])
     dark = cv2.erode(green, np.ones((PARAMETERS.nucleus_side,) * 2)) >= least_stain
+    if not dark.any():
+        return []
     near = cv2.dilate(dark.astype(np.uint8), np.ones((2 * PARAMETERS.context + 1,) * 2))
     places = ndimage.find_objects(ndimage.label(near)[0])
     step = max(predictor.multiple, PARAMETERS.step)

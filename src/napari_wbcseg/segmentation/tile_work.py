@@ -41,7 +41,7 @@ _ALIGNED = 2
 Each = Callable[[Callable[..., Any], Iterable[Any], Progress], Iterator[tuple[Any, Any]]]
 
 #: The tiles of one window by number, one a look, with their cells where only classes are still to be told.
-Place = Sequence[tuple[int, TileCells | None]]
+WindowTiles = Sequence[tuple[int, TileCells | None]]
 
 #: The classic recipe knows no scale: its cores are image pixels, with room for two windows around.
 CLASSIC_TILES = TileParameters(core=2048, margin=256, largest=2048, tolerance=8)
@@ -137,16 +137,18 @@ def here(work: TileWork) -> Each:
     return each
 
 
-def places_of(tiles: Sequence[Tile], numbers: Iterable[int], known: Mapping[int, TileCells]) -> list[Place]:
-    """Put together those of some tiles that have the same window, given the cells that are known of some."""
-    places: dict[Box, list[tuple[int, TileCells | None]]] = {}
+def by_window(
+    tiles: Sequence[Tile], numbers: Iterable[int], known: Mapping[int, TileCells]
+) -> list[WindowTiles]:
+    """Group some of the tiles by their window, given the cells that are known of some."""
+    windows: dict[Box, list[tuple[int, TileCells | None]]] = {}
     for number in numbers:
-        places.setdefault(tiles[number].window, []).append((number, known.get(number)))
-    return list(places.values())
+        windows.setdefault(tiles[number].window, []).append((number, known.get(number)))
+    return list(windows.values())
 
 
 def find_all(
-    work: TileWork, each: Each, places: Iterable[Place], left: int, progress: Progress
+    work: TileWork, each: Each, windows: Iterable[WindowTiles], left: int, progress: Progress
 ) -> Iterator[tuple[int, int]]:
     """Find the cells of tiles and keep them.
 
@@ -154,7 +156,7 @@ def find_all(
     ----------
     work : TileWork
     each : Each
-    places : iterable of Place
+    windows : iterable of WindowTiles
         The tiles that are not done yet.
     left : int
         How many tiles these are.
@@ -174,36 +176,36 @@ def find_all(
             done, total, stage = finished, tiles_in_all, "Segmenting"
         progress(done, total, stage)
 
-    for place, counts in each(_find_and_keep, places, within):
-        for (number, _), count in zip(place, counts, strict=True):
+    for tiles, counts in each(_find_and_keep, windows, within):
+        for (number, _), count in zip(tiles, counts, strict=True):
             finished += 1
             yield number, count
         within(1, 1, "Segmenting")
 
 
-def _find_and_keep(work: TileWork, place: Place, progress: Progress) -> list[int]:
-    counts, shown = [], _Shown(work, work.tiles[place[0][0]].window)
-    for number, known in place:
-        work.kept[number] = cells = find_in_tile(work, work.tiles[number], progress, known, shown)
+def _find_and_keep(work: TileWork, tiles: WindowTiles, progress: Progress) -> list[int]:
+    counts, pixels = [], _WindowPixels(work, work.tiles[tiles[0][0]].window)
+    for number, known in tiles:
+        work.kept[number] = cells = find_in_tile(work, work.tiles[number], progress, known, pixels)
         counts.append(len(cells))
     return counts
 
 
-class _Shown:
-    """What a window of the image shows, read when it is asked for, and once for all looks at it."""
+class _WindowPixels:
+    """The pixels of a window of the image, read when they are asked for, and once for all looks at it."""
 
     def __init__(self, work: TileWork, window: Box) -> None:
         self._work, self._window = work, window
 
     @cached_property
-    def pixels(self) -> np.ndarray:
+    def rgb(self) -> np.ndarray:
         """As the file has them."""
         return self._work.source.read(*self._window)
 
     @cached_property
     def transmittance(self) -> np.ndarray:
         """Of the slide."""
-        return self._work.estimates.transmittance(self.pixels, self._window)
+        return self._work.estimates.transmittance(self.rgb, self._window)
 
     @cached_property
     def network_input(self) -> np.ndarray:
@@ -216,7 +218,7 @@ def find_in_tile(
     tile: Tile,
     progress: Progress = silent,
     known: TileCells | None = None,
-    shown: _Shown | None = None,
+    pixels: _WindowPixels | None = None,
 ) -> TileCells:
     """Find the cells of one tile and their classes; that depends on its window and the arguments alone.
 
@@ -229,26 +231,26 @@ def find_in_tile(
         Called often, to be cancelled by.
     known : TileCells, optional
         Its cells, where only their classes are still to be told.
-    shown : _Shown, optional
-        What its window shows, if that may be read already.
+    pixels : _WindowPixels, optional
+        Of its window, if they may be read already.
     """
     classifier, cells = work.classifier, known
     if cells is not None and (classifier is None or not len(cells)):
         return cells
-    shown = shown or _Shown(work, tile.window)
+    pixels = pixels or _WindowPixels(work, tile.window)
     if cells is None:
         predictor = Predictor(work.model, work.settings, progress)
         if work.settings.recipe == "classic":
-            found = classic.find_cells(shown.pixels, predictor)
-            cells = cells_of_tile(found, shown.transmittance, tile)  # of which none is left out by its stain
+            found = classic.find_cells(pixels.rgb, predictor)
+            cells = cells_of_tile(found, pixels.transmittance, tile)  # of which none is left out by its stain
         else:
-            seen, look = shown.network_input, work.estimates.looks[tile.look]
+            seen, look = pixels.network_input, work.estimates.looks[tile.look]
             levels = Levels(seen, predictor) if [tile.window] == work.fields else None
             cells = robust.look_at_tile(tile, seen, look, predictor, levels)
     if classifier is None or not len(cells):
         return cells
     corners, diameter = cells.rows["box"][:, :2] - tile.window[:2], work.estimates.class_diameter
-    probabilities, _ = predict_cells(shown.transmittance, corners, cells.masks, diameter, classifier)
+    probabilities, _ = predict_cells(pixels.transmittance, corners, cells.masks, diameter, classifier)
     return replace(cells, classes=probabilities.astype(float))
 
 
@@ -330,6 +332,7 @@ def _pieces(work: TileWork, cells: JoinedCells) -> Iterator[_Piece]:
         box = Box(top, left, top + PIECE, left + PIECE).grown(0, shape)
         tiles = np.flatnonzero(_meet(cells.seen, box))
         if len(tiles):
+            box = Box.around(cells.seen[tiles].tolist()).common(box)
             area = Box.around([box, *boxes[_own(boxes, box)].tolist()])
             yield box, tiles.tolist(), cells.part(_meet(boxes, area.grown(1, shape)))
 

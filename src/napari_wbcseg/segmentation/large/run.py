@@ -29,7 +29,7 @@ from ..detections import TileCells, draw
 from ..global_estimates import GlobalEstimates, estimate, image_digest
 from ..pipeline import DEFAULT_MODEL, as_array, model_and_settings
 from ..result import Placement, Segmentation
-from ..tile_work import Each, Place, TileWork, find_all, finish, here, places_of
+from ..tile_work import Each, TileWork, WindowTiles, by_window, find_all, finish, here
 from ..tiles import Tile
 from .files import (
     LABELS_FOLDER,
@@ -242,13 +242,13 @@ class LargeRun:
         grid = self._work.tiles
         kept = {n: len(one) for n in range(len(grid)) if (one := self._kept.get(n)) is not None}
         left = [number for number in range(len(grid)) if number not in kept]
-        places = places_of(grid, left, self._known)
+        windows = by_window(grid, left, self._known)
         done, found = len(kept), sum(kept.values())
 
-        def in_turn() -> Iterator[Place]:
-            while places:
-                nearest = _nearest([grid[place[0][0]] for place in places], toward())
-                yield places.pop(nearest)
+        def in_turn() -> Iterator[WindowTiles]:
+            while windows:
+                nearest = _nearest([grid[tiles[0][0]] for tiles in windows], toward())
+                yield windows.pop(nearest)
 
         with self._executor() as each:
             for number, count in find_all(self._work, each, in_turn(), len(left), self.progress):
