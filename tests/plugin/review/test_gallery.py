@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QPointF, Qt
-from qtpy.QtGui import QDropEvent
+from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, CellClass
@@ -36,6 +36,7 @@ def widget(viewer):
     viewer.add_labels(three_cells(np.uint16), name="mine", features=CLASSES)
     dock, found = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")
     dock.setFloating(True)
+    dock.resize(450, 900)  # all of the gallery is seen
     dock.show()
     found.show_gallery()
     dock.activateWindow()
@@ -68,19 +69,15 @@ def place_of(gallery, what):
 
 
 def drop(gallery, cells, where):
-    """Drop dragged cells on a cell or a title, as Qt passes it on."""
+    """Drag cells to a cell or a title and drop them, as the window passes it on to who takes it there."""
     gallery._selection.select(cells)
-    data = gallery.dragged()
-    event = QDropEvent(
-        QPointF(place_of(gallery, where)),
-        Qt.DropAction.CopyAction,
-        data,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-        QEvent.Type.Drop,
-    )
-    gallery.dropEvent(event)
-    return event.isAccepted()
+    window, data = gallery.window(), gallery.dragged()
+    point = gallery.viewport().mapTo(window, place_of(gallery, where))
+    what = Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    drop = QDropEvent(QPointF(point), *what)
+    for event in (QDragEnterEvent(point, *what), QDragMoveEvent(point, *what), drop):
+        QApplication.sendEvent(window.windowHandle(), event)
+    return drop.isAccepted()
 
 
 class TestShown:

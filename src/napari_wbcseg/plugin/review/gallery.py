@@ -240,7 +240,7 @@ class Gallery(QListView):
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
         self.setDragDropMode(QAbstractItemView.DragDropMode.DragDrop)
-        self.setDragEnabled(True)
+        there(self.viewport()).setAcceptDrops(True)  # which a static movement had switched off
         self.setMinimumHeight(140)
         self.setToolTip(_TIP)
         self.clicked.connect(self._on_clicked)
