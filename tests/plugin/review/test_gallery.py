@@ -207,6 +207,10 @@ class TestNaming:
         assert drop(widget.gallery, [THIRD], "basophil")
         assert said(widget, 3) == ("basophil", "person")
 
+    def test_a_hand_that_slips_as_it_clicks_names_nothing(self, widget):
+        assert not drop(widget.gallery, [THIRD], THIRD)
+        assert said(widget, 3) == ("lymphocyte", "model")
+
     def test_the_right_button_offers_every_class(self, widget):
         widget.select([FIRST])
         menu = widget.gallery.menu()

@@ -355,10 +355,11 @@ class Gallery(QListView):
             event.ignore()
 
     def _class_at(self, point: Any) -> str | None:
-        """Return the class of the group at a point of the viewport; None below all of them."""
+        """Return the class of the group at a point of the viewport; None on the cells that are dragged."""
         index = self.indexAt(point)
         if index.isValid():
-            return self._items.items[index.row()].name
+            item = self._items.items[index.row()]
+            return None if item.cell in self._selection.cells else item.name
         titles = [(row, item.name) for row, item in enumerate(self._items.items) if item.cell is None]
         above = [name for row, name in titles if self.visualRect(self._items.index(row)).top() <= point.y()]
         return above[-1] if above else None
