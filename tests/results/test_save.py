@@ -49,6 +49,15 @@ def test_a_result_of_no_file_is_called_as_its_files_are(tmp_path, result, image)
     assert set(pd.read_csv(tmp_path / "other-cells.csv")["image"]) == {"other"}
 
 
+@pytest.mark.parametrize("name", ["smear.tif", "smear.png"])
+def test_the_picture_itself_is_not_written_over(tmp_path, result, image, name):
+    Image.fromarray(image).save(tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(OutputError, match="choose another name"):
+        save(result, tmp_path / name, image=image, image_path=tmp_path / name)
+    assert (tmp_path / name).read_bytes() == before
+
+
 def test_the_table_has_a_row_a_cell_in_pixels_and_micrometres(tmp_path, result):
     (path,) = save(result, tmp_path / "a.csv", pixel_size=SIZE, name="smear 1")
     table = pd.read_csv(path)

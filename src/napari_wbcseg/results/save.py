@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import replace
-from os.path import isdir  # a `Path` raises where a name is too long
+from os.path import isdir, realpath  # a `Path` raises where a name is too long
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +96,12 @@ def save(
     written: list[Path] = []
     for wanted in chosen:
         target = path if formats is None else path.with_name(f"{path.name}{FORMATS[wanted].suffix}")
-        if isdir(target) and wanted != "ome-zarr":
+        if wanted == "ome-zarr":
+            pass  # its writer replaces none but its own
+        elif isdir(target):
             raise OutputError(f"{target} is a folder; give the name of a file.")
+        elif file is not None and realpath(target) == realpath(file):
+            raise OutputError(f"{target} is the picture that the cells were found in: choose another name.")
         progress(0, 0, f"Saving {target.name}")
         written += FORMATS[wanted].write(target, found, image, progress)
     return list(dict.fromkeys(written))
