@@ -111,8 +111,10 @@ def test_resolutions_of_prints_say_nothing_of_the_slide(tmp_path: Path) -> None:
     (tmp_path / "text.tif").write_text("no image")
     for name in ("a.jpg", "plain.tif", "inch.tif", "cm.tif", "text.tif", "missing.tif"):
         assert read_pixel_size(tmp_path / name) is None
-    tifffile.imwrite(tmp_path / "cm.tif", GREY, resolution=(1e5, 1e5), resolutionunit="centimeter")
-    assert read_pixel_size(tmp_path / "cm.tif") == TENTH
+    assert read_file(tmp_path / "inch.tif").notes == ()
+    for unit, resolution in {"centimeter": 1e5, "inch": 254e3}.items():
+        tifffile.imwrite(tmp_path / "a.tif", GREY, resolution=[resolution] * 2, resolutionunit=unit)
+        assert read_pixel_size(tmp_path / "a.tif") == TENTH
 
 
 def ome_zarr(group: zarr.Group, size: int, own: list[float], shared: list[float] | None) -> None:

@@ -24,7 +24,7 @@ from ..errors import ImageError
 from .colours import JPEG, Conversion, conversion
 from .limits import check_expansion, check_memory
 from .opened import CHUNK, Candidate, LazyPixels, OpenedImage, chunk_of, focus_note, main_images
-from .pixel_size import CENTIMETRES, Stated, unit_symbol
+from .pixel_size import CENTIMETRES, Stated, in_micrometres, unit_symbol
 
 if TYPE_CHECKING:
     import tifffile
@@ -289,9 +289,11 @@ def stated_pixel_size(file: tifffile.TiffFile, page: tifffile.TiffPage, series: 
     unit = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
     if unit_symbol(unit) in CENTIMETRES:
         return Stated(down, across, unit, unit)
-    if getattr(page.tags.get("ResolutionUnit"), "value", None) == 3:  # dots per inch are of a print
-        return Stated(down, across, "cm", "cm")
-    return None
+    unit = {2: "inch", 3: "cm"}.get(getattr(page.tags.get("ResolutionUnit"), "value", None), "")
+    stated = Stated(down, across, unit, unit)
+    if unit == "inch" and in_micrometres(stated)[0] is None:
+        return None  # dots of a print or a screen: no word on the slide
+    return stated
 
 
 def _rational(tag: Any) -> float:
