@@ -614,7 +614,7 @@ class TestCorrecting:
         correct(viewer, session, 3, qtbot)
         with qtbot.waitSignal(session.saved, timeout=WAIT):
             session.save()
-        aside = "but not counted: 0003. Correct the new results, or go back to the settings in"
+        aside = "but not counted: 0003. Where the image is gone or cannot be read, put it back;"
         for options, count, said in (((), "2", ""), (("--min-area", 600), "3", aside), ((), "2", "")):
             shell(folder, "-o", out, *options)
             viewer.window.remove_dock_widget("all")
