@@ -206,7 +206,7 @@ class TestAnotherClassifierIsAnotherSetting:
         assert "not again: 2 images" in segment("own.safetensors")
         shown = segment("none")
         assert "so kept, but not counted: a. Where the image is gone or cannot be read, put it back" in shown
-        assert f"correct the new results, or go back to the settings in {out.resolve() / 'a-result.json'}." in shown
+        assert f"or go back to the settings in {out.resolve() / 'a-result.json'}." in shown
         assert classes_in(out) == ["blast", "violet", "violet"]
         assert "by a person" not in segment("own.safetensors"), "with the settings that it had it counts"
         assert pd.read_csv(out / "cells.csv")["class"].tolist()[:3] == ["blast", "violet", "violet"]

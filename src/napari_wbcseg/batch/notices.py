@@ -72,9 +72,9 @@ def not_counted(outputs: Outputs) -> Iterator[str]:
     names = [file.name.removesuffix(RESULT_SUFFIX) for file in not_in_tables(outputs.folder)]
     if corrected:
         yield (
-            f"Corrected by a person, so kept, but not counted: {listed(corrected)}. Where the image is gone or "
-            "cannot be read, put it back; where it was done in another way since, correct the new results, or "
-            f"go back to the settings in {outputs.record_file(corrected[0])}."
+            f"Corrected by a person, so kept, but not counted: {listed(corrected)}. Where the image is gone "
+            "or cannot be read, put it back; where it was done in another way since, correct the new "
+            f"results, or go back to the settings in {outputs.record_file(corrected[0])}."
         )
     if others := sorted({*names} - {*corrected}):
         yield (

@@ -289,7 +289,7 @@ def stated_pixel_size(file: tifffile.TiffFile, page: tifffile.TiffPage, series: 
     unit = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
     if unit_symbol(unit) in CENTIMETRES:
         return Stated(down, across, unit, unit)
-    unit = {2: "inch", 3: "cm"}.get(getattr(page.tags.get("ResolutionUnit"), "value", None), "")
+    unit = {2: "inch", 3: "cm"}.get(getattr(page.tags.get("ResolutionUnit"), "value", 1), "")
     stated = Stated(down, across, unit, unit)
     if unit == "inch" and in_micrometres(stated)[0] is None:
         return None  # dots of a print or a screen: no word on the slide
