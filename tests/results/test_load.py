@@ -50,6 +50,12 @@ def test_labels_that_another_program_changed_are_measured(tmp_path, result, labe
     assert back.edited
 
 
+def test_labels_that_became_black_and_white_elsewhere_are_to_check(tmp_path, result, labels):
+    path, _ = save(result, tmp_path / "a.tif")
+    tifffile.imwrite(path, np.where(labels > 0, 255, 0).astype(np.uint8))
+    assert load_result(path).cells[["pieces", "check"]].to_numpy().tolist() == [[4, True]]
+
+
 @pytest.mark.parametrize("planes", [2, 3])
 def test_a_stack_that_tifffile_wrote_again_is_the_same_stack(tmp_path, labels, image, planes):
     """It takes three planes for the colours of one."""

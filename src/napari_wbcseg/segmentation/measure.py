@@ -221,7 +221,8 @@ def current_cells(labels: np.ndarray, table: Any, image: Any = None) -> tuple[pd
     """Return a table that fits the labels: a row for each cell that is there now.
 
     A row stays as it is where the area and the centroid in it are those of the label. Cells
-    that changed or are new are measured; those that are gone lose their row.
+    that changed or are new are measured, and are to check where they are in pieces; those that
+    are gone lose their row.
 
     Parameters
     ----------
@@ -297,6 +298,7 @@ def _plane_cells(plane: np.ndarray, rows: pd.DataFrame, image: Any) -> tuple[pd.
     if image is not None and len(new):
         density = PixelSource(image).density(np.isin(plane, new))
     fresh, _ = measure_labels(plane, density, new)
+    fresh["check"] = fresh["pieces"] > 1  # a slip; or a mask, whose cells have one number
     if not len(fits):
         return fresh, 0
     cells = pd.concat([fits, fresh], ignore_index=True).sort_values("label")

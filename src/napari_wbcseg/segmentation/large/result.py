@@ -331,6 +331,7 @@ class LargeResult:
         part, labels = self._around(window, touched)
         density = None if image is None else self._density(image, np.isin(labels, touched), part[:2])
         fresh, _ = measure_labels(labels, density, touched, part[:2], self.labels.arrays[0].shape)
+        fresh["check"] = fresh["pieces"] > 1
         known = self.cells.set_index("label")
         fresh = fresh.join(known[[name for name in known if name not in fresh]], on="label")
         rest = self.cells[~self.cells["label"].isin(touched)]
