@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_wbcseg import Segmentation, save
+from napari_wbcseg.datasets.corrections import read_record
+
 from .shell import wbcseg
 
 
@@ -41,6 +44,19 @@ def test_what_cannot_be_done_is_a_sentence(own_set: Path) -> None:
     (own_set / "corrections.json").write_text("{")
     for command in (["corrections"], ["finetune", "--discard"]):
         assert "damaged" in wbcseg(*command, status=1).stderr
+
+
+def test_labels_of_a_result_are_numbers_and_say_their_model_and_their_picture(own_set: Path) -> None:
+    labels = np.zeros((60, 80), np.uint16)
+    labels[10:20, 10:20] = labels[40:50, 50:60] = 1  # one cell, in pieces
+    for name, grey in {"smear": 200, "other": 199}.items():
+        Image.fromarray(np.full((60, 80, 3), grey, np.uint8)).save(f"{name}.png")
+    save(Segmentation(labels, None, model="wbc@1234"), "smear", "tiff", image_path="smear.png")
+    said = wbcseg("corrections", "add", "smear.png", "smear-labels.tif").stdout
+    assert said == "Field smear: 1 white cell.\n"
+    assert read_record()[0].model == "wbc@1234"
+    said = wbcseg("corrections", "add", "other.png", "smear-labels.tif").stdout
+    assert "made for smear, of which other.png is no copy" in said
 
 
 def test_a_folder_named_before_the_command_is_that_of_the_command(tmp_path: Path, own_set: Path) -> None:

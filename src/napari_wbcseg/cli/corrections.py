@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,8 +58,15 @@ def add(
     from ..datasets.corrections import add_correction
     from ..datasets.masks import read_labels
     from ..images.read import read_image
+    from ..results.load import record_beside
+    from ..results.records import ResultRecord
 
-    about = {"scale": (pixel_size, pixel_size), "unit": "µm"} if pixel_size else {}
+    about: dict[str, Any] = {"scale": (pixel_size, pixel_size), "unit": "µm"} if pixel_size else {}
+    beside = record_beside(labels)
+    record = None if beside is None else ResultRecord.read(beside)
+    if record is not None:
+        about["model"] = record.model.id if record.model else ""
+        masks = "numbers" if masks == "auto" else masks
     added = add_correction(
         read_image(image),
         read_labels(labels, masks)[0],
@@ -69,6 +76,11 @@ def add(
         **(about if by is None else {**about, "decided_by": by}),
     )
     typer.echo(f"Field {added.name}: {counted(added.cells, 'white cell')}.")
+    if record is not None and record.image.sha256 and not record.image.is_of(image):
+        typer.echo(
+            f"{labels} was made for {record.image.name}, of which {image} is no copy: if its cells do not "
+            f"lie on it, wbcseg corrections remove {added.name}."
+        )
 
 
 def remove(
