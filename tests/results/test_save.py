@@ -114,6 +114,19 @@ class TestQuPath:
         assert [feature["geometry"]["plane"]["z"] for feature in features] == [0, 0, 0, 1, 1, 1]
         assert len({feature["id"] for feature in features}) == 6
 
+    @pytest.mark.parametrize(
+        ("axes", "planes"),
+        [("Z", [(0, 0), (1, 0), (2, 0), (3, 0)]), ("T", [(0, 0), (0, 1), (0, 2), (0, 3)]),
+         ("TZ", [(0, 0), (1, 0), (0, 1), (1, 1)])],
+    )  # fmt: skip
+    def test_planes_are_what_the_file_says_as_qupath_opens_it(self, tmp_path, labels, image, axes, planes):
+        file, sides = tmp_path / "a.ome.tif", (2, 2) if len(axes) == 2 else (4,)
+        stack = np.stack([image] * 4).reshape(*sides, *image.shape)
+        tifffile.imwrite(file, stack, photometric="rgb", metadata={"axes": f"{axes}YXS"})
+        found = made(np.stack([labels == 3] * 4).astype(np.uint8), np.stack([image] * 4))
+        features = self.features(save(found, tmp_path / "a.geojson", image_path=file)[0])
+        assert [(one["z"], one["t"]) for one in (each["geometry"]["plane"] for each in features)] == planes
+
 
 class TestImageJ:
     def test_roifile_reads_the_very_pixels_holes_and_pieces_too(self, tmp_path, result, labels):

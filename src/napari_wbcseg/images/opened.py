@@ -35,6 +35,8 @@ class OpenedImage:
         Whether a part can be read without the whole.
     fields : int
         How many images of the file were put together as planes.
+    depths : int
+        How many planes, one behind the other, are one field at several depths of focus; 1 where none are.
     alpha : bool
         Whether the last of two or four channels is known to be transparency.
     read_stated : callable
@@ -49,6 +51,7 @@ class OpenedImage:
     notes: tuple[str, ...] = ()
     in_parts: bool = True
     fields: int = 1
+    depths: int = 1
     alpha: bool = False
     read_stated: Callable[[], Stated | None] = lambda: None
     read_orientation: Callable[[], Any] = lambda: 1
@@ -73,14 +76,15 @@ class OpenedImage:
 
     @property
     def all_notes(self) -> tuple[str, ...]:
-        """The notes, with those on its orientation and its pixel size."""
+        """The notes, with those on its depths, its orientation and its pixel size."""
+        notes = (*self.notes, focus_note(self.levels[0].shape[0])) if self.depths > 1 else self.notes
         if self.orientation == 1:
-            return (*self.notes, *self.pixel_size[1])
+            return (*notes, *self.pixel_size[1])
         turned = (
             f"The camera noted that the picture was turned or mirrored (orientation {self.orientation}); it "
             "was taken as it is stored, which is what napari shows, so that outlines lie on it."
         )
-        return (*self.notes, turned, *self.pixel_size[1])
+        return (*notes, turned, *self.pixel_size[1])
 
 
 class LazyPixels(ABC):

@@ -316,6 +316,14 @@ def image_pixels(path: str | Path) -> int | None:
     return _told(Path(path), lambda image: prod(image.levels[0].shape[:3]))
 
 
+def depths_of(path: Path) -> int | None:
+    """Return how many planes of a file, one behind the other, are one field at several depths of focus.
+
+    1 where they are times, fields or pages; None where the file cannot be understood.
+    """
+    return _told(path, lambda image: image.depths)
+
+
 def orientation_of(path: Path) -> int:
     """Return the orientation that a camera noted (1 to 8, of EXIF and TIFF); 1 where it noted none."""
     return _told(path, lambda image: image.orientation) or 1

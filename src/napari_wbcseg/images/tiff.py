@@ -23,7 +23,7 @@ from ..box import Box
 from ..errors import ImageError
 from .colours import JPEG, Conversion, conversion
 from .limits import check_expansion, check_memory
-from .opened import CHUNK, Candidate, LazyPixels, OpenedImage, chunk_of, focus_note, main_images
+from .opened import CHUNK, Candidate, LazyPixels, OpenedImage, chunk_of, main_images
 from .pixel_size import CENTIMETRES, Stated, in_micrometres, unit_symbol
 
 if TYPE_CHECKING:
@@ -107,13 +107,12 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
         for number in range(min(len(series.levels) for series in fields))
     ]
     first = fields[0]
-    if dict(zip(first.axes, first.shape, strict=True)).get("Z", 1) > 1:
-        notes += (focus_note(len(levels[0].planes)),)
     page = first.keyframe
     return OpenedImage(
         tuple(levels),
         notes,
         fields=len(fields),
+        depths=dict(zip(first.axes, first.shape, strict=True)).get("Z", 1),
         alpha=any(int(sample) in _ALPHA for sample in page.extrasamples),
         read_stated=lambda: stated_pixel_size(file, page, every[chosen[0]][0]),
         read_orientation=lambda: getattr(page.tags.get(ORIENTATION), "value", None),

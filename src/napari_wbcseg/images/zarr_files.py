@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import ImageError
 from .limits import check_folder_expansion, check_memory
-from .opened import Candidate, OpenedImage, chunk_of, focus_note, main_images
+from .opened import Candidate, OpenedImage, chunk_of, main_images
 from .pixel_size import Stated
 
 #: What a codec may be called, after ``numcodecs.`` where that is in front.
@@ -154,10 +154,14 @@ def open_zarr_image(path: Path) -> OpenedImage:
         for group, scales in (images[i] for i in chosen)
     ]
     levels = [same[0] if len(same) == 1 else da.concatenate(same) for same in zip(*fields, strict=False)]
-    if "z" in axes and fields[0][0].shape[0] > 1:
-        notes += (focus_note(fields[0][0].shape[0]),)
+    group, scales = images[chosen[0]]
+    shape = group[scales["datasets"][0]["path"]].shape
     return OpenedImage(
-        tuple(levels), notes, fields=len(chosen), read_stated=lambda: _stated_pixel_size(images[chosen[0]][1])
+        tuple(levels),
+        notes,
+        fields=len(chosen),
+        depths=dict(zip(axes, shape, strict=True)).get("z", 1),
+        read_stated=lambda: _stated_pixel_size(scales),
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from ...classification.classes import CLASS, PROBABILITY
 from ...errors import OutputError
 from ...files import written_whole
+from ...images.read import depths_of
 from ...progress import Progress
 from ...segmentation.result import Segmentation
 from .outlines import CellOutline, outlines_of
@@ -53,7 +54,8 @@ def write_geojson(path: Path, result: Segmentation, image: Any, progress: Progre
     """Write the outlines of the cells as GeoJSON (RFC 7946, in pixels), and return the file.
 
     Outlines run along the edges of the pixels, with the origin at the upper left corner of
-    the image; a cell in pieces is a MultiPolygon.
+    the image; a cell in pieces is a MultiPolygon. Planes of a stack are times to QuPath, as it
+    opens the pages of a TIFF, unless the image's file says that they are depths, or there is none.
 
     Raises
     ------
@@ -64,20 +66,24 @@ def write_geojson(path: Path, result: Segmentation, image: Any, progress: Progre
     colours = cell_colours(cells, result.classes)
     # Of a million cells the table is in memory once: a row is made when its outline is written.
     columns = {str(name): cells[name].to_numpy() for name in cells.columns}
+    file = result.image_path if result.stacked else None
+    depths = (depths_of(file) if file else None) or len(result.labels)
     rows = {label: at for at, label in enumerate(cells["label"].tolist())}
-    with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as file:
-        file.write('{"type":"FeatureCollection","features":[')
+    with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as out:
+        out.write('{"type":"FeatureCollection","features":[')
         for number, outline in enumerate(outlines_of(result, progress)):
             at = rows.get(outline.label)
             row = {} if at is None else {name: values[at] for name, values in columns.items()}
-            feature = _feature(outline, row, result.name, colours.get(outline.label, CELL_COLOUR))
+            feature = _feature(outline, row, result.name, colours.get(outline.label, CELL_COLOUR), depths)
             text = json.dumps(feature, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            file.write(f"{',' if number else ''}\n{text}")
-        file.write("\n]}\n")
+            out.write(f"{',' if number else ''}\n{text}")
+        out.write("\n]}\n")
     return [path]
 
 
-def _feature(outline: CellOutline, row: dict[str, Any], name: str, colour: Colour) -> dict[str, Any]:
+def _feature(
+    outline: CellOutline, row: dict[str, Any], name: str, colour: Colour, depths: int
+) -> dict[str, Any]:
     check = bool(row.get("check", False))
     words = {column: value for column, value in row.items() if isinstance(value, str) and value}
     named = words.pop(CLASS, "")
@@ -94,7 +100,7 @@ def _feature(outline: CellOutline, row: dict[str, Any], name: str, colour: Colou
     return {
         "type": "Feature",
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, identity)),
-        "geometry": _geometry(outline),
+        "geometry": _geometry(outline, depths),
         "properties": {
             "objectType": "detection",
             "name": str(outline.label),
@@ -105,12 +111,13 @@ def _feature(outline: CellOutline, row: dict[str, Any], name: str, colour: Colou
     }
 
 
-def _geometry(outline: CellOutline) -> dict[str, Any]:
+def _geometry(outline: CellOutline, depths: int) -> dict[str, Any]:
     parts = [
         [[*ring.tolist(), ring[0].tolist()] for ring in (polygon.exterior, *polygon.holes)]
         for polygon in outline.polygons
     ]
-    plane = {} if outline.plane is None else {"plane": {"c": -1, "z": outline.plane, "t": 0}}
+    time, depth = divmod(outline.plane or 0, depths)
+    plane = {} if outline.plane is None else {"plane": {"c": -1, "z": depth, "t": time}}
     if len(parts) == 1:
         return {"type": "Polygon", "coordinates": parts[0], **plane}
     return {"type": "MultiPolygon", "coordinates": parts, **plane}
