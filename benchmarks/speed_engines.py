@@ -14,7 +14,7 @@ def compare(paths: list[str], model: str) -> dict[str, Any]:
     from napari_wbcseg import SegmentationSettings, load_model, segment
     from napari_wbcseg.evaluation.metrics import dice
     from napari_wbcseg.images.read import read_image
-    from napari_wbcseg.network.engines.create import create_engine
+    from napari_wbcseg.network.engines import create_engine
     from napari_wbcseg.settings import EngineName
 
     file = load_model(model)

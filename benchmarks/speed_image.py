@@ -162,7 +162,7 @@ def network_share(paths: list[str], model: str, rounds: int = 3) -> dict[str, An
     """
     from napari_wbcseg import load_model, segment
     from napari_wbcseg.images.read import read_image
-    from napari_wbcseg.network.engines.create import create_engine
+    from napari_wbcseg.network.engines import create_engine
 
     file = load_model(model)
     arrays = [read_image(path) for path in paths]

@@ -19,7 +19,7 @@ from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.sigtuple import cut_tiles, fold_of, read_sigtuple
 from napari_wbcseg.evaluation.metrics import soft_dice
 from napari_wbcseg.network.classic import classic_arrays
-from napari_wbcseg.network.engines.create import create_engine
+from napari_wbcseg.network.engines import create_engine
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.train import train

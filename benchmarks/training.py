@@ -80,7 +80,7 @@ def table(seconds: float) -> str:
     """Return images a second of training and prediction, in float32 and mixed precision."""
     from napari_wbcseg.network.backend import import_keras
     from napari_wbcseg.network.device import describe_device
-    from napari_wbcseg.network.engines.onnx import OnnxEngine
+    from napari_wbcseg.network.engines import OnnxEngine
     from napari_wbcseg.network.model_file import ModelFile, ModelHeader
     from napari_wbcseg.network.unet import build_unet, weights_of
     from napari_wbcseg.training.recipes import RECIPES

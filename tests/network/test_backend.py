@@ -13,7 +13,7 @@ import pytest
 
 from napari_wbcseg.errors import TrainingError
 from napari_wbcseg.network.backend import BACKENDS, import_keras
-from napari_wbcseg.network.engines.create import create_engine
+from napari_wbcseg.network.engines import create_engine
 from napari_wbcseg.settings import TrainingSettings
 
 from ..tiny_networks import RICH, TINY, dark_disc_pairs, random_model
@@ -34,7 +34,7 @@ def main(out: Path) -> None:
     """Predict and train a step on the backend of this process, and keep the results."""
     import keras
 
-    from napari_wbcseg.network.engines.keras import KerasEngine
+    from napari_wbcseg.network.engines import KerasEngine
     from napari_wbcseg.training.train import train
 
     assert keras.backend.backend() == os.environ["KERAS_BACKEND"]

@@ -11,13 +11,14 @@ from napari_wbcseg.datasets.sigtuple import read_sigtuple
 from napari_wbcseg.errors import ModelError
 from napari_wbcseg.evaluation.metrics import soft_dice
 from napari_wbcseg.network.classic import classic_arrays
-from napari_wbcseg.network.engines.create import create_engine
+from napari_wbcseg.network.engines import create_engine
 from napari_wbcseg.network.library import (
     _PACKAGED,
     import_model_file,
     list_models,
     models_folder,
     save_to_library,
+    short_scores,
 )
 from napari_wbcseg.network.model_file import clean_name
 
@@ -134,3 +135,8 @@ def test_the_classic_model_reaches_the_published_dice_on_its_own_tiles() -> None
     )
     assert len(probability) == 182
     assert soft_dice(targets / 255, probability) == pytest.approx(0.946, abs=0.002)
+
+
+def test_scores_have_three_decimals_and_numbers_of_things_none() -> None:
+    scores = {"dice": 1.0, "count_error": 1.25, "trained_on_tiles": 182.0}
+    assert short_scores(scores) == "dice 1.000, count error 1.250, trained on tiles 182"

@@ -48,7 +48,7 @@ def test_the_published_recipe_trains_the_published_network(tmp_path: Path) -> No
 
 def test_dark_discs_are_learnt(pairs: list[TrainingPair], tiny: ModelFile) -> None:
     from napari_wbcseg.evaluation.metrics import soft_dice
-    from napari_wbcseg.network.engines.create import create_engine
+    from napari_wbcseg.network.engines import create_engine
 
     result = train(pairs, FAST.replace(epochs=50, dropout=0.0), init=tiny)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ImageError, OutputError, SettingsError, WBCSegError
 from ..files import relative_path, remove_leftovers, write_problem
 from ..images.find import find_images, natural_key
-from ..network.engines.create import create_engine
+from ..network.engines import create_engine
 from ..network.model_file import ModelFile
 from ..progress import Progress, silent
 from ..results.differential import ResultClasses, pooled_results

@@ -15,7 +15,7 @@ from ..datasets.read import pairs_of
 from ..datasets.sigtuple import cut_tiles, is_sigtuple
 from ..errors import DatasetError
 from ..network.classic import classic_arrays, classic_target
-from ..network.engines.create import create_engine
+from ..network.engines import create_engine
 from ..network.library import load_model
 from ..network.model_file import ModelFile
 from ..progress import Progress, silent

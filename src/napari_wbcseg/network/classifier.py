@@ -19,8 +19,7 @@ from ..errors import ModelError
 from .architecture import Convolution, convolution_shapes, down_convolutions
 from .backend import KerasModel, import_keras
 from .device import available_cpus
-from .engines.onnx import open_session
-from .engines.openvino import OpenVinoEngine, openvino_gains
+from .engines import OpenVinoEngine, open_session, openvino_gains
 from .onnx_graph import OUTPUT_NAME, Graph
 from .tensor_file import SUFFIX, TensorFile, TensorHeader
 from .unet import conv_block

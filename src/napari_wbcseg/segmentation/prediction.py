@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..box import Box
-from ..network.engines.create import create_engine
+from ..network.engines import create_engine
 from ..network.model_file import ModelFile
 from ..network.robust import CANONICAL_DIAMETER
 from ..progress import Progress

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.errors import ModelError
-from napari_wbcseg.network.engines.onnx import OnnxEngine
+from napari_wbcseg.network.engines import OnnxEngine
 from napari_wbcseg.network.exchange.bioimageio import network_input_of, sample_picture
 from napari_wbcseg.network.exchange.export import export_model
 from napari_wbcseg.network.model_file import ModelFile, ModelHeader

@@ -22,9 +22,8 @@ from ...synthetic.smear import synthetic_smear
 from ...version import __version__
 from ..architecture import UNetArchitecture
 from ..classic import classic_grey
-from ..engines.onnx import OnnxEngine
-from ..library import BUILT_IN_MODELS
-from ..model_card import short_scores
+from ..engines import OnnxEngine
+from ..library import BUILT_IN_MODELS, short_scores
 from ..model_file import ModelFile
 from ..onnx_graph import OPSET, onnx_bytes
 from ..tensor_file import encoded

@@ -10,17 +10,21 @@ import onnx
 import pytest
 
 from napari_wbcseg.errors import SettingsError
+from napari_wbcseg.network import engines
 from napari_wbcseg.network.architecture import CLASSIC, UNetArchitecture
 from napari_wbcseg.network.device import available_cpus
-from napari_wbcseg.network.engines import openvino
-from napari_wbcseg.network.engines.create import create_engine
-from napari_wbcseg.network.engines.keras import KerasEngine
-from napari_wbcseg.network.engines.onnx import OnnxEngine
-from napari_wbcseg.network.engines.openvino import OpenVinoEngine, openvino_gains, processor_has_bfloat16
+from napari_wbcseg.network.engines import (
+    KerasEngine,
+    OnnxEngine,
+    OpenVinoEngine,
+    create_engine,
+    openvino_gains,
+    processor_has_bfloat16,
+)
 from napari_wbcseg.network.onnx_graph import onnx_bytes
 
-from ...dark_model import write_dark_model
-from ...tiny_networks import RICH, TINY, random_model
+from ..dark_model import write_dark_model
+from ..tiny_networks import RICH, TINY, random_model
 
 
 def batch(architecture: UNetArchitecture, count: int = 3, height: int = 32, width: int = 48) -> np.ndarray:
@@ -76,7 +80,7 @@ def test_openvino_tells_nobody_that_it_is_used() -> None:
         "import sys, socket\n"
         "called = []\n"
         "socket.socket.connect = lambda self, address: called.append(address)\n"
-        "from napari_wbcseg.network.engines.openvino import processor_has_bfloat16\n"
+        "from napari_wbcseg.network.engines import processor_has_bfloat16\n"
         "processor_has_bfloat16()\n"
         "assert 'openvino' in sys.modules\n"
         "assert 'openvino_telemetry' not in sys.modules\n"
@@ -89,18 +93,18 @@ def test_an_openvino_that_cannot_be_loaded_is_passed_over(monkeypatch: pytest.Mo
     def broken() -> bool:
         raise SettingsError("a library is missing")
 
-    monkeypatch.setattr(openvino, "processor_has_bfloat16", broken)
+    monkeypatch.setattr(engines, "processor_has_bfloat16", broken)
     assert create_engine(random_model(seed=10), "auto", "cpu").name == "onnxruntime"
 
 
 def test_without_openvino_a_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    openvino._core.cache_clear()
+    engines._openvino_core.cache_clear()
     monkeypatch.setitem(sys.modules, "openvino", None)
     try:
         with pytest.raises(SettingsError, match="pip install"):
             create_engine(random_model(seed=9), "openvino")
     finally:
-        openvino._core.cache_clear()
+        engines._openvino_core.cache_clear()
 
 
 def test_an_engine_says_its_device_and_why() -> None:
