@@ -40,9 +40,11 @@ from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.duplicates import find_duplicates
 from napari_wbcseg.training.fine_tune import (
     BLEND,
+    ORIGINAL_FOLD,
     FineTuningPlan,
+    Replay,
+    make_replay,
 )
-from napari_wbcseg.training.replay import ORIGINAL_FOLD, Replay, make_replay
 
 ALLOWED_LOSS = 0.01
 BLENDS = (0.3, 0.5, 0.7, 1.0)

@@ -83,7 +83,7 @@ def table(seconds: float) -> str:
     from napari_wbcseg.network.engines import OnnxEngine
     from napari_wbcseg.network.model_file import ModelFile, ModelHeader
     from napari_wbcseg.network.unet import build_unet, weights_of
-    from napari_wbcseg.training.recipes import RECIPES
+    from napari_wbcseg.training.plan import RECIPES
 
     keras = import_keras()
     rates = {name: matrix_rate(name, seconds) for name in ("float32", "bfloat16")}
@@ -145,7 +145,7 @@ def waiting(steps: int, rounds: int, processes: int | None) -> str:
     from napari_wbcseg.network.device import describe_device, dtype_policy
     from napari_wbcseg.network.unet import build_unet
     from napari_wbcseg.training.batches import Feeder, as_dataset, helper_processes
-    from napari_wbcseg.training.recipes import RECIPES
+    from napari_wbcseg.training.plan import RECIPES
 
     keras = import_keras()
     settings = TrainingSettings.for_recipe("robust", steps_per_epoch=steps)

@@ -16,18 +16,18 @@ from napari_wbcseg.network.library import list_models, load_model
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.network.robust import ROBUST
 from napari_wbcseg.settings import TrainingSettings
-from napari_wbcseg.training import replay
 from napari_wbcseg.training.checkpoint import fingerprint
 from napari_wbcseg.training.duplicates import find_duplicates
 from napari_wbcseg.training.fine_tune import (
     FineTuned,
     FineTuningPlan,
+    Replay,
     fine_tune,
+    make_replay,
     plan_fine_tuning,
     plan_of,
 )
 from napari_wbcseg.training.folder import TrainingJob, read_job, write_job
-from napari_wbcseg.training.replay import Replay, make_replay
 
 from ..tiny_networks import RICH, TINY, dark_disc_pairs, random_model
 
@@ -49,8 +49,8 @@ def original_pairs() -> list[TrainingPair]:
 
 @pytest.fixture
 def few_smears(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "_SYNTHETIC_SMEARS", 2)
-    monkeypatch.setattr(replay, "_SCORED_SMEARS", 1)
+    monkeypatch.setattr("napari_wbcseg.training.fine_tune._SYNTHETIC_SMEARS", 2)
+    monkeypatch.setattr("napari_wbcseg.training.fine_tune._SCORED_SMEARS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,7 @@ def test_without_the_original_data_synthetic_smears_stand_in_aloud(
 
 
 def test_the_robust_recipe_gives_the_users_cells_as_much_weight_as_all_replay(few_smears: None) -> None:
-    from napari_wbcseg.training.recipes import RECIPES
+    from napari_wbcseg.training.plan import RECIPES
 
     replayed = make_replay(original_pairs(), "robust").training
     # A user's field may be called like a synthetic one.

@@ -15,8 +15,7 @@ from napari_wbcseg.errors import TrainingError
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.network.robust import CANONICAL_DIAMETER, ROBUST
 from napari_wbcseg.training import robust
-from napari_wbcseg.training.plan import cut_in_two
-from napari_wbcseg.training.recipes import RECIPES
+from napari_wbcseg.training.plan import RECIPES, cut_in_two
 from napari_wbcseg.training.robust import family_weights, source_of, synthetic_sources
 from napari_wbcseg.training.truth import TRUTH_CHANNELS
 

@@ -18,7 +18,7 @@ from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training import classic, loop
 from napari_wbcseg.training.loop import cosine_rate
-from napari_wbcseg.training.recipes import RECIPES
+from napari_wbcseg.training.plan import RECIPES
 from napari_wbcseg.training.train import train
 
 from ..tiny_networks import TINY, dark_disc_pairs, random_model

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from napari_wbcseg.evaluation.metrics import soft_dice
 from napari_wbcseg.network.robust import CANONICAL_DIAMETER, ROBUST
 from napari_wbcseg.training.samples.class_map import NOTHING_ELSE, PLATELET, UNKNOWN
-from napari_wbcseg.training.samples.sample import Sample
+from napari_wbcseg.training.samples.compose import Sample
 from napari_wbcseg.training.truth import TRUTH_CHANNELS, dice_coefficient, dice_loss, robust_loss, truth_of
 
 CELL, CENTRE, OFFSET, SIZE = 0, 1, slice(2, 4), 4

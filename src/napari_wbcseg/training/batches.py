@@ -8,6 +8,7 @@ which start in the same way on every system and never run the user's script agai
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import tempfile
@@ -224,3 +225,45 @@ def as_dataset(get: Callable[[int, int], Batch], length: int) -> Any:
             return get(self.epoch, index)
 
     return Dataset()
+
+
+# Several devices ----------------------------------------------------------------------------------
+
+
+def accelerators() -> list[str]:
+    """Return Keras' names of the GPUs or TPUs that can share a batch: only on JAX, as of Keras 3.15."""
+    keras = import_keras()
+    if keras.backend.backend() != "jax":
+        return []
+    return [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
+
+
+@contextlib.contextmanager
+def data_parallel(*batches: Batches | None) -> Iterator[int]:
+    """Spread each batch over the accelerators while the context lasts, and say over how many.
+
+    Every device holds the whole network and takes an equal share of each batch; the
+    gradients are averaged, so that the result is that of one device but for rounding.
+    Build the model inside.
+
+    Parameters
+    ----------
+    *batches : Batches or None
+        As many devices are used as divide the size of each.
+    """
+    keras = import_keras()
+    found, before, count = accelerators(), keras.distribution.distribution(), 1
+    # A distribution that the caller has set up is theirs.
+    if len(found) > 1 and before is None:
+        # Only the last batch of an epoch may be shorter.
+        sizes = [len(part.draw(0, index)[0]) for part in batches if part for index in (0, part.steps - 1)]
+        # As many as divide all of them.
+        count = max(n for n in range(1, len(found) + 1) if math.gcd(*sizes) % n == 0)
+    if count < 2:
+        yield 1
+        return
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=found[:count]))
+    try:
+        yield count
+    finally:
+        keras.distribution.set_distribution(before)

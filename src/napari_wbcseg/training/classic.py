@@ -20,7 +20,7 @@ from .truth import dice_coefficient, dice_loss
 
 
 class ClassicRecipe:
-    """The published recipe; see `recipes`."""
+    """The published recipe; see `plan.RECIPES`."""
 
     architecture: UNetArchitecture = CLASSIC
     canonical_diameter: float | None = None

@@ -14,11 +14,19 @@ import numpy as np
 from ..box import Box, label_boxes
 from ..datasets.pair import Pairs, TrainingPair
 from ..errors import TrainingError
-from ..settings import TrainingSettings
+from ..network.model_file import ModelFile
+from ..settings import Recipe, TrainingSettings
 from ..words import counted, listed
+from .classic import ClassicRecipe
 from .duplicates import refuse_duplicates
-from .recipes import RECIPES
+from .robust import RobustRecipe
 
+#: Each prepares data and trains a network on it in its way. It has the ``architecture`` that it trains from
+#: scratch, the ``canonical_diameter`` of a cell in its batches (None where images are taken as they are), and
+#: what the ``input`` of the network is, in words, for the model file. It says which pairs are of no use
+#: (``left_out``), how many ``tiles`` an epoch has, makes the ``batches`` and the tiles of a ``preview``, and
+#: knows the ``loss`` and the ``dice`` that users are shown.
+RECIPES: dict[Recipe, ClassicRecipe | RobustRecipe] = {"classic": ClassicRecipe(), "robust": RobustRecipe()}
 _FEW_TO_TUNE = (
     20,
     "The model will get used to the colours and light of these images: expect a small gain, and look at "
@@ -31,6 +39,16 @@ _FEW_TO_BEGIN = (
 )
 _FEW_TO_JUDGE = 10
 _PLACES_TRIED = 20
+
+
+def require_recipe(model: ModelFile, settings: TrainingSettings) -> None:
+    """Raise `TrainingError` if a model is of another recipe than the settings."""
+    recipe = model.header.recipe
+    if recipe != settings.recipe:
+        raise TrainingError(
+            f"The model {model.name} is of the recipe {recipe}, and the settings say {settings.recipe}: "
+            f"choose a model of that recipe, or train with {recipe}."
+        )
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ _MOST_HELPERS = 8
 
 
 class RobustRecipe:
-    """The robust recipe; see `recipes`."""
+    """The robust recipe; see `plan.RECIPES`."""
 
     architecture: UNetArchitecture = ROBUST
     canonical_diameter: float | None = CANONICAL_DIAMETER

@@ -22,12 +22,10 @@ from ..network.unet import build_unet, set_weights, weights_of
 from ..progress import Progress, silent
 from ..settings import Recipe, TrainingSettings
 from ..words import counted
-from .batches import Batch, Feeder, helper_processes
+from .batches import Batch, Feeder, data_parallel, helper_processes
 from .checkpoint import Checkpoint, State, fingerprint
-from .data_parallel import data_parallel
 from .loop import OnEvent, TrainingLoop
-from .plan import TrainingPlan, make_plan
-from .recipes import RECIPES, require_recipe
+from .plan import RECIPES, TrainingPlan, make_plan, require_recipe
 
 _PREVIEW_TILES = 4
 

@@ -10,7 +10,7 @@ from ..evaluation.metrics import SMOOTHING
 from ..network.backend import import_keras
 from ..network.robust import CANONICAL_DIAMETER
 from .samples import class_map
-from .samples.sample import Sample
+from .samples.compose import Sample
 
 _CENTRE_WIDTH = 0.10  # of a cell's diameter
 # Channels of the network, see `ROBUST`, and behind them those of the truth: what counts where in the loss.
