@@ -4,14 +4,12 @@ How it goes, and where::
 
     train               reads and plans, builds the network, trains it, writes the model
       plan              what is learnt from, and what is kept aside; duplicates: no picture is both
-      recipes           of one method (classic, robust): its batches, loss and preview
+      classic, robust   the recipes: batches, loss and preview of each
         samples/        samples composed of real and drawn cells
         truth           what the networks are taught
-      batches           drawn ahead, in a thread or in processes
-      data_parallel     each batch shared by several GPUs
+      batches           drawn ahead, in a thread or in processes; shared by several GPUs
       loop              the epochs: what is told, what ends them, the checkpoint, the preview
-    worker              train in a process of its own (worker_process), from the job in its folder
+    worker              train in a process of its own, from the job in its folder
     fine_tune           plan, train on corrections and on a replay of what the model knew, score both models
-      replay            a sample of the original data, and synthetic smears
     classifier          the network that tells classes (class_cells, class_views)
 """
