@@ -363,3 +363,13 @@ def test_a_cell_is_selected_in_3d_though_the_mouse_has_not_moved_since(viewer, o
     assert viewer.layers.selection.active is viewer.layers[active]
     assert viewer.layers["selected cells"].nshapes == 1
     assert widget.panel.table.selectionModel().selectedRows()
+
+
+def test_cells_of_a_single_picture_are_framed_in_3d(viewer, open_review):
+    viewer.add_image(discs(centres=CENTRES), rgb=True)
+    viewer.add_labels(three_cells(), name="mine")
+    widget = open_review(viewer)
+    widget.select([(0, 1)])
+    viewer.dims.ndisplay = 3
+    widget.select([(0, 2)])
+    assert viewer.layers["selected cells"].nshapes == 1

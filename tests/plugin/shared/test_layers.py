@@ -240,11 +240,13 @@ def test_what_napari_makes_of_our_layers_is_the_users(viewer):
     assert all(layer in viewer.layers for layer in made)
 
 
-def test_layers_land_while_a_stack_is_shown_in_3d(viewer, stack):
-    source = viewer.add_image(stack, rgb=True)
+@pytest.mark.parametrize("plane", [..., 0], ids=["stack", "plane"])
+def test_layers_land_while_the_view_is_in_3d(viewer, stack, plane):
+    image = stack[plane]
+    source, found = viewer.add_image(image, rgb=True), dark_discs(image)
     viewer.dims.ndisplay = 3
-    layers = add_segmentation(viewer, dark_discs(stack), source)
-    assert layers.proposals.nshapes == 4
+    assert add_segmentation(viewer, found, source).proposals.nshapes == len(found.proposals)
+    assert add_segmentation(viewer, found, source).proposals.nshapes == len(found.proposals), "and again"
 
 
 def test_a_projection_of_the_probability_stays(viewer, stack):

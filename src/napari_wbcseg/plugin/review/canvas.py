@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from ...box import Box
 from ..shared.class_colours import colour_cells
-from ..shared.layers import rectangles
+from ..shared.layers import clear_shapes, rectangles
 from ..shared.metadata import role_of
 from ..shared.stroke import helper_layer
 from ..shared.viewer import label_at
@@ -119,7 +119,7 @@ class OnCanvas(QObject):
                 layers.selection, layers.selection.active = selection, active
         self._framed = places
         # The layer stays when it is empty: adding and removing one takes napari far longer.
-        self._frames.data = []
+        clear_shapes(self._frames)
         if not places:
             return
         side = float(np.median([max(box.shape) for _, box in places]))

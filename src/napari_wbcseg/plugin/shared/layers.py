@@ -136,7 +136,7 @@ class LayerUpdate:
             )
             yield None
             proposals = self._layer("proposals", Shapes, {}, ndim=arrays.labels.ndim, opacity=0.8, **hidden)
-            proposals.data = []  # also of a new one: while the view is in 3D none can be added to it before
+            clear_shapes(proposals)
             yield None
             for start in range(0, len(arrays.rectangles), _RECTANGLES_AT_ONCE):
                 some = list(arrays.rectangles[start : start + _RECTANGLES_AT_ONCE])
@@ -224,6 +224,19 @@ def is_corrected(cells: Any) -> bool:
 def fingerprint(labels: Any) -> int:
     """Return a number that tells labels from corrected ones."""
     return zlib.crc32(np.ascontiguousarray(labels).data)
+
+
+def clear_shapes(layer: Shapes) -> None:
+    """Take all shapes out of a layer, so that others can be added, also while the view is in 3D.
+
+    napari (0.9) takes none there into a layer of planes that is new, nor into one of a single plane whose
+    ``data`` were set.
+    """
+    if layer.ndim > 2:
+        layer.data = []
+    else:
+        layer.selected_data = set(range(layer.nshapes))
+        layer.remove_selected()
 
 
 def rectangles(proposals: np.ndarray) -> np.ndarray:
