@@ -373,3 +373,25 @@ def test_cells_of_a_single_picture_are_framed_in_3d(viewer, open_review):
     viewer.dims.ndisplay = 3
     widget.select([(0, 2)])
     assert viewer.layers["selected cells"].nshapes == 1
+
+
+def test_a_single_picture_is_not_asked_for_the_plane_that_a_stack_before_it_was(viewer, open_review):
+    viewer.add_labels(three_cells(), name="single")
+    viewer.add_labels(np.stack([three_cells()] * 2), name="stack")
+    widget = open_review(viewer)
+    widget.labels = viewer.layers["stack"]
+    widget.show_only(this_plane=True)
+    widget.labels = viewer.layers["single"]
+    assert len(widget.shown) == 3
+    widget.show_only("At the border")
+    assert not widget.shown
+
+
+def test_cells_that_the_filter_cannot_be_asked_of_are_all_listed(viewer, open_review):
+    viewer.add_labels(three_cells()[::-1], name="without a class")
+    viewer.add_labels(three_cells(), name="mine", features={"grade": [0, 1, 2, 3]})
+    widget = open_review(viewer)
+    widget.labels = viewer.layers["mine"]
+    widget.show_only(condition="grade > 1")
+    widget.labels = viewer.layers["without a class"]
+    assert (len(widget.shown), widget.panel.condition.text()) == (3, "")

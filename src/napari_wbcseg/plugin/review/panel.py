@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLineEdit, QPushButton, QTabWidget
 
+from ...errors import SettingsError
 from ...segmentation.measure import in_physical_units
 from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.layer_picker import LayerPicker
@@ -190,7 +191,13 @@ class ReviewPanel:
         if review is None:
             self.model.set_table(None, "px")
         else:
-            self.model.set_table(cells_of(review), pixel_size(review.labels)[2])
+            if not review.stacked:
+                self.this_plane.setChecked(False)
+            try:
+                self.model.set_table(cells_of(review), pixel_size(review.labels)[2])
+            except SettingsError:  # these cells have no such column
+                self.condition.clear()
+                self.filter()
         self.show_counts()
 
     def filter(self) -> None:

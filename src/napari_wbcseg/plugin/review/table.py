@@ -56,12 +56,22 @@ class CellTableModel(QAbstractTableModel):
     # Content ---------------------------------------------------------------------------------------------
 
     def set_table(self, table: pd.DataFrame | None, unit: str) -> None:
-        """Show this table, or none; its ``status`` is made from decision, flag and check."""
+        """Show this table, or none; its ``status`` is made from decision, flag and check.
+
+        Raises
+        ------
+        SettingsError
+            If it cannot be asked for the conditions: then all of it is shown.
+        """
         if table is not None:
             said = zip(table["decision"], table["flag"], table["check"], strict=True)
             table = table.assign(status=[status(*row) for row in said])
         self._unit = unit
-        self._show(table, self._conditions)
+        try:
+            self._show(table, self._conditions)
+        except SettingsError:
+            self._show(table, [])
+            raise
 
     def set_conditions(self, conditions: Iterable[str]) -> None:
         """Show only rows for which all of the conditions hold, such as ``area > 300``.
