@@ -90,7 +90,7 @@ class TrainingPlan:
                 f"{counted(len(self.validation), 'image')} ({names})."
             )
         else:
-            text += " Nothing is kept aside to validate on."
+            text += " Nothing is validated on while it trains."
         return text
 
     @property
@@ -138,9 +138,7 @@ def make_plan(pairs: Pairs, settings: TrainingSettings, fine_tuning: bool = Fals
     notes = [split.note] if split.note else []
     notes += _expectations(count_cells(split.training), count_cells(split.validation), fine_tuning)
     if not split.validation:
-        notes.append(
-            "As nothing is kept aside, the best epoch is the one with the lowest loss on the training images."
-        )
+        notes.append("The best epoch is therefore the one with the lowest loss on the training images.")
     tiles = recipe.tiles(split.training, settings)
     return TrainingPlan(settings.recipe, split.training, split.validation, left_out, tiles, notes)
 
