@@ -111,6 +111,16 @@ class TestShown:
         picture = model.data(model.index(model.row_of(FIRST)), Qt.ItemDataRole.DecorationRole).toImage()
         assert picture.pixelColor(30, 30).red() > 150 > picture.pixelColor(2, 2).red()
 
+    def test_on_a_finer_screen_the_pictures_are_finer(self, widget, monkeypatch):
+        monkeypatch.setattr(Gallery, "devicePixelRatioF", lambda gallery: 2.0)
+        widget.gallery._crops = None
+        widget.gallery.renew()
+        model = widget.gallery.model()
+        picture = model.data(model.index(model.row_of(FIRST)), Qt.ItemDataRole.DecorationRole)
+        assert (picture.width(), picture.deviceIndependentSize().width()) == (120, 60)
+        middle = picture.toImage().pixelColor(60, 60)
+        assert (middle.red(), middle.green(), middle.blue()) == pytest.approx((90, 40, 120), abs=8)
+
     def test_without_an_image_the_outline_is_seen(self, viewer, widget):
         del viewer.layers["smear"]
         model = widget.gallery.model()

@@ -38,14 +38,19 @@ class Crops(QObject):
         Of a typical cell, pixels.
     side : int
         Of the pictures, pixels.
+    zoom : float
+        Pixels of the screen for one of these.
     """
 
     #: Emitted when pictures were read that were grey before.
     loaded = Signal()
 
-    def __init__(self, labels: Labels, image: Image | None, diameter: float, side: int) -> None:
+    def __init__(
+        self, labels: Labels, image: Image | None, diameter: float, side: int, zoom: float = 1
+    ) -> None:
         super().__init__()
-        self._labels, self._diameter, self._side = labels, max(diameter, 1.0), side
+        self._labels, self._diameter = labels, max(diameter, 1.0)
+        self._side, self._zoom = round(side * zoom), zoom
         self._source = None if image is None else image.data
         self._image: Any = None if image is None else image_data(image)
         self._range = 255.0
@@ -54,7 +59,8 @@ class Crops(QObject):
         lazy = [data for data in (image_data(labels), self._image) if data is not None]
         self._at_once = all(isinstance(data, np.ndarray) for data in lazy)
         self._soon = timer(0, self._load, self)
-        self._blank = QPixmap(side, side)
+        self._blank = QPixmap(self._side, self._side)
+        self._blank.setDevicePixelRatio(zoom)
         self._blank.fill(_BLANK)
         if image is not None:
             try:
@@ -114,4 +120,4 @@ class Crops(QObject):
         pixels = pixels[..., :3] if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
         diameter = shown * PARAMETERS.side / self._side  # for a picture of this side that shows as much
         crop, _ = cut_out(pixels, mask, (box[0] - top, box[1] - left), diameter, self._side)
-        return pixmap(np.rint(np.clip(crop, 0, 1) * 255).astype(np.uint8))
+        return pixmap(np.rint(np.clip(crop, 0, 1) * 255).astype(np.uint8), self._zoom)

@@ -264,7 +264,8 @@ class Gallery(QListView):
         table, shown = review.cells, set(self._shown())
         typical = float(table["diameter"].median()) if len(table) else 1.0
         if self._crops is None or not self._crops.suit(review.labels, review.image, typical):
-            self._crops = Crops(review.labels, review.image, typical, SIDE)
+            zoom = self.devicePixelRatioF()
+            self._crops = Crops(review.labels, review.image, typical, SIDE, zoom)
             self._crops.loaded.connect(there(self.viewport()).update)  # bound: Qt lets go of it with the view
         bar = there(self.verticalScrollBar())
         before = bar.value()
