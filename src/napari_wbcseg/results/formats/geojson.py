@@ -67,7 +67,7 @@ def write_geojson(path: Path, result: Segmentation, image: Any, progress: Progre
     # Of a million cells the table is in memory once: a row is made when its outline is written.
     columns = {str(name): cells[name].to_numpy() for name in cells.columns}
     file = result.image_path if result.stacked else None
-    depths = (depths_of(file) if file else None) or len(result.labels)
+    depths = (depths_of(file) if file else None) or result.labels.shape[0]  # labels may be a zarr
     rows = {label: at for at, label in enumerate(cells["label"].tolist())}
     with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as out:
         out.write('{"type":"FeatureCollection","features":[')
