@@ -177,6 +177,25 @@ class TestRunAgain:
         others = redone(items, out, model, settings=SETTINGS.replace(check_below=0.9))
         assert "0003" not in others, "a person's work is not written over with other settings"
 
+    def test_what_was_found_before_a_run_that_was_stopped_or_failed_does_not_count(
+        self, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        def stop(done: int, total: int, stage: str) -> None:
+            if done >= 2:
+                raise Cancelled("Enough.")
+
+        run(items, out, model)
+        items[-1].path.write_text("no image any more")
+        with pytest.raises(Cancelled):
+            run(items, out, model, settings=SETTINGS.replace(min_area=501), progress=stop)
+        for settings in (SETTINGS.replace(min_area=501), SETTINGS):
+            told = results(out)[0].query("status == 'ok'")
+            assert 0 < len(told) < len(items)
+            renew_tables(out)
+            assert results(out)[0].query("status == 'ok'")["image"].tolist() == told["image"].tolist()
+            assert differential_of([out])[0].white_cells == told["count"].sum()
+            run(items, out, model, settings=settings)
+
     def test_files_of_formats_not_asked_for_again_tell_of_the_same_cells(
         self, items: list[BatchItem], out: Path, model: ModelFile
     ) -> None:

@@ -158,23 +158,11 @@ class Run(Outputs):
 
     def outdates(self, record: ResultRecord | None) -> bool:
         """Whether a record is of other settings, another model, classifier or version of this package."""
-        return record is not None and (
-            record.settings is None
-            or record.settings.replace(classes=None) != self.settings.replace(classes=None)
-            or not self._same_classes(record)
-            or record.model is None
-            or record.model.hash != self.model.hash
-            or record.versions.get("napari-wbcseg") != __version__
-        )
-
-    def _same_classes(self, record: ResultRecord) -> bool:
-        """Whether the classifier of this run told the classes of a result, under whatever name."""
-        classifier, told_by = classifier_of(self.settings), record.classifier
-        if classifier is None or told_by is None:
-            return classifier is None and told_by is None
-        # What a person's cells taught is part of the corrections.
-        taught = record.corrected and record.settings and record.settings.classes == self.settings.classes
-        return bool(taught) or told_by.hash == classifier.hash
+        if record is None:
+            return False
+        classifier = classifier_of(self.settings)
+        told_by = None if classifier is None else classifier.hash
+        return not record.made_by(self.settings, self.model.hash, told_by, __version__)
 
     def segmented(self, item: BatchItem) -> ResultRecord | None:
         """Return the record of an image that need not be segmented again.

@@ -277,7 +277,7 @@ def renew_tables(folder: str | Path, classifier: ModelRecord | None = None) -> N
         outputs = Outputs.of(record, folder)
         items, rows = items_of(record, folder), dict[BatchItem, Row]()
         for item, given in zip(items, record.inputs, strict=True):
-            if outputs.record_file(item.name).is_file():
+            if outputs.record_file(item.name).is_file() and record.counts(given, folder):
                 rows[item] = {"status": "ok"}
             elif given.status == "failed":
                 rows[item] = failed_row(item.image, given.error)

@@ -122,5 +122,5 @@ def not_in_tables(folder: Path) -> list[Path]:
         run = RunRecord.read(folder / RUN_FILE)
     except SettingsError:  # no run wrote into it
         return []
-    told = {f"{one.name}{RESULT_SUFFIX}" for one in run.inputs if one.status != "failed"}
+    told = {f"{one.name}{RESULT_SUFFIX}" for one in run.inputs if run.counts(one, folder)}
     return [file for file in folder.glob(f"*{RESULT_SUFFIX}") if file.name not in told]

@@ -246,6 +246,20 @@ class ResultRecord(Record):
         """Whether a person changed the labels, or named cells."""
         return self.edited or PERSON in self.cells.get(CLASS_BY, ())
 
+    def made_by(
+        self, settings: SegmentationSettings, model: str, classifier: str | None, version: str | None
+    ) -> bool:
+        """Whether it was made by these settings and version, and a model and a classifier of these hashes."""
+        if self.settings is None or self.settings.replace(classes=None) != settings.replace(classes=None):
+            return False
+        if self.model is None or self.model.hash != model or self.versions.get("napari-wbcseg") != version:
+            return False
+        if classifier is None or self.classifier is None:
+            return classifier is None and self.classifier is None
+        # What a person's cells taught is part of the corrections.
+        taught = self.corrected and self.settings.classes == settings.classes
+        return taught or self.classifier.hash == classifier
+
     @property
     def large(self) -> bool:
         """Whether it is of a large image, whose labels and table are in a folder."""
@@ -378,6 +392,23 @@ class RunRecord(Record):
     formats: tuple[str, ...] = ()
     inputs: list[InputRecord] = Field(default_factory=list)
     finished: bool = True
+
+    def counts(self, one: InputRecord, folder: Path) -> bool:
+        """Whether what was found in an input counts in this run, whose results are in a folder.
+
+        Of one that it failed at or did not come to, an earlier run may have left a result that does not.
+        """
+        if one.status == "ok":
+            return True
+        try:
+            result = ResultRecord.read(folder / f"{one.name}{RESULT_SUFFIX}")
+        except SettingsError:
+            return False
+        told_by = None if self.classifier is None else self.classifier.hash
+        own = self.settings, self.model.hash, told_by, self.versions.get("napari-wbcseg")
+        path = one.file(folder)
+        alike = result.settings is None or result.made_by(*own)
+        return alike and path is not None and (result.large or result.image.is_of(path))
 
     @classmethod
     def start(
