@@ -436,6 +436,16 @@ def test_the_count_follows_brush_and_undo(viewer, widget, quick_segment, qtbot):
     assert viewer.canvas.overlays.text.text == "3 white cells"
 
 
+def test_a_diameter_is_drawn_anew_while_the_view_is_in_3d(viewer, widget):
+    widget.image = viewer.add_image(discs(), rgb=True)
+    viewer.dims.ndisplay = 3
+    for diameter in (40, 60):
+        widget.panel.method.diameter.set(diameter)
+        circle = widget._circle.layer
+        np.testing.assert_allclose(np.ptp(circle.data[0], axis=0), diameter)
+    assert (circle.nshapes, set(circle.selected_data)) == (1, {0})
+
+
 def test_a_diameter_set_by_hand_is_drawn_and_can_be_pulled(viewer, widget, quick_segment, qtbot):
     source = viewer.add_image(discs(), rgb=True, scale=(0.5, 0.5))
     editor = widget.panel.method.diameter

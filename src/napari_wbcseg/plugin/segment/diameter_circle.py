@@ -10,6 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Layer, Shapes
 from qtpy.QtCore import QTimer
 
+from ..shared.layers import clear_shapes
 from ..shared.stroke import enter, helper_layer
 from ..shared.viewer import action_of, middle_of_view, plane_shape
 
@@ -42,7 +43,8 @@ class DiameterCircle:
         elif diameter != self._diameter:
             centre = np.asarray(self.layer.data[0]).mean(axis=0)
             with self.layer.events.data.blocker(self._on_data):
-                self.layer.data = [_box(centre, diameter)]
+                clear_shapes(self.layer)
+                self.layer.add_ellipses(_box(centre, diameter))
                 self.layer.selected_data = {0}
         self._diameter = diameter
 
