@@ -352,7 +352,7 @@ class TestRunAgain:
         other = SETTINGS.replace(min_area=600)
         assert "in__0003" in redone(items, out, model, settings=other), "what is found goes elsewhere"
         said = run(items, out, model, settings=other).notices[0]
-        assert "not counted: 0003. Correct" in said
+        assert "not counted: 0003. Where the image is gone" in said
         assert said.endswith(f"go back to the settings in {out / '0003-result.json'}.")
         assert (count(), load_result(out / "0003-result.json").count) == (3, 2)
         assert "0003" not in redone(items, out, model)
