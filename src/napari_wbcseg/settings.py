@@ -157,7 +157,8 @@ class Settings(BaseModel):
         try:
             return cls(**json.loads(content))
         except (ValueError, RecursionError, TypeError) as error:  # also of numbers of thousands of digits
-            problem = f"not valid JSON of names and values: {error}"
+            said = f": {error}" if isinstance(error, ValueError) else ""  # Python's own words on a list
+            problem = f"not valid JSON of names and values{said}"
             raise SettingsError(f"{where}The settings are {problem}.") from None
         except SettingsError as error:
             raise SettingsError(f"{where}{error}") from None

@@ -51,7 +51,7 @@ class TestRun:
             ('{"cell_diametre": 3}', "no setting named 'cell_diametre'"),
             ('{"cell_diameter": -3}', "greater than or equal to 6"),
             ('{"format": "napari-wbcseg run 99"}', "not the record of a run"),
-            ("[1]", "not valid JSON"),
+            ("[1]", "names and values\\.$"),
             ("[" * 100_000, "not valid JSON"),
             ('{"cell_diameter":' * 100_000, "not valid JSON"),
             ('{"min_area": ' + "9" * 5000 + "}", "not valid JSON"),

@@ -79,7 +79,7 @@ def add(
     if record is not None and record.image.sha256 and not record.image.is_of(image):
         typer.echo(
             f"{labels} was made for {record.image.name}, of which {image} is no copy: if its cells do not "
-            f"lie on it, wbcseg corrections remove {added.name}."
+            f"lie on it, take {added.name} out again, with wbcseg corrections remove."
         )
 
 
