@@ -25,7 +25,7 @@ from napari_wbcseg.images.illumination import normalised
 from napari_wbcseg.images.read import read_image
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
 from napari_wbcseg.training.class_cells import CLASSES, ClassCells, class_table, class_truth, cut_cell
-from napari_wbcseg.training.classifier import as_they_are
+from napari_wbcseg.training.classifier import unchanged_views
 
 #: The classes with both kinds of neutrophils as one.
 NAMES = (NEUTROPHIL, *CLASSES[2:])
@@ -123,7 +123,7 @@ def main() -> None:
         if not file.exists():
             cells_of(data / folder).save(file)
         cells = ClassCells.load(file)
-        probabilities, embedding = classifier.predict(as_they_are(cells, np.arange(len(cells))))
+        probabilities, embedding = classifier.predict(unchanged_views(cells, np.arange(len(cells))))
         found, truth = merged(probabilities), merged(cells.truth).argmax(axis=1)
         report(folder, found, truth)
         if folder == "zheng_dataset1":

@@ -117,7 +117,7 @@ def table(seconds: float) -> str:
         add(name, "prediction, ONNX Runtime", "float32", batch, took, operations)
     headings = ["network", "work", "arithmetic", "batch", "images/s", "GFLOP an image", "GFLOP/s"]
     return (
-        f"Device: {describe_device()}. {machine()}\n"
+        f"Device: {describe_device().words}. {machine()}\n"
         f"Matrix product of 2048 x 2048: {rates['float32'] / 1e9:.0f} GFLOP/s in float32, "
         f"{rates['bfloat16'] / 1e9:.0f} in bfloat16.\n\n{markdown([*headings, 'of the matrix rate'], rows)}"
     )

@@ -93,14 +93,6 @@ def test_a_full_disk_in_a_later_epoch_keeps_the_earlier_ones_to_go_on_from(
     assert [row["loss"] for row in resumed.history] == [row["loss"] for row in expected]
 
 
-def test_best_weights_that_are_spoilt_get_a_sentence(tiny: ModelFile, tmp_path: Path) -> None:
-    train(dark_disc_pairs(4), FAST.replace(epochs=2), tmp_path, init=tiny)
-    (best,) = (tmp_path / "checkpoint").glob("best-*.safetensors")
-    best.write_bytes(b"no weights")
-    with pytest.raises(TrainingError, match=r"cannot be read.*train again without resuming"):
-        train(dark_disc_pairs(4), FAST.replace(epochs=3), tmp_path, init=tiny, resume=True)
-
-
 def test_a_protected_models_folder_is_refused_before_the_work_and_after_it(
     library: Path, tiny: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ from .pair import TrainingPair
 
 _CLASSES = Path(__file__).with_name("sigtuple_classes.csv")
 
-SIGTUPLE_TILE = 128
+TILE = 128
 """Side of a training tile in pixels."""
 
 TRAIN_FOLDER = "Train_Data"
@@ -135,7 +135,7 @@ def sigtuple_classes(path: str | Path) -> pd.DataFrame:
     return table[[(Path(path) / image).is_file() for image in table["image"]]]
 
 
-def cut_tiles(pairs: Iterable[TrainingPair], size: int = SIGTUPLE_TILE) -> list[TrainingPair]:
+def cut_tiles(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
     """Cut the pairs larger than a tile into tiles, keeping those with a cell.
 
     Tiles lie on a grid from the top left corner. Those that would reach over the right
@@ -147,9 +147,7 @@ def cut_tiles(pairs: Iterable[TrainingPair], size: int = SIGTUPLE_TILE) -> list[
     Parameters
     ----------
     pairs : iterable of TrainingPair
-        Pairs up to ``size`` in both directions come back as they are.
-    size : int
-        Side of a tile in pixels.
+        Pairs up to `TILE` in both directions come back as they are.
 
     Returns
     -------
@@ -162,12 +160,12 @@ def cut_tiles(pairs: Iterable[TrainingPair], size: int = SIGTUPLE_TILE) -> list[
     tiles: list[TrainingPair] = []
     for pair in pairs:
         height, width = pair.labels.shape
-        if height <= size and width <= size:
+        if height <= TILE and width <= TILE:
             tiles.append(pair)
             continue
-        rows, cols = min(size, height), min(size, width)
-        for row in range(0, height - rows + 1, size):
-            for col in range(0, width - cols + 1, size):
+        rows, cols = min(TILE, height), min(TILE, width)
+        for row in range(0, height - rows + 1, TILE):
+            for col in range(0, width - cols + 1, TILE):
                 tile = pair.cropped(Box(row, col, row + rows, col + cols), f"{pair.name}@r{row}c{col}")
                 if tile.labels.any() if tile.mask is None else tile.mask.max() == 255:
                     numbered = relabel_sequential(tile.labels)[0].astype(np.int32)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..datasets.pair import Pairs, TrainingPair
-from ..datasets.sigtuple import cut_tiles
+from ..datasets.sigtuple import TILE, cut_tiles
 from ..settings import SegmentationSettings
 
-TILE = 128
 #: Weights of red, green and blue in grey (ITU-R BT.601, the ones of OpenCV and Pillow).
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
 _DARK_CUTOFF: int = SegmentationSettings.model_fields["dark_cutoff"].default
@@ -66,7 +65,7 @@ def classic_arrays(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
         Grey images and masks, 0 to 255. What is smaller than a tile is padded at its
         right and lower side with white background.
     """
-    tiles = cut_tiles(pairs, TILE)
+    tiles = cut_tiles(pairs)
     images = np.full((len(tiles), TILE, TILE, 1), 255, np.uint8)
     targets = np.zeros_like(images)
     for i, tile in enumerate(tiles):

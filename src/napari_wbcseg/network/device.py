@@ -22,23 +22,17 @@ class DeviceReport:
 
     Attributes
     ----------
-    name : str
-        Such as ``GPU (NVIDIA A100)`` or ``CPU (AMD EPYC, 2 threads)``.
-    why : str
-        In words a user reads.
+    words : str
+        What it is and why, such as ``CPU (AMD EPYC, 2 threads): TensorFlow found no GPU it can use``.
     kind : str
         ``gpu``, ``tpu`` or ``cpu``.
     bfloat16 : bool
         Whether it gains by computing in bfloat16.
     """
 
-    name: str
-    why: str
+    words: str
     kind: str
     bfloat16: bool
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.why}"
 
 
 def describe_device() -> DeviceReport:
@@ -49,7 +43,7 @@ def describe_device() -> DeviceReport:
     if kind == "cpu":
         processor = _cpu_info("model name") or platform.processor() or platform.machine()
         name = f"{processor}, {counted(available_cpus(), 'thread')}"
-    return DeviceReport(f"{kind.upper()} ({name})", why, kind, bfloat16)
+    return DeviceReport(f"{kind.upper()} ({name}): {why}", kind, bfloat16)
 
 
 def available_cpus() -> int:

@@ -279,7 +279,7 @@ class KerasEngine:
     def __init__(self, model: ModelFile) -> None:
         self._model = build_unet(model.architecture)
         set_weights(self._model, model.first.weights)
-        self.device = str(describe_device())
+        self.device = describe_device().words
         self._batch_size = 0
         # Keras traces a function at the first call; two threads must not do so at once.
         self._lock = threading.Lock()

@@ -69,7 +69,7 @@ def place_white_cells(
         for _ in range(200):
             centres = _arrange(rng, radii[members]) + rng.uniform(0, 1, 2) * field.shape
             inside = (centres >= 0).all() and (centres < np.array(field.shape)).all()
-            if not inside or (aperture is not None and not _lit(centres, aperture)):
+            if not inside or (aperture is not None and not _in_light(centres, aperture)):
                 continue
             apart = np.hypot(centres[:, :1] - placed[:start, 0], centres[:, 1:] - placed[:start, 1])
             if (apart >= _APART * (radii[members][:, None] + placed[:start, 2])).all():
@@ -88,7 +88,7 @@ def place_white_cells(
     return cells
 
 
-def _lit(centres: np.ndarray, aperture: Aperture) -> bool:
+def _in_light(centres: np.ndarray, aperture: Aperture) -> bool:
     away = np.hypot(centres[:, 0] - aperture.row, centres[:, 1] - aperture.col)
     return bool((away < aperture.radius).all())
 

@@ -126,16 +126,11 @@ def random_smear(
     Raises
     ------
     SettingsError
-        If the shape or the range cannot be used.
+        If the shape or the diameter cannot be used.
     """
     rng = np.random.default_rng(rng)
     rows, cols = SmearParameters(shape=shape).shape
-    low, high = cell_diameter_range
-    if not 6 <= low <= high <= 1000:
-        raise SettingsError(
-            f"cell_diameter_range={low:g}..{high:g} cannot be used: stay within 6 and 1000 pixels."
-        )
-    diameter = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    diameter = float(np.exp(rng.uniform(*np.log(cell_diameter_range))))
     shares = rng.dirichlet(np.full(len(KINDS), 0.6)) + 0.03
     areas = rows * cols / (pi / 4 * diameter**2)
     crowd = rng.choice([0.0, 0.05, 0.15, 0.35], p=[0.05, 0.35, 0.40, 0.20]) * rng.uniform(0.6, 1.4)

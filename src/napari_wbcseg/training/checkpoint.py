@@ -24,8 +24,7 @@ LOCK = ".training.lock"
 #: Why training ended that did all it was asked for.
 AS_PLANNED = "all epochs done as planned"
 _KEY = "napari_wbcseg_training"
-_FORMAT = 1
-_BEST = "best-*.safetensors"
+_BEST = "best/"  # what the names of the best weights begin with
 PATIENCE = 2.0  # seconds to wait for who only looks whether a folder is used
 
 
@@ -64,8 +63,7 @@ class State(BaseModel, arbitrary_types_allowed=True):
 class Checkpoint:
     """The last state and the best weights, in the folder ``checkpoint`` of a training.
 
-    The state is one file that is replaced at once, and it names the file of the best
-    weights by epoch; so whenever the process dies, the folder holds one whole epoch.
+    They are one file, replaced at once: whenever the process dies, the folder holds one whole epoch.
 
     Parameters
     ----------
@@ -134,12 +132,11 @@ class Checkpoint:
     def discard(self) -> None:
         """Remove it, and its folder unless something of the user's is in it."""
         with contextlib.suppress(OSError):
-            for path in (self._state, *self._folder.glob(_BEST)):
-                path.unlink(missing_ok=True)
+            self._state.unlink(missing_ok=True)
             self._folder.rmdir()
 
     def save(self, model: KerasModel, state: State) -> None:
-        """Write the state, and before it the best weights if they are those of the last epoch.
+        """Write the state and the best weights.
 
         Raises
         ------
@@ -148,19 +145,14 @@ class Checkpoint:
         """
         from safetensors.numpy import save
 
-        best = self._best(state.best_epoch)
-        if state.best is not None and state.best_epoch == len(state.history):
-            write_atomically(best, save(state.best), TrainingError)
         ops = import_keras().ops
         tensors = {
             name: np.array(ops.convert_to_numpy(variable.value), order="C")
             for name, variable in _state_variables(model).items()
         }
-        about = {**state.model_dump(exclude={"best"}), "format": _FORMAT}
-        write_atomically(self._state, save(tensors, metadata={_KEY: json.dumps(about)}), TrainingError)
-        for path in self._folder.glob(_BEST):
-            if path != best:
-                path.unlink(missing_ok=True)
+        tensors |= {_BEST + name: value for name, value in (state.best or {}).items()}
+        content = save(tensors, metadata={_KEY: json.dumps(state.model_dump(exclude={"best"}))})
+        write_atomically(self._state, content, TrainingError)
 
     def restore(self, model: KerasModel, wanted: State) -> State:
         """Put a compiled model where training stood, and return that; else what is wanted, at its start.
@@ -179,7 +171,8 @@ class Checkpoint:
             state = self._read()
             _check_same(state, wanted)
             tensors = load_file(self._state)
-            state.best = load_file(self._best(state.best_epoch)) if state.best_epoch else None
+            best = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_BEST)}
+            state.best = {name.removeprefix(_BEST): value for name, value in best.items()} or None
             # The first step makes the optimiser's variables; building does so without a step.
             model.optimizer.build(model.trainable_variables)
             variables = _state_variables(model)
@@ -199,9 +192,6 @@ class Checkpoint:
 
         with safe_open(self._state, framework="numpy") as file:
             return State(**json.loads((file.metadata() or {})[_KEY]))
-
-    def _best(self, epoch: int) -> Path:
-        return self._folder / f"best-{epoch:05d}.safetensors"
 
 
 def _check_same(found: State, wanted: State) -> None:

@@ -122,7 +122,7 @@ def cut_cells(folder: Path, outline: Outliner, progress: Progress = silent) -> C
         if row["image"] != seen:
             seen = row["image"]
             image = read_rgb8(Path(folder) / seen)
-        cell = _cell(image, row, outline)
+        cell = _cut(image, row, outline)
         if cell is not None:
             found.append((*cell, class_truth(row, folder)))
     if not found:
@@ -170,7 +170,7 @@ def discs(count: int, seed: int = 0) -> ClassCells:
         body = 1 + rng.uniform(0, 0.2) * texture(rng, y.shape, rng.uniform(2, 12))
         body = body * (1 - rng.uniform(0, 0.5) * np.exp(-((np.hypot(y, x) / rng.uniform(4, 12)) ** 2)))
         crop = np.exp(-density * (cover * np.maximum(body, 0.1))[..., None])
-        found.append((*_stored(crop, depth > 0), truth))
+        found.append((*_quantised(crop, depth > 0), truth))
     return ClassCells.of(found)
 
 
@@ -191,7 +191,7 @@ def class_truth(row: dict[Any, Any], folder: Path) -> np.ndarray:
     return truth
 
 
-def _cell(image: np.ndarray, row: dict[Any, Any], outline: Outliner) -> tuple[np.ndarray, np.ndarray] | None:
+def _cut(image: np.ndarray, row: dict[Any, Any], outline: Outliner) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the cell at its place, the middle of the picture if none is said; None if there is none."""
     from scipy import ndimage
 
@@ -219,10 +219,10 @@ def _cell(image: np.ndarray, row: dict[Any, Any], outline: Outliner) -> tuple[np
 
 def cut_cell(image: np.ndarray, mask: np.ndarray, box: Box, diameter: float) -> tuple[np.ndarray, np.ndarray]:
     """Return crop and mask of a cell as `ClassCells` keeps them, given its mask within its box."""
-    return _stored(*cut_out(image, mask, box[:2], diameter, SIDE))
+    return _quantised(*cut_out(image, mask, box[:2], diameter, SIDE))
 
 
-def _stored(crop: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _quantised(crop: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return transmittance and share of each pixel as `ClassCells` keeps them."""
     passed = np.rint(np.clip(crop, 0, BRIGHTEST) / STEP)
     return passed.astype(np.uint8), np.rint(inside * 255).astype(np.uint8)

@@ -115,14 +115,14 @@ def view(
     inside = cv2.warpAffine(mask, affine, size, flags=cv2.INTER_LINEAR)
     if rng.random() >= PARAMETERS.as_it_is:
         if other is not None and rng.random() < PARAMETERS.recoloured:
-            image = _recoloured(image, inside > 0.5, *other, rng)
-        image = _elsewhere(image, inside, rng)
+            image = _with_colours_of(image, inside > 0.5, *other, rng)
+        image = _in_other_stain(image, inside, rng)
     blurred = cv2.GaussianBlur(inside, (0, 0), float(rng.uniform(*PARAMETERS.outline)))
     outline = (blurred > rng.uniform(0.25, 0.75)).astype(np.float32)
     return alone(image, outline, one_stain=rng.random() >= PARAMETERS.own_stain)
 
 
-def _elsewhere(image: np.ndarray, inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _in_other_stain(image: np.ndarray, inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a picture as another laboratory's stain, light and camera make it."""
     if rng.random() < PARAMETERS.gain_share:
         gain = np.exp(rng.normal(0, PARAMETERS.gain, 3)).astype(np.float32)
@@ -140,7 +140,7 @@ def _elsewhere(image: np.ndarray, inside: np.ndarray, rng: np.random.Generator) 
     return image
 
 
-def _recoloured(
+def _with_colours_of(
     image: np.ndarray, inside: np.ndarray, other: np.ndarray, other_mask: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Give a cell mean and spread of another's optical density."""

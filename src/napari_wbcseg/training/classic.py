@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..datasets.pair import Pairs, TrainingPair
-from ..datasets.sigtuple import cut_tiles
+from ..datasets.sigtuple import TILE, cut_tiles
 from ..network.architecture import CLASSIC, UNetArchitecture
-from ..network.classic import INPUT, TILE, classic_arrays
+from ..network.classic import INPUT, classic_arrays
 from ..progress import Progress, silent
 from ..settings import TrainingSettings
 from .batches import Batch, Batches
@@ -28,11 +28,11 @@ class ClassicRecipe:
 
     def left_out(self, pair: TrainingPair) -> str:
         """Return why a pair is of no use: no tile of it holds a cell."""
-        return "" if cut_tiles([pair], TILE) else "no cell is outlined in it"
+        return "" if cut_tiles([pair]) else "no cell is outlined in it"
 
     def tiles(self, pairs: Pairs, settings: TrainingSettings) -> int:
         """Return the number of tiles, mirrored copies included."""
-        return len(cut_tiles(pairs, TILE)) * (3 if settings.flips else 1)
+        return len(cut_tiles(pairs)) * (3 if settings.flips else 1)
 
     def batches(
         self, pairs: Pairs, settings: TrainingSettings, training: bool, progress: Progress = silent
@@ -49,7 +49,7 @@ class ClassicRecipe:
 
     def preview(self, pairs: Pairs, count: int) -> Preview:
         """Return the first tiles with the most of a cell in them."""
-        tiles = sorted(cut_tiles(pairs, TILE), key=lambda tile: -int((tile.labels > 0).sum()))[:count]
+        tiles = sorted(cut_tiles(pairs), key=lambda tile: -int((tile.labels > 0).sum()))[:count]
         images, targets = classic_arrays(tiles)
         colour = np.full((len(tiles), TILE, TILE, 3), 255, np.uint8)
         for i, tile in enumerate(tiles):

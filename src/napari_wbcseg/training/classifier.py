@@ -124,16 +124,16 @@ def train_classifier(
     require_free(out)
     settings = settings or ClassifierTraining()
     folder, first = out.with_suffix(".training"), outline if start is None else start
-    _begin(folder, [*map(_state_of, data), outline.hash, first.hash, repr(settings)])
-    parts = _cells(data, folder, outline, progress)
+    _claim_folder(folder, [*map(_data_fingerprint, data), outline.hash, first.hash, repr(settings)])
+    parts = _cells_of(data, folder, outline, progress)
     cells = joined(parts)
     kinds = cells.truth.argmax(axis=1)
     aside = _kept_aside(kinds, settings.validation)
-    seen, shares = _looked_at(parts, aside, settings)
+    seen, shares = _cells_and_shares(parts, aside, settings)
     architecture = ClassifierArchitecture(
         side=CROPS.side, widths=outline.header.architecture.widths, classes=CLASSES
     )
-    weights = _fitted(architecture, first.weights, seen, shares, settings, folder, progress)
+    weights = _fit(architecture, first.weights, seen, shares, settings, folder, progress)
     header = ClassifierHeader(
         name=out.stem,
         architecture=architecture,
@@ -149,8 +149,8 @@ def train_classifier(
     weights["classes/bias"] /= temperature
     weights["classes/bias"] += settings.usual * np.log(np.array(USUAL, np.float32) / max(USUAL))
     plain = ClassifierFile.make(header, weights)
-    probabilities, _ = plain.predict(as_they_are(cells, validation))
-    _, embedding = plain.predict(as_they_are(cells, chosen))
+    probabilities, _ = plain.predict(unchanged_views(cells, validation))
+    _, embedding = plain.predict(unchanged_views(cells, chosen))
     right = float((probabilities.argmax(axis=1) == kinds[validation]).mean())
     header = header.model_copy(
         update={
@@ -163,7 +163,7 @@ def train_classifier(
     return file
 
 
-def _state_of(data: Path) -> str:
+def _data_fingerprint(data: Path) -> str:
     """Return what a data set is known again by: its classes, and size and last change of its pictures."""
     table = class_table(data)
     found = [file.stat() for name in table["image"].unique() if (file := data / name).is_file()]
@@ -171,7 +171,7 @@ def _state_of(data: Path) -> str:
     return f"{data.resolve()} {hash_of(f'{table.to_csv()}{states}'.encode())}"
 
 
-def _begin(folder: Path, what: list[str]) -> None:
+def _claim_folder(folder: Path, what: list[str]) -> None:
     """Note in a folder what a training is of; refuse the folder of another."""
     told = folder / "begun.json"
     if told.is_file() and json.loads(told.read_text()) != what:
@@ -193,7 +193,7 @@ def _kept_aside(kinds: np.ndarray, every: int) -> np.ndarray:
     return aside
 
 
-def _looked_at(
+def _cells_and_shares(
     parts: Sequence[ClassCells], aside: np.ndarray, settings: ClassifierTraining
 ) -> tuple[ClassCells, np.ndarray]:
     """Return all cells and discs, and how often each is looked at; those kept aside never."""
@@ -211,7 +211,7 @@ def _looked_at(
     return joined([*parts, drawn, nothing]), shares / shares.sum()
 
 
-def _cells(data: Sequence[Path], folder: Path, outline: ModelFile, progress: Progress) -> list[ClassCells]:
+def _cells_of(data: Sequence[Path], folder: Path, outline: ModelFile, progress: Progress) -> list[ClassCells]:
     """Cut the cells of each data set out, or take them from where an earlier run left them."""
     parts = []
     for number, path in enumerate(data):
@@ -222,7 +222,7 @@ def _cells(data: Sequence[Path], folder: Path, outline: ModelFile, progress: Pro
     return parts
 
 
-def _fitted(
+def _fit(
     architecture: ClassifierArchitecture,
     start: Mapping[str, np.ndarray],
     cells: ClassCells,
@@ -250,7 +250,7 @@ def _fitted(
     def tell(batch: int, logs: Any = None) -> None:
         progress(dataset.epoch * settings.steps + batch, total, "Training the classifier")
 
-    model = _compiled(architecture, start, settings)
+    model = _compile(architecture, start, settings)
     backup = keras.callbacks.BackupAndRestore(str(folder / "state"), delete_checkpoint=False)
     following = keras.callbacks.LambdaCallback(on_epoch_begin=begin_epoch, on_train_batch_end=tell)
     keras.utils.set_random_seed(settings.seed)
@@ -258,7 +258,7 @@ def _fitted(
     return weights_of(model)
 
 
-def _compiled(
+def _compile(
     architecture: ClassifierArchitecture, start: Mapping[str, np.ndarray], settings: ClassifierTraining
 ) -> KerasModel:
     """Build the network, from the weights of another as far as they fit, with its optimiser and loss."""
@@ -289,7 +289,7 @@ def _shares(cells: ClassCells) -> np.ndarray:
     return np.asarray(often / often.sum())
 
 
-def as_they_are(cells: ClassCells, chosen: np.ndarray) -> np.ndarray:
+def unchanged_views(cells: ClassCells, chosen: np.ndarray) -> np.ndarray:
     """Return what the classifier takes of cells, unchanged."""
     edge = (SIDE - CROPS.side) // 2
     middle = slice(edge, edge + CROPS.side)
@@ -306,7 +306,7 @@ def _temperature(file: ClassifierFile, cells: ClassCells, chosen: np.ndarray, se
 
     rng = np.random.default_rng(seed)
     elsewhere = np.stack([view(*cells.cell(index), rng) for index in chosen.tolist()])
-    pictures = np.concatenate([as_they_are(cells, chosen), elsewhere])
+    pictures = np.concatenate([unchanged_views(cells, chosen), elsewhere])
     probabilities, _ = file.predict(pictures)
     logits = np.log(np.maximum(probabilities, 1e-9)).astype(float)
     truth = np.tile(cells.truth[chosen], (2, 1))

@@ -3,9 +3,8 @@
 ::
 
     NAME/job/job.json              settings, name, where the data are
-    NAME/job/pairs.npz             the training pairs, where they came from layers
+    NAME/job/pairs.npz             the training pairs, where they came from layers, and those to score on
     NAME/job/init.safetensors      the model it starts from, where there is one
-    NAME/job/scored.npz            pairs that its model will be scored on, where they are known
     NAME/checkpoint/               the last whole epoch and the best weights
 """
 
@@ -17,7 +16,7 @@ import shutil
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -34,7 +33,6 @@ JOB = "job"
 _ADVICE = "discard this training, and train again"
 _RECORD = "job.json"
 _PAIRS = "pairs.npz"
-_SCORED = "scored.npz"
 _INIT = "init.safetensors"
 #: Remark of a job that is a fine-tuning, see `napari_wbcseg.training.fine_tune.plan_of`.
 FINE_TUNING = "fine_tuning"
@@ -139,21 +137,18 @@ def write_job(folder: Path, job: TrainingJob) -> None:
         If it cannot be written; then nothing of it is left.
     """
     place = folder / JOB
+    path = str(Path(job.data).expanduser().resolve()) if isinstance(job.data, str | Path) else None
     record = {
         **vars(job),
+        "data": path,
         "settings": job.settings.model_dump(),
         "init": job.init.hash if job.init is not None else None,
-        "scored": bool(job.scored),
+        "scored": len(job.scored),
     }
     try:
         place.mkdir(parents=True, exist_ok=True)
-        if isinstance(job.data, str | Path):
-            record["data"] = str(Path(job.data).expanduser().resolve())
-        else:
-            record["data"] = None
-            _write_pairs(place / _PAIRS, job.data)
-        if job.scored:
-            _write_pairs(place / _SCORED, job.scored)
+        pairs = [] if path else cast(Pairs, job.data)
+        _write_pairs(place / _PAIRS, [*pairs, *job.scored])
         if job.init is not None:
             # A copy, because the file may be replaced before the process reads it.
             ModelFile.write(place / _INIT, job.init.header, job.init.weights, "float32")
@@ -189,12 +184,14 @@ def read_job(folder: Path) -> TrainingJob:
         If something of it is missing or damaged.
     """
     record, place = read_record(folder), folder / JOB
+    pairs = _read_pairs(place / _PAIRS)
+    trained_on = len(pairs) - record["scored"]
+    record["scored"] = pairs[trained_on:]
     if record["data"] is None:
-        record["data"] = _read_pairs(place / _PAIRS)
+        record["data"] = pairs[:trained_on]
     if record["init"] is not None:
         # What the copy is called by is the hash of the file it was made of.
         record["init"] = replace(ModelFile.read(place / _INIT), hash=str(record["init"]))
-    record["scored"] = _read_pairs(place / _SCORED) if record["scored"] else ()
     return TrainingJob(**record)
 
 

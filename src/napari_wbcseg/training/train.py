@@ -152,7 +152,7 @@ def train(
         )
         together = stack.enter_context(data_parallel(training, kept))
         facts = {
-            "device": str(device) + (f"; {together} of them work together" if together > 1 else ""),
+            "device": device.words + (f"; {together} of them work together" if together > 1 else ""),
             "arithmetic": dtype_policy(settings.precision),
         }
         model = network.build(facts["arithmetic"])
@@ -172,19 +172,13 @@ def train(
         described = training_data or f"{counted(len(pairs), 'image')}{where}"
         trained = network.trained(model, state, facts | {"images": len(pairs)}, described)
         if out is not None:
-            trained = _write(Path(out), trained, state)
+            trained = ModelFile.write(Path(out) / f"{trained.name}{SUFFIX}", trained.header, trained.weights)
+            table = pd.DataFrame(state.history, columns=None if state.history else ["epoch"])
+            write_atomically(Path(out) / "history.csv", table.to_csv(index=False).encode(), TrainingError)
     path = str(trained.path) if trained.path else None
     ended = {"text": state.ended, "model": path, "best_epoch": state.best_epoch, "seconds": state.seconds}
     emit({"event": "end", **ended})
     return TrainingResult(trained, list(state.history), facts["device"], state.seconds, state.ended)
-
-
-def _write(folder: Path, model: ModelFile, state: State) -> ModelFile:
-    """Write the model of a training and its history into a folder."""
-    written = ModelFile.write(folder / f"{model.name}{SUFFIX}", model.header, model.weights)
-    table = pd.DataFrame(state.history, columns=None if state.history else ["epoch"])
-    write_atomically(folder / "history.csv", table.to_csv(index=False).encode(), TrainingError)
-    return written
 
 
 def _start_event(
@@ -243,13 +237,6 @@ class _Network:
         self, model: KerasModel, state: State, facts: dict[str, Any], training_data: str
     ) -> ModelFile:
         """Return the best weights, or those there are where no epoch was the best, as a model."""
-        weights = weights_of(model) if state.best is None else state.best
-        made = ModelFile.make(self._header(state, facts, training_data), weights)
-        second = None if self.init is None else self.init.second
-        return made if second is None else made.with_second(second)
-
-    def _header(self, state: State, facts: dict[str, Any], training_data: str) -> ModelHeader:
-        """Return what its file says after a training."""
         keras, init = import_keras(), self.init
         row = state.history[state.best_epoch - 1] if state.best_epoch else {}
         scores = {
@@ -260,7 +247,7 @@ class _Network:
         if init is not None:
             training_data += f"; starting from {init.id} ({init.header.training_data})"
         diameter = init.header.canonical_diameter if init else self.recipe.canonical_diameter
-        return ModelHeader(
+        header = ModelHeader(
             name=self.name,
             recipe=self.settings.recipe,
             architecture=self.architecture,
@@ -279,3 +266,5 @@ class _Network:
             scores=scores,
             extra=init.header.extra if init else {},
         )
+        made = ModelFile.make(header, weights_of(model) if state.best is None else state.best)
+        return made.with_second(init.second) if init and init.second else made

@@ -75,7 +75,7 @@ class TrainingProcess:
             else:
                 write_job(self.folder, job)
             # What it says besides, for the case that it dies; closed by `close`.
-            self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+            self._stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
             self.popen = self._start(flags)
         except OSError as error:
             raise TrainingError(
@@ -123,7 +123,7 @@ class TrainingProcess:
         self.popen.kill()
         self.popen.wait()
         self._reader.join(timeout=5)
-        for pipe in (self.popen.stdin, self.popen.stdout, self._said):
+        for pipe in (self.popen.stdin, self.popen.stdout, self._stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
@@ -146,7 +146,7 @@ class TrainingProcess:
             [sys.executable, "-P", "-m", __name__, str(self.folder), *flags],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._stderr,
             text=True,
             encoding="utf-8",
             errors="replace",
@@ -165,9 +165,9 @@ class TrainingProcess:
                 self._events.put(event)
         if event["event"] not in FINAL_EVENTS:
             self.popen.wait()
-            self._events.put({"event": "error", "text": self._death()})
+            self._events.put({"event": "error", "text": self._cause_of_death()})
 
-    def _death(self) -> str:
+    def _cause_of_death(self) -> str:
         code, said = self.popen.returncode, ""
         if code < 0:
             names = {each.value: each.name for each in signal.Signals}
@@ -176,8 +176,8 @@ class TrainingProcess:
                 why += ", as the system does when memory runs out"
         else:
             why = f"exit code {code}"
-            self._said.seek(0)
-            last = self._said.read().strip().rpartition("\n")[2]
+            self._stderr.seek(0)
+            last = self._stderr.read().strip().rpartition("\n")[2]
             said = f" It last said: {last}" if last else ""
         kept = " The epochs done are kept: train again with resume." if Checkpoint(self.folder).exists else ""
         return f"The training process stopped unexpectedly ({why}).{kept}{said}"
@@ -186,7 +186,7 @@ class TrainingProcess:
 # The process ---------------------------------------------------------------------------------------
 
 
-class _Child:
+class _Worker:
     """Takes commands, a word a line, and tells events, a line of JSON each."""
 
     def __init__(self, commands: IO[str], events: IO[str]) -> None:
@@ -198,7 +198,7 @@ class _Child:
         self._go.set()
         self._last_progress = 0.0
 
-    def main(self, folder: Path, resume: bool, preview: bool) -> None:
+    def run(self, folder: Path, resume: bool, preview: bool) -> None:
         threading.Thread(target=self._listen, daemon=True).start()
         end_with_parent(os.getppid())  # a process forked from it may hold the pipe open after its death
         try:
@@ -266,7 +266,7 @@ def _main(folder: str, *flags: str) -> None:
     commands = os.fdopen(os.dup(0), "r", encoding="utf-8")
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
-    _Child(commands, events).main(Path(folder), "--resume" in flags, "--preview" in flags)
+    _Worker(commands, events).run(Path(folder), "--resume" in flags, "--preview" in flags)
     # TensorFlow's threads can take seconds to wind down, or crash doing so.
     os._exit(0)
 

@@ -235,15 +235,8 @@ class Composer:
         share = np.array([(weights or {}).get(name, 1.0) for name in self.names], float)
         self.share = share / share.sum()
 
-    def sample(self, rng: np.random.Generator, group: int | None = None) -> Sample:
-        """Draw one sample.
-
-        Parameters
-        ----------
-        rng : Generator
-        group : int, optional
-            Number of cells to paste; by default drawn, none in most samples.
-        """
+    def sample(self, rng: np.random.Generator) -> Sample:
+        """Draw one sample."""
         family = self.names[rng.choice(len(self.names), p=self.share)]
         spread = _octaves(rng)
         if family not in self._stocked and rng.random() < 0.6:
@@ -276,7 +269,7 @@ class Composer:
             picture.classes[:] = UNKNOWN
             picture.cut[:] = False
         else:
-            for _ in range(group if group is not None else _group_size(rng, crowded)):
+            for _ in range(_group_size(rng, crowded)):
                 self._paste(picture, diameter, family, rng)
         return picture.crop(_MARGIN)
 
@@ -319,7 +312,7 @@ class Composer:
 
 
 def _group_size(rng: np.random.Generator, crowded: bool) -> int:
-    """Draw how many cells are pasted."""
+    """Draw how many cells are pasted, none in most samples."""
     if crowded:
         return int(rng.integers(5, 16))
     return int(rng.choice([1, 2, 3, 4], p=[0.4, 0.3, 0.2, 0.1])) if rng.random() < _GROUPED else 0

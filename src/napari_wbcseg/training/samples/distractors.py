@@ -127,21 +127,21 @@ def lay_distractors(
     if kind in ("heap", "covered", "parasite"):
         pitch = white_cell * red_cells[0].relative_size * rng.uniform(0.15, 0.5)
         for _ in range(rng.integers(2, 5) if kind == "heap" else 1):
-            layer.lay(_any(red_cells, rng), rng.normal(0, pitch, 2))
+            layer.lay(_pick(red_cells, rng), rng.normal(0, pitch, 2))
     if kind in ("crenated", "without pallor"):
         pitch = white_cell * red_cells[0].relative_size * rng.uniform(0.7, 1.8)
         darker = float(rng.uniform(1.0, 2.6))
         change = crenated if kind == "crenated" else without_pallor
         for _ in range(rng.integers(1, 10)):
-            layer.lay(change(_any(red_cells, rng), darker, rng), rng.normal(0, pitch, 2))
+            layer.lay(change(_pick(red_cells, rng), darker, rng), rng.normal(0, pitch, 2))
     if kind in ("platelet", "covered"):
         larger = float(np.exp(rng.normal(0.15, 0.35)))
         beside = rng.normal(0, 0.06, 2) * white_cell
-        layer.lay(_any(platelets, rng), beside, larger)
+        layer.lay(_pick(platelets, rng), beside, larger)
     if kind == "clump":
         spread = white_cell * rng.uniform(0.12, 0.35)
         for _ in range(rng.integers(3, 14)):
-            layer.lay(_any(platelets, rng), rng.normal(0, spread, 2))
+            layer.lay(_pick(platelets, rng), rng.normal(0, spread, 2))
     if kind == "parasite":
         layer.stain_parasite(white_cell * red_cells[0].relative_size)
     if kind == "gametocyte":
@@ -305,5 +305,5 @@ def grainy(shape: tuple[int, ...], grain: float, rng: np.random.Generator) -> np
     return np.asarray(cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)) * 1.3
 
 
-def _any(stock: list[Distractor], rng: np.random.Generator) -> Distractor:
+def _pick(stock: list[Distractor], rng: np.random.Generator) -> Distractor:
     return stock[rng.integers(len(stock))]
