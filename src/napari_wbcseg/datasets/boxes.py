@@ -18,7 +18,7 @@ import pandas as pd
 from ..box import Box, label_boxes
 from ..errors import DatasetError
 from ..images.read import read_rgb8
-from .csv_table import read_table
+from .folders import read_table
 from .pair import Outliner, TrainingPair, taken_for_cells
 
 #: Kinds of boxes; all others are taken for platelets.
@@ -77,10 +77,10 @@ def split_names(path: Path) -> tuple[list[str], list[str]]:
     `PIG_WITH_UNBOXED_CELLS` are neither.
     """
     names = sorted(read_boxes(path)["image"].unique())
-    told = [name for name in names if name.startswith("valid")]
-    if told and all(name.startswith(("train", "valid")) for name in names):
-        unboxed = PIG_WITH_UNBOXED_CELLS
-        return [name for name in names if name.startswith("train") and Path(name).stem not in unboxed], told
+    validation = [name for name in names if name.startswith("valid")]
+    if validation and all(name.startswith(("train", "valid")) for name in names):
+        training = [name for name in names if name.startswith("train")]
+        return [name for name in training if Path(name).stem not in PIG_WITH_UNBOXED_CELLS], validation
     first = round(_TRAINING_SHARE * len(names))
     return names[:first], names[first:]
 

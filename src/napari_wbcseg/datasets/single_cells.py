@@ -21,7 +21,7 @@ from ..errors import DatasetError
 from ..images.find import IMAGE_SUFFIXES
 from ..images.illumination import background_colour, transmittance
 from ..images.read import read_rgb8
-from .csv_table import read_table
+from .folders import read_table
 from .pair import Outliner, TrainingPair, taken_for_cells
 
 PLATELET_CLASS = "platelet"
@@ -231,10 +231,10 @@ def red_cell_diameter(absorbed: np.ndarray) -> float | None:
     factor = min(1.0, float(np.sqrt(RED_CELLS.working_pixels / (absorbed.shape[0] * absorbed.shape[1]))))
     small = cv2.resize(absorbed, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     most = small.max(axis=-1)
-    told = np.clip(most, 0, np.percentile(most, RED_CELLS.percentile))
-    if np.ptp(told) < RED_CELLS.least_contrast:
+    clipped = np.clip(most, 0, np.percentile(most, RED_CELLS.percentile))
+    if np.ptp(clipped) < RED_CELLS.least_contrast:
         return None
-    stained = ndimage.binary_fill_holes(most > threshold_otsu(told))
+    stained = ndimage.binary_fill_holes(most > threshold_otsu(clipped))
     diameters = []
     for region in regionprops(clear_border(label(ndimage.binary_opening(stained)))):
         oblong = max(region.image.shape) / min(region.image.shape)

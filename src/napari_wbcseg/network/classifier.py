@@ -172,17 +172,17 @@ class ClassifierFile(TensorFile[ClassifierHeader]):
             return self
         layer = "untaught" if header.untaught else "classes"
         names = header.untaught or header.architecture.classes
-        came = header.examples[: len(header.examples) - header.taught]
+        shipped = header.examples[: len(header.examples) - header.taught]
         changes = {
             "architecture": header.architecture.model_copy(update={"classes": names}),
-            "examples": came,
+            "examples": shipped,
         }
         before = header.model_copy(update={**changes, "taught": 0, "untaught": ()})
         weights = {
             **self.weights,
             "classes/kernel": self.weights[f"{layer}/kernel"],
             "classes/bias": self.weights[f"{layer}/bias"],
-            EXAMPLES: self.weights[EXAMPLES][: len(came)],
+            EXAMPLES: self.weights[EXAMPLES][: len(shipped)],
         }
         return type(self).make(before, {name: weights[name] for name in before.tensor_shapes()})
 

@@ -116,12 +116,12 @@ def cut_cells(folder: Path, outline: Outliner, progress: Progress = silent) -> C
     """
     table = class_table(Path(folder))
     table = table[~table["held_out"]]
-    found, image, seen = [], np.zeros((0, 0, 3), np.uint8), None
+    found, image, opened = [], np.zeros((0, 0, 3), np.uint8), None
     for number, row in enumerate(table.to_dict("records")):
         progress(number, len(table), f"Cutting out the cells of {Path(folder).name}")
-        if row["image"] != seen:
-            seen = row["image"]
-            image = read_rgb8(Path(folder) / seen)
+        if row["image"] != opened:
+            opened = row["image"]
+            image = read_rgb8(Path(folder) / opened)
         cell = _cut(image, row, outline)
         if cell is not None:
             found.append((*cell, class_truth(row, folder)))

@@ -129,11 +129,11 @@ def train_classifier(
     cells = joined(parts)
     kinds = cells.truth.argmax(axis=1)
     aside = _kept_aside(kinds, settings.validation)
-    seen, shares = _cells_and_shares(parts, aside, settings)
+    looked_at, shares = _cells_and_shares(parts, aside, settings)
     architecture = ClassifierArchitecture(
         side=CROPS.side, widths=outline.header.architecture.widths, classes=CLASSES
     )
-    weights = _fit(architecture, first.weights, seen, shares, settings, folder, progress)
+    weights = _fit(architecture, first.weights, looked_at, shares, settings, folder, progress)
     header = ClassifierHeader(
         name=out.stem,
         architecture=architecture,
@@ -173,13 +173,13 @@ def _data_fingerprint(data: Path) -> str:
 
 def _claim_folder(folder: Path, what: list[str]) -> None:
     """Note in a folder what a training is of; refuse the folder of another."""
-    told = folder / "begun.json"
-    if told.is_file() and json.loads(told.read_text()) != what:
+    record = folder / "begun.json"
+    if record.is_file() and json.loads(record.read_text()) != what:
         raise TrainingError(
             f"{folder} is what is left of a training on other data, from other models or with other "
             "settings: remove it, or give the classifier another name."
         )
-    write_atomically(told, json.dumps(what).encode(), TrainingError)
+    write_atomically(record, json.dumps(what).encode(), TrainingError)
 
 
 def _kept_aside(kinds: np.ndarray, every: int) -> np.ndarray:
@@ -234,15 +234,15 @@ def _fit(
     """Fit the network on views of cells, drawn as often as their shares say; return its weights."""
     keras, total = import_keras(), settings.steps * settings.epochs
 
-    def views(epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def draw(epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng((settings.seed, epoch, index))
         drawn = rng.choice(len(cells), settings.batch, p=shares)
         others = rng.permutation(drawn)
         pairs = zip(drawn, others, strict=True)
-        seen = [view(*cells.cell(one), rng, cells.cell(other)) for one, other in pairs]
-        return np.stack(seen), cells.truth[drawn]
+        views = [view(*cells.cell(one), rng, cells.cell(other)) for one, other in pairs]
+        return np.stack(views), cells.truth[drawn]
 
-    dataset = as_dataset(views, settings.steps)
+    dataset = as_dataset(draw, settings.steps)
 
     def begin_epoch(epoch: int, logs: Any = None) -> None:
         dataset.epoch = epoch

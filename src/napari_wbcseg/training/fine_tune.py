@@ -232,8 +232,15 @@ class FineTuningPlan:
             "blend": self.blend,
         }
         scored = [*([] if seen else self.held_out), *self.replay.held_out]
-        name, told = f"{self.start.name}-tuned", {FINE_TUNING: remarks}
-        return TrainingJob(self.pairs, self.settings, name, self.start, self.described, told, scored)
+        return TrainingJob(
+            self.pairs,
+            self.settings,
+            f"{self.start.name}-tuned",
+            self.start,
+            self.described,
+            remarks={FINE_TUNING: remarks},
+            scored=scored,
+        )
 
     @property
     def _times(self) -> int:
@@ -342,15 +349,15 @@ def plan_of(job: TrainingJob) -> FineTuningPlan:
         If the job is no fine-tuning, or damaged.
     """
     with reading("What is kept of this fine-tuning", TrainingError, "discard it, and fine-tune again"):
-        told = job.remarks[FINE_TUNING]
+        kept = job.remarks[FINE_TUNING]
         pairs, scored = list(cast(Pairs, job.data)), list(job.scored)
-        own = pairs[: told["own"]]
-        held_out = own if told["held_out"] is None else scored[: told["held_out"]]
-        replay = Replay(pairs[told["own"] * told["times"] :], scored[told["held_out"] or 0 :], told["replay"])
+        own = pairs[: kept["own"]]
+        held_out = own if kept["held_out"] is None else scored[: kept["held_out"]]
+        replay = Replay(pairs[kept["own"] * kept["times"] :], scored[kept["held_out"] or 0 :], kept["replay"])
         if job.init is None:
             raise KeyError
         return FineTuningPlan(
-            job.init, own, held_out, replay, job.settings, tuple(told["notes"]), told["blend"]
+            job.init, own, held_out, replay, job.settings, tuple(kept["notes"]), kept["blend"]
         )
 
 

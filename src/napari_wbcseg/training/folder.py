@@ -225,12 +225,12 @@ def _write_pairs(path: Path, pairs: Pairs) -> None:
     arrays: dict[str, np.ndarray] = {}
     about = []
     for i, pair in enumerate(pairs):
-        told = dict(vars(pair))
+        fields_of_pair = dict(vars(pair))
         for name in ("image", "labels", "mask"):
-            array = told.pop(name)
+            array = fields_of_pair.pop(name)
             if array is not None:
                 arrays[f"{name}{i}"] = np.asarray(array)
-        about.append(told)
+        about.append(fields_of_pair)
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     np.savez(path, **arrays)  # type: ignore[arg-type]
 
@@ -239,9 +239,9 @@ def _read_pairs(path: Path) -> list[TrainingPair]:
     pairs = []
     what = f"{path}, the images of this training,"
     with reading(what, DatasetError, _ADVICE), np.load(path, allow_pickle=False) as arrays:
-        for i, told in enumerate(json.loads(arrays["about"].tobytes())):
-            told |= {name: arrays.get(f"{name}{i}") for name in ("image", "labels", "mask")}
+        for i, fields_of_pair in enumerate(json.loads(arrays["about"].tobytes())):
+            fields_of_pair |= {name: arrays.get(f"{name}{i}") for name in ("image", "labels", "mask")}
             for kind in ("red_cells", "platelets", "look_alikes"):
-                told[kind] = tuple(Box(*corners) for corners in told[kind])
-            pairs.append(TrainingPair(**told))
+                fields_of_pair[kind] = tuple(Box(*corners) for corners in fields_of_pair[kind])
+            pairs.append(TrainingPair(**fields_of_pair))
     return pairs

@@ -173,8 +173,8 @@ class TrainingLoop:
         values = _floats(logs)
         self._last_event = time.monotonic()
         self._check_finite(values)
-        told = {"step": self._step, "steps": steps, "epoch": epoch + 1, "lr": self._rate}
-        self.emit({"event": "step", **told, **values, **self._pace(epoch + self._step / steps)})
+        where = {"step": self._step, "steps": steps, "epoch": epoch + 1, "lr": self._rate}
+        self.emit({"event": "step", **where, **values, **self._pace(epoch + self._step / steps)})
         self._show_preview(epoch + 1)
 
     def _on_epoch_end(self, epoch: int, logs: Any = None) -> None:

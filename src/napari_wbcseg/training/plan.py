@@ -124,9 +124,9 @@ def make_plan(pairs: Pairs, settings: TrainingSettings, fine_tuning: bool = Fals
         raise TrainingError("There is no training image: give at least one with its labels.")
     if not any((pair.labels > 0).any() for pair in pairs):
         raise TrainingError("None of the training images has a labelled cell: outline some first.")
-    told = [(pair, recipe.left_out(pair)) for pair in pairs]
-    used = [pair for pair, reason in told if not reason]
-    left_out = [(pair.name, reason) for pair, reason in told if reason]
+    reasons = [(pair, recipe.left_out(pair)) for pair in pairs]
+    used = [pair for pair, reason in reasons if not reason]
+    left_out = [(pair.name, reason) for pair, reason in reasons if reason]
     if not used:
         raise TrainingError(
             "None of the training images shows a whole cell, clear of the image's border: "

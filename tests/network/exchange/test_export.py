@@ -10,8 +10,7 @@ import pytest
 
 from napari_wbcseg.errors import ModelError
 from napari_wbcseg.network.engines import OnnxEngine
-from napari_wbcseg.network.exchange.bioimageio import network_input_of, sample_picture
-from napari_wbcseg.network.exchange.export import export_model
+from napari_wbcseg.network.exchange.export import export_model, network_input_of, sample_picture
 from napari_wbcseg.network.model_file import ModelFile, ModelHeader
 
 from ...tiny_networks import RICH, TINY, random_model, random_weights
