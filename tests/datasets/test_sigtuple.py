@@ -20,6 +20,7 @@ from PIL import Image
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.datasets.sigtuple import (
+    TILE,
     cut_tiles,
     fold_of,
     is_sigtuple,
@@ -123,27 +124,26 @@ def _pair(height: int, width: int, cells: list[tuple[int, int]]) -> TrainingPair
 
 @settings(max_examples=60, deadline=None)
 @given(
-    height=st.integers(1, 90),
-    width=st.integers(1, 90),
-    size=st.integers(4, 40),
-    cells=st.lists(st.tuples(st.integers(0, 89), st.integers(0, 89)), max_size=6),
+    height=st.integers(1, 400),
+    width=st.integers(1, 400),
+    cells=st.lists(st.tuples(st.integers(0, 399), st.integers(0, 399)), max_size=6),
 )
 def test_tiles_are_whole_on_the_grid_and_hold_a_cell(
-    height: int, width: int, size: int, cells: list[tuple[int, int]]
+    height: int, width: int, cells: list[tuple[int, int]]
 ) -> None:
     pair = _pair(height, width, cells)
-    tiles = cut_tiles([pair], size)
-    if height <= size and width <= size:
+    tiles = cut_tiles([pair])
+    if height <= TILE and width <= TILE:
         assert len(tiles) == 1
         assert tiles[0] is pair
         return
-    rows, cols = min(size, height), min(size, width)
+    rows, cols = min(TILE, height), min(TILE, width)
     places = set()
     for tile in tiles:
         found = re.fullmatch(r"field@r(\d+)c(\d+)", tile.name)
         assert found is not None
         row, col = int(found[1]), int(found[2])
-        assert row % size == col % size == 0
+        assert row % TILE == col % TILE == 0
         places.add((row, col))
         window = np.s_[row : row + rows, col : col + cols]
         np.testing.assert_array_equal(tile.image, pair.image[window])
@@ -159,14 +159,14 @@ def test_tiles_are_whole_on_the_grid_and_hold_a_cell(
 
 
 def test_the_raw_mask_decides_which_tiles_are_kept() -> None:
-    pair = _pair(64, 96, [(5, 5), (5, 40)])
+    pair = _pair(256, 384, [(5, 5), (5, 140)])
     assert pair.mask is not None
-    pair.mask[5, 40] = 200  # a cell by the threshold, but its mask does not reach 255
-    assert [tile.name for tile in cut_tiles([pair], 32)] == ["field@r0c0"]
+    pair.mask[5, 140] = 200  # a cell by the threshold, but its mask does not reach 255
+    assert [tile.name for tile in cut_tiles([pair])] == ["field@r0c0"]
 
 
 def test_a_tile_of_the_right_size_without_cells_is_kept() -> None:
-    assert len(cut_tiles([_pair(32, 32, [])], 32)) == 1
+    assert len(cut_tiles([_pair(TILE, TILE, [])])) == 1
 
 
 @pytest.mark.parametrize(

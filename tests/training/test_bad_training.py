@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import ModelError, TrainingError
@@ -91,6 +93,17 @@ def test_a_full_disk_in_a_later_epoch_keeps_the_earlier_ones_to_go_on_from(
     monkeypatch.setattr(os, "fsync", real)
     resumed = train(pairs, FAST, tmp_path, init=tiny, resume=True)
     assert [row["loss"] for row in resumed.history] == [row["loss"] for row in expected]
+
+
+def test_a_checkpoint_without_the_best_weights_is_not_gone_on_with(tiny: ModelFile, tmp_path: Path) -> None:
+    train(dark_disc_pairs(4), FAST.replace(epochs=2), tmp_path, init=tiny)
+    state = tmp_path / "checkpoint" / "state.safetensors"
+    with safe_open(state, framework="numpy") as file:
+        metadata = file.metadata()
+    tensors = {name: value for name, value in load_file(state).items() if not name.startswith("best/")}
+    save_file(tensors, state, metadata)
+    with pytest.raises(TrainingError, match=r"earlier version wrote it.*train again without resuming"):
+        train(dark_disc_pairs(4), FAST.replace(epochs=3), tmp_path, init=tiny, resume=True)
 
 
 def test_a_protected_models_folder_is_refused_before_the_work_and_after_it(

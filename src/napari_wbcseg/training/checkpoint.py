@@ -173,6 +173,8 @@ class Checkpoint:
             tensors = load_file(self._state)
             best = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_BEST)}
             state.best = {name.removeprefix(_BEST): value for name, value in best.items()} or None
+            if state.best_epoch and state.best is None:
+                raise ValueError("an earlier version wrote it")
             # The first step makes the optimiser's variables; building does so without a step.
             model.optimizer.build(model.trainable_variables)
             variables = _state_variables(model)
