@@ -1,20 +1,23 @@
-"""Work handed to an executor, threads here or the workers of a cluster, and taken in as it is done."""
+"""Work handed out, to threads here or to the workers of a cluster, and taken in as it is done."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import chain, islice
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from .errors import WBCSegError
+from .errors import Cancelled, WBCSegError
+from .progress import Progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _LISTEN_SECONDS = 0.5  # Windows hears Ctrl-C between two waits only
+_TELL_SECONDS = 0.1
 
 
 class ClusterError(WBCSegError):
@@ -45,6 +48,50 @@ class Capacity:
             with self._changed:
                 self._free += needed
                 self._changed.notify_all()
+
+
+def in_threads(
+    function: Callable[[Item, Progress], Result], items: Iterable[Item], threads: int, progress: Progress
+) -> Generator[tuple[Item, Result], None, None]:
+    """Do something with items, a few at a time, and yield each with what came of it, as it is done.
+
+    Parameters
+    ----------
+    function : callable
+        Takes an item and a progress, which it calls often.
+    items : iterable
+        Each is asked for when there is a thread for it.
+    threads : int
+        At most; a single item is done by the caller.
+    progress : Progress
+        Called in the caller's thread. Where it raises, or the iterator is closed early, all others stop.
+    """
+    todo, told, stopped = iter(items), list[tuple[int, int, str]](), threading.Event()
+    first = list(islice(todo, 2))
+    todo = chain(first, todo)
+    if threads < 2 or len(first) < 2:
+        yield from ((item, function(item, progress)) for item in todo)
+        return
+
+    def tell(done: int, total: int, stage: str) -> None:
+        if stopped.is_set():
+            raise Cancelled("Stopped.")
+        told[:] = [(done, total, stage)]
+
+    pool, waiting = ThreadPoolExecutor(threads, "wbcseg"), dict[Future[Result], Item]()
+    try:
+        while True:
+            for item in islice(todo, threads - len(waiting)):
+                waiting[pool.submit(function, item, tell)] = item
+            if not waiting:
+                return
+            for future in wait(waiting, _TELL_SECONDS, FIRST_COMPLETED).done:
+                yield waiting.pop(future), future.result()
+            if told:
+                progress(*told[0])
+    finally:
+        stopped.set()
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def completed(waiting: dict[Future[Result], Item]) -> Iterator[tuple[Item, Future[Result]]]:

@@ -23,7 +23,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_wbcseg import SegmentationSettings, load_result, save
+from napari_wbcseg import Segmentation, SegmentationSettings, load_result, save, segment
 from napari_wbcseg.batch.folder import BatchItem, Run
 from napari_wbcseg.batch.process import process
 from napari_wbcseg.batch.report import report_pictures
@@ -76,19 +76,25 @@ class TestManyImages:
         expected = {f"{i:04}.png": i % 4 for i in range(100) if i not in bad and i % 4}
         assert cells.groupby("image").size().to_dict() == expected
 
-    def test_one_network_is_at_work_at_a_time(self, tmp_path: Path, model: ModelFile) -> None:
+    def test_one_network_is_at_work_at_a_time(
+        self, tmp_path: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         items = write_images(tmp_path / "in", 12)
         at_work = threading.Lock()
         threads: set[int] = set()
         alone: list[bool] = []
 
-        def progress(done: int, total: int, stage: str) -> None:
+        def watched(*arguments: Any) -> Segmentation:
             alone.append(at_work.acquire(blocking=False))
             threads.add(threading.get_ident())
-            if alone[-1]:
-                at_work.release()
+            try:
+                return segment(*arguments)
+            finally:
+                if alone[-1]:
+                    at_work.release()
 
-        run(items, tmp_path / "out", model, image_progress=progress)
+        monkeypatch.setattr("napari_wbcseg.batch.process.segment", watched)
+        run(items, tmp_path / "out", model)
         assert all(alone)
         assert 1 < len(threads) <= 4, "while others are read and written"
 

@@ -6,7 +6,6 @@ import errno
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..errors import Cancelled, ImageError, OutputError, WBCSegError
-from ..executors import Capacity, ClusterError, completed
+from ..executors import Capacity, ClusterError, in_threads
 from ..images.read import open_large, read_file
 from ..images.tiff_writer import write_tiff
 from ..progress import Progress, silent
@@ -56,7 +55,7 @@ def segment_here(
     items : sequence of BatchItem
     run : Run
     progress : Progress
-        Called within the file that is segmented, in the thread that does it.
+        Called while files are segmented.
 
     Yields
     ------
@@ -68,24 +67,13 @@ def segment_here(
     OutputError, Cancelled
         As `process`.
     """
-    network, capacity, stopped = threading.Lock(), Capacity(_MOST_PIXELS), threading.Event()
+    network, capacity = threading.Lock(), Capacity(_MOST_PIXELS)
 
-    def alive(done: int, total: int, stage: str) -> None:
-        if stopped.is_set():
-            raise Cancelled("Stopped.")
-        progress(done, total, stage)
-
-    def work(item: BatchItem) -> Row:
+    def work(item: BatchItem, alive: Progress) -> Row:
         with capacity.take(item.pixels):
             return process(item, run, alive, network)
 
-    pool = ThreadPoolExecutor(_THREADS, "wbcseg")
-    try:
-        for item, future in completed({pool.submit(work, item): item for item in items}):
-            yield item, future.result()
-    finally:
-        stopped.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+    return in_threads(work, items, _THREADS, progress)
 
 
 def process(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -17,6 +18,8 @@ _SAMPLED_SIDE = 512
 _MOST_SKIPPED = 8  # pixels from one sample to the next, where all of an image is read for its samples
 _WINDOWS = 8  # along each side of a larger image
 _STRIP = 256  # rows whose colours are held at once
+# What a user gives as an array may read a file, and that from one thread at a time.
+_ONE_READS = threading.Lock()
 #: Side of the parts that are read at once for a small copy, pixels.
 READ_SIDE = 2048
 
@@ -144,4 +147,5 @@ class PixelSource:
 
     def raw(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
         """Return the same as it is stored."""
-        return np.asarray(self._array[top:bottom, left:right])
+        with _ONE_READS:
+            return np.asarray(self._array[top:bottom, left:right])

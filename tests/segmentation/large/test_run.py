@@ -22,11 +22,13 @@ from napari_wbcseg.box import Box
 from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, PROBABILITY
 from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import Cancelled, ImageError, OutputError, SettingsError, WBCSegError
+from napari_wbcseg.network.device import available_cpus
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import LargeRun, segment_large
 from napari_wbcseg.segmentation.measure import COLUMNS
 from napari_wbcseg.segmentation.pipeline import segment
+from napari_wbcseg.segmentation.tile_work import MOST_THREADS
 from napari_wbcseg.settings import SegmentationSettings
 
 from ...drawings import disc_labels, picture, write_dark_robust_model
@@ -125,7 +127,8 @@ def test_what_is_on_view_comes_first(
 ) -> None:
     run = LargeRun(smear[0], tmp_path / "out", model, SETTINGS)
     done = list(run.tiles(lambda: (119.0, 179.0)))
-    assert done[0].area.holds(119, 179)
+    at_once = min(available_cpus(), MOST_THREADS)
+    assert any(one.area.holds(119, 179) for one in done[:at_once])
     assert [one.done for one in done] == [1, 2, 3, 4, 5, 6]
     assert all(one.total == TILES for one in done)
 
@@ -262,7 +265,8 @@ def test_cancelling_keeps_what_is_done(
 
     with pytest.raises(Cancelled):
         segment_large(image, tmp_path / "out", model, SETTINGS, stop)
-    assert len(list((tmp_path / "out" / "unfinished").iterdir())) == 1
+    kept = len(list((tmp_path / "out" / "unfinished").iterdir()))
+    assert 0 < kept < TILES, "those under way were done, and no more"
     result = segment_large(image, tmp_path / "out", model, SETTINGS)
     assert result.count == truth.max()
 
