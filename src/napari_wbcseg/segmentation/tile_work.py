@@ -18,7 +18,6 @@ from ..classification.naming import said_by_model
 from ..executors import in_threads
 from ..images.pixel_source import PixelSource
 from ..network.classifier import ClassifierFile
-from ..network.device import available_cpus
 from ..network.model_file import ModelFile
 from ..network.robust import network_input
 from ..progress import Progress, silent
@@ -37,8 +36,6 @@ from .tiles import Tile, TileParameters, tile_grid
 #: resolutions no two pieces share a chunk, and workers may write them at the same time.
 PIECE = 2048
 _ALIGNED = 2
-#: Tiles that one process does at once, each in some 300 MB: the network waits for none of them.
-MOST_THREADS = 4
 
 #: Does a function of the work, an item and a progress for each item, here or on workers, and yields each
 #: item with what came of it, in no particular order.
@@ -129,9 +126,8 @@ class TileWork:
         return robust_tiles(self.fields, self.estimates.looks, self.model)
 
 
-def here(work: TileWork) -> Each:
-    """Do the parts of the work in this process, a few at a time."""
-    threads = min(available_cpus(), MOST_THREADS)
+def here(work: TileWork, threads: int = 1) -> Each:
+    """Do the parts of the work in this process, so many at a time."""
     return lambda function, items, progress: in_threads(partial(function, work), items, threads, progress)
 
 

@@ -25,10 +25,9 @@ from napari_wbcseg.errors import Cancelled, ImageError, OutputError, SettingsErr
 from napari_wbcseg.network.device import available_cpus
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.large.result import LargeResult
-from napari_wbcseg.segmentation.large.run import LargeRun, segment_large
+from napari_wbcseg.segmentation.large.run import MOST_THREADS, LargeRun, segment_large
 from napari_wbcseg.segmentation.measure import COLUMNS
 from napari_wbcseg.segmentation.pipeline import segment
-from napari_wbcseg.segmentation.tile_work import MOST_THREADS
 from napari_wbcseg.settings import SegmentationSettings
 
 from ...drawings import disc_labels, picture, write_dark_robust_model

@@ -21,6 +21,7 @@ from ...files import relative_path, write_atomically
 from ...images.pixel_source import PixelSource
 from ...images.prepare import held
 from ...images.read import LargeImage, open_large
+from ...network.device import available_cpus
 from ...network.model_file import ModelFile
 from ...progress import Progress, silent
 from ...settings import SegmentationSettings
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
 # Made first and removed last, so that a folder is known for one of ours whenever a run is killed.
 _STATE_FOLDER = "unfinished"
 _FORMAT = 6
+#: Tiles that are done at once here, each in some 150 MB. An image in memory has few: they would gain nothing
+#: for that memory, which a process keeps.
+MOST_THREADS = 4
 
 
 class _Plan(BaseModel, frozen=True, extra="forbid"):
@@ -219,7 +223,7 @@ class LargeRun:
     def _executor(self) -> AbstractContextManager[Each]:
         """Return what does the parts of the work: this process, or the workers of the cluster."""
         if self._client is None:
-            return nullcontext(here(self._work))
+            return nullcontext(here(self._work, min(available_cpus(), MOST_THREADS)))
         from .cluster import on_workers  # needs an extra
 
         return on_workers(self._client, self._work, self.out, PLAN_FILE)
