@@ -85,7 +85,8 @@ def in_threads(
                 waiting[pool.submit(function, item, tell)] = item
             if not waiting:
                 return
-            for future in wait(waiting, _TELL_SECONDS, FIRST_COMPLETED).done:
+            done = wait(waiting, _TELL_SECONDS, FIRST_COMPLETED).done
+            for future in [one for one in waiting if one in done]:
                 yield waiting.pop(future), future.result()
             if told:
                 progress(*told[0])
