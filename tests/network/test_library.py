@@ -18,7 +18,6 @@ from napari_wbcseg.network.library import (
     list_models,
     models_folder,
     save_to_library,
-    short_scores,
 )
 from napari_wbcseg.network.model_file import clean_name
 
@@ -135,8 +134,3 @@ def test_the_classic_model_reaches_the_published_dice_on_its_own_tiles() -> None
     )
     assert len(probability) == 182
     assert soft_dice(targets / 255, probability) == pytest.approx(0.946, abs=0.002)
-
-
-def test_scores_have_three_decimals_and_numbers_of_things_none() -> None:
-    scores = {"dice": 1.0, "count_error": 1.25, "trained_on_tiles": 182.0}
-    assert short_scores(scores) == "dice 1.000, count error 1.250, trained on tiles 182"

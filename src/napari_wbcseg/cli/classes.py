@@ -79,7 +79,8 @@ def train_classifier(
 ) -> None:
     """Train a classifier of cells; the same command again goes on where it stopped."""
     from ..network.classifier import read_classifier
-    from ..network.library import load_model, short_scores
+    from ..network.library import load_model
+    from ..network.model_card import short_scores
     from ..training.classifier import ClassifierTraining
     from ..training.classifier import train_classifier as train
 

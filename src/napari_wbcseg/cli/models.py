@@ -21,7 +21,8 @@ models_app = typer.Typer(
 def _models(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
-    from ..network.library import list_models, models_folder, short_scores
+    from ..network.library import list_models, models_folder
+    from ..network.model_card import short_scores
 
     rows = []
     for info in list_models():
@@ -37,7 +38,8 @@ def _models(context: typer.Context) -> None:
 
 def show_model(name: Annotated[str, typer.Argument(help="Name of a model, or its file.")]) -> None:
     """Show all that a model file says about itself."""
-    from ..network.library import BUILT_IN_MODELS, load_model, model_card
+    from ..network.library import BUILT_IN_MODELS, load_model
+    from ..network.model_card import model_card
 
     model = load_model(name)
     card = model_card(model.header, model.path, "built in" if name in BUILT_IN_MODELS else "")

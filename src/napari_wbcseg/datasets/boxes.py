@@ -18,7 +18,7 @@ import pandas as pd
 from ..box import Box, label_boxes
 from ..errors import DatasetError
 from ..images.read import read_rgb8
-from .folders import read_table
+from .csv_table import read_table
 from .pair import Outliner, TrainingPair, taken_for_cells
 
 #: Kinds of boxes; all others are taken for platelets.

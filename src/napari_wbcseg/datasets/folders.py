@@ -1,17 +1,14 @@
-"""Images with their truth, read from folders of images and masks; tables in such folders."""
+"""Images with their truth, read from folders of images and masks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DatasetError
-from ..errors import reading as reading_file
 from ..images.find import IMAGE_SUFFIXES, image_stem, is_mask_name, natural_key
 from ..images.read import orientation_of, read_rgb8, turned
 from ..words import counted, listed
@@ -158,20 +155,3 @@ def _drawn_turned(image: NDArray[np.uint8], labels: NDArray[np.int32], orientati
         for green in (image[..., 1], seen[..., 1])
     )
     return shown > _TURNED * stored
-
-
-def read_table(path: Path, columns: set[str], **options: Any) -> pd.DataFrame:
-    """Read a CSV file that has at least these columns; ``options`` are those of ``pandas.read_csv``.
-
-    Raises
-    ------
-    DatasetError
-        If the table is missing, unreadable or lacks a column.
-    """
-    with reading_file(f"The table {path}", DatasetError, "write it anew"):
-        table: pd.DataFrame = pd.read_csv(path, **options)
-    missing = columns - set(table.columns)
-    if missing:
-        wanted = ", ".join(sorted(missing))
-        raise DatasetError(f"The table {path} lacks the columns {wanted}: add them, separated by commas.")
-    return table

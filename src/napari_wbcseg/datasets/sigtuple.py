@@ -18,7 +18,8 @@ from ..box import Box
 from ..errors import DatasetError, WBCSegError, reading
 from ..files import check_ordinary
 from ..images.find import natural_key
-from .folders import image_files, is_image_name, read_matching, read_table, split_masks
+from .csv_table import read_table
+from .folders import image_files, is_image_name, read_matching, split_masks
 from .pair import TrainingPair
 
 _CLASSES = Path(__file__).with_name("sigtuple_classes.csv")

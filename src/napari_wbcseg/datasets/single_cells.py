@@ -21,7 +21,7 @@ from ..errors import DatasetError
 from ..images.find import IMAGE_SUFFIXES
 from ..images.illumination import background_colour, transmittance
 from ..images.read import read_rgb8
-from .folders import read_table
+from .csv_table import read_table
 from .pair import Outliner, TrainingPair, taken_for_cells
 
 PLATELET_CLASS = "platelet"

@@ -1,4 +1,4 @@
-"""The models a user can name, those in the package and those in the user's own folder, and what they say."""
+"""The models a user can name: those in the package and those in the user's own folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import ModelError, WBCSegError
 from ..files import ABANDONED, numbered, remove_leftovers, user_folder, write_atomically
 from .model_file import ModelFile, ModelHeader, clean_name
-from .tensor_file import SUFFIX, hash_of
+from .tensor_file import SUFFIX
 
 #: Names of the built-in models and their files in the package.
 BUILT_IN_MODELS = {"wbc": "robust", "classic": "classic"}
@@ -214,53 +214,6 @@ def require_free(path: Path) -> None:
         raise ModelError(f"{path}: the file to write must end in {SUFFIX}.")
     if path.exists():
         raise ModelError(f"{path} is there already: give another name, or move it elsewhere.")
-
-
-def model_card(header: ModelHeader, path: Path | None = None, origin: str = "") -> dict[str, str]:
-    """Return the card of a model: headings and what is under them, nothing that is empty.
-
-    Parameters
-    ----------
-    header : ModelHeader
-    path : Path, optional
-        Its file.
-    origin : str
-        Where it came from, by `ModelInfo.origin`.
-    """
-    architecture = header.architecture
-    widths = "-".join(map(str, architecture.widths))
-    again = ", and a second that looks again at unsure cells" if header.second_look else ""
-    card = {
-        "name": header.name,
-        "origin": origin or header.origin,
-        "recipe": header.recipe,
-        "for": "smears of any stain and magnification"
-        if header.recipe == "robust"
-        else "pictures like those of the SigTuple set, cells about 63 pixels across",
-        "scores": short_scores(header.scores),
-        "notes": header.notes,
-        "trained on": header.training_data,
-        "network": f"U-Net {widths}, {architecture.parameter_count:,} weights{again}",
-        "input": header.input,
-        "cell diameter": f"{header.canonical_diameter:g} pixels"
-        if header.canonical_diameter
-        else "as it comes",
-        "training": ", ".join(f"{key} {value}" for key, value in header.training.items()),
-        # That results name the model by, as `ModelFile.hash`.
-        "hash": hash_of(path.read_bytes()) if path is not None and path.is_file() else "",
-        "file": str(path or ""),
-        "written by": f"napari-wbcseg {header.created_with}",
-    }
-    return {heading: text for heading, text in card.items() if text}
-
-
-def short_scores(scores: dict[str, float]) -> str:
-    """Return the scores of a header in one line; some are numbers of tiles or cells."""
-    shown = {
-        key: f"{value:.0f}" if value > 1 and value.is_integer() else f"{value:.3f}"
-        for key, value in scores.items()
-    }
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
 
 
 def _paths() -> dict[str, Path]:

@@ -25,7 +25,8 @@ from ...version import __version__
 from ..architecture import UNetArchitecture
 from ..classic import classic_grey
 from ..engines import OnnxEngine
-from ..library import BUILT_IN_MODELS, short_scores
+from ..library import BUILT_IN_MODELS
+from ..model_card import short_scores
 from ..model_file import ModelFile
 from ..onnx_graph import OPSET, onnx_bytes
 from ..tensor_file import SUFFIX, encoded

@@ -18,7 +18,8 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from ...network.library import ModelInfo, import_model_file, list_models, model_card, remove_from_library
+from ...network.library import ModelInfo, import_model_file, list_models, remove_from_library
+from ...network.model_card import model_card
 from ...network.model_file import ModelFile
 from ...progress import Progress
 from ..shared.events import events
