@@ -130,6 +130,24 @@ class TestLearning:
         widget.accept()
         assert said(widget, 4) == ("", ""), "there is no class to agree with"
 
+    def test_what_was_accepted_is_taken_back_on_another_day_as_on_the_same(self, viewer, widget, tmp_path):
+        learn(widget)
+        widget.select([(0, 4), (0, 10)])
+        widget.accept()
+        widget.select([(0, 5)])
+        widget.name("monocyte")
+        widget.accept()
+        save(widget.labels, tmp_path / "one-labels.tif")
+        (widget.labels,) = viewer.open(tmp_path / "one-labels.tif", plugin="napari-wbcseg")
+        assert said(widget, 4) == ("lymphocyte", "person")
+        widget.select([(0, 4), (0, 5)])
+        widget.accept()
+        assert said(widget, 4) == ("lymphocyte", "model")
+        assert said(widget, 5) == ("monocyte", "person"), "that was named"
+        assert said(widget, 10) == ("blast", "person")
+        widget.undo()
+        assert said(widget, 4) == ("lymphocyte", "person")
+
     def test_it_can_be_switched_off_and_on_again(self, widget):
         before, button = classes(widget), widget.panel.buttons["learn"]
         learn(widget)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ...classification.classes import ClassList
+from ...classification.classes import CLASS, CLASS_BY, PERSON, UNSURE, ClassList
 from ...classification.naming import each_named
 from ...network.classifier import ClassifierFile
 from ...segmentation.tracking import Change
@@ -132,15 +132,17 @@ class Decisions:
         cells = keys_of(table)
         flags = self._flags(cells, table["pieces"].tolist())
         if self._earlier and cells:  # as they are found again, with their flags
-            pairs = zip(cells, flags, strict=True)
-            again = {cell: Accepted(flag) for cell, flag in pairs if cell[1] in self._earlier}
-            self.state, self._earlier = self.state._replace(accepted=self.state.accepted | again), set()
-        accepted = {cell: one.flag for cell, one in self.state.accepted.items()}
+            known = dict(zip(cells, map(Accepted, flags, _agreed(table, classes)), strict=True))
+            again = {cell: one for cell, one in known.items() if cell[1] in self._earlier}
+            named = {cell[1]: one.name for cell, one in again.items() if one.name}
+            accepted, said = self.state
+            self.state, self._earlier = DecisionState(accepted | again, named | said), set()
+        flag_of = {cell: one.flag for cell, one in self.state.accepted.items()}
         check = [
-            flag != accepted.get(cell) if flag or cell in accepted else unsure
+            flag != flag_of.get(cell) if flag or cell in flag_of else unsure
             for cell, flag, unsure in zip(cells, flags, table["check"], strict=True)
         ]
-        decisions = [ACCEPTED if cell in accepted else "" for cell in cells]
+        decisions = [ACCEPTED if cell in flag_of else "" for cell in cells]
         if self.state.named:
             table = each_named(table, self.state.named, classes)
         return table.assign(
@@ -161,3 +163,11 @@ class Decisions:
             words += [f"swallowed {', '.join(taken[cell])}"] if cell in taken else []
             flags.append("; ".join(words))
         return flags
+
+
+def _agreed(table: pd.DataFrame, classes: ClassList) -> list[str]:
+    """Return the class of each cell that a person has from the model; empty for any other."""
+    model = each_named(table, dict.fromkeys(table["label"], ""), classes)[CLASS]
+    theirs = each_named(table, {})
+    agreed = theirs[CLASS_BY].eq(PERSON) & theirs[CLASS].eq(model) & model.ne(UNSURE)
+    return theirs[CLASS].where(agreed, "").tolist()
