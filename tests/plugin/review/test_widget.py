@@ -14,8 +14,9 @@ from napari_wbcseg.errors import EditError, SettingsError
 from napari_wbcseg.plugin.review.table import CellTableModel
 from napari_wbcseg.plugin.shared.columns import COLUMNS
 from napari_wbcseg.plugin.shared.jobs import Job
+from napari_wbcseg.plugin.shared.layers import add_segmentation
 
-from ..conftest import discs
+from ..conftest import dark_discs, discs
 from .test_layer import CENTRES, soon, three_cells
 
 
@@ -227,6 +228,19 @@ def test_lengths_are_in_micrometres_where_the_layer_has_units(viewer, open_revie
 def model_orientation():
 
     return Qt.Orientation.Horizontal
+
+
+def test_cells_find_their_image_again_where_both_are_cropped(viewer, open_review, qtbot):
+    """The choice of the image was empty then, and no stain was measured."""
+    smear = viewer.add_image(discs(centres=CENTRES), rgb=True, name="smear")
+    cells = add_segmentation(viewer, dark_discs(smear.data), smear).cells
+    widget = open_review(viewer)
+    cells.data = np.ascontiguousarray(cells.data[:70])
+    qtbot.waitUntil(lambda: widget.image is None)
+    smear.data = np.ascontiguousarray(smear.data[:70])
+    qtbot.waitUntil(lambda: widget.image is smear)
+    widget.review.update_now()
+    assert widget.cells["mean_stain"].notna().all()
 
 
 def test_a_stack_goes_to_the_plane_of_the_cell_and_counts_the_plane_shown(viewer, open_review):

@@ -7,11 +7,13 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from napari.utils.transforms import Affine
 
 from napari_wbcseg.plugin.shared.count_on_canvas import fitted
 from napari_wbcseg.plugin.shared.counts import REPLACED, counts_of, labels_present
 from napari_wbcseg.plugin.shared.layers import add_segmentation, result_layers
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
+from napari_wbcseg.plugin.shared.panel import open_panel
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.result import summary_of
 from napari_wbcseg.segmentation.tracking import TrackedCells
@@ -167,6 +169,18 @@ def test_of_a_picture_that_is_replaced_the_count_is_in_doubt(viewer):
     assert LayerInfo.of(cells).notes == (REPLACED,), "once"
     add_segmentation(viewer, dark_discs(source.data), source)
     assert shown(viewer) == "3 white cells"
+
+
+def test_cells_and_their_frames_go_where_their_picture_is_moved_to(viewer):
+    """As napari's transform tool does it; they stayed behind."""
+    source, cells = add_found(viewer, "smear", centres=((30, 30), (30, 110)))
+    review = open_panel(viewer, "Review white blood cells")
+    review.select([(0, 1)])
+    frames = viewer.layers["selected cells"]
+    source.affine = Affine(translate=(40, 30), rotate=20)
+    assert np.allclose(cells.data_to_world((30, 30)), source.data_to_world((30, 30)))
+    review.canvas.frame()
+    assert np.allclose(frames.data_to_world((30, 30)), source.data_to_world((30, 30)))
 
 
 def test_a_duplicate_has_a_count_of_its_own(viewer, qtbot):

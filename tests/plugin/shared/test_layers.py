@@ -190,6 +190,10 @@ def test_the_canvas_tells_the_count_of_the_plane_shown(viewer, stack):
     assert viewer.canvas.overlays.text.text == "plane 2: 3 white cells\nstack: 4 white cells"
     viewer.dims.set_current_step(0, 1)
     assert viewer.canvas.overlays.text.text.startswith("plane 1: 0 white cells")
+    viewer.dims.ndisplay = 3
+    assert viewer.canvas.overlays.text.text == "4 white cells", "no plane is shown"
+    viewer.dims.ndisplay = 2
+    assert viewer.canvas.overlays.text.text.startswith("plane 1: 0 white cells")
     viewer.layers.remove(layers.cells)
     assert not viewer.canvas.overlays.text.visible
 

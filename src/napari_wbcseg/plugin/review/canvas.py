@@ -106,6 +106,8 @@ class OnCanvas(QObject):
     def frame(self) -> None:
         """Frame the selected cells where they are now, in a layer of their own."""
         labels, layers = self._review.labels, self._viewer.layers
+        if self._frames is not None and not np.array_equal(self._frames.affine, labels.affine):
+            self._frames.affine = labels.affine
         places = [(cell[0], self._review.box_of(cell)) for cell in self._selection.cells[-_MOST_FRAMES:]]
         there = self._frames is not None and self._frames in layers
         if labels not in layers or (places == self._framed and (there or not places)):

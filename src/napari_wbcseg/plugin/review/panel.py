@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
+from qtpy.compat import isalive
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLineEdit, QPushButton, QTabWidget
 
 from ...errors import SettingsError
 from ...segmentation.measure import in_physical_units
 from ..shared.columns import BY_NAME, NUMBERS
+from ..shared.jobs import timer
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import is_picture
 from ..shared.panel import Folded, Panel, Sentence, beside, form, scrolled_column, with_tip
@@ -86,6 +88,9 @@ class LayerChoice:
         self._viewer = viewer
         self.labels = LayerPicker(viewer, _is_cells, "no labels yet")
         self.image = LayerPicker(viewer, self._fits, "no image of that shape", follows=self._no_other_image)
+        self._soon = timer(0, self._look)  # once both images and cells were replaced
+        viewer.layers.events.inserted.connect(self._watch)
+        self._watch()
 
     @property
     def images(self) -> list[Layer]:
@@ -97,6 +102,18 @@ class LayerChoice:
         self.image.reset_choices()
         if self._source() in self.images:
             self.image.value = self._source()
+
+    def _watch(self, event: Any = None) -> None:
+        for layer in self._viewer.layers:
+            layer.events.data.connect(self._on_data)  # once, however often
+
+    def _on_data(self, event: Any) -> None:
+        self._soon.start()
+
+    def _look(self) -> None:
+        """Offer the images that have the shape of the cells by now."""
+        if isalive(self.image.native) and self.image.value not in self.images:
+            self.take_source()
 
     def _source(self) -> Layer | None:
         """Return the image that the chosen cells were found in, if it is there."""

@@ -18,7 +18,7 @@ from ...segmentation.edit import label_under
 from ..shared.canvas_guard import guard_canvas
 from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.panel import Panel
-from ..shared.viewer import own_viewer, plane_of
+from ..shared.viewer import own_viewer, plane_events, plane_of
 from .canvas import OnCanvas
 from .correction_store import field_writer, tell_of
 from .decisions import Cell
@@ -69,7 +69,8 @@ class ScriptedReview(Panel):
         panel.layers.labels.changed.connect(self._follow)
         panel.layers.image.changed.connect(self._on_image)
         self.cleanup.add(self._let_go)
-        self.cleanup.connect(viewer.dims.events.current_step, self._on_plane)
+        for event in plane_events(viewer.dims):
+            self.cleanup.connect(event, self._on_plane)
 
     # What is reviewed ------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from ..shared.jobs import in_background
 from ..shared.layers import ResultLayers, is_corrected
 from ..shared.metadata import LayerInfo
 from ..shared.panel import Panel, open_review_on
-from ..shared.viewer import image_data, own_viewer, placement, plane_shape, plane_shown
+from ..shared.viewer import image_data, own_viewer, placement, plane_events, plane_shape, plane_shown
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle
 from .panel import SegmentPanel, ask_to_keep
@@ -202,7 +202,8 @@ class SegmentWidget(Panel):
         self._run.progressed.connect(self._on_progress)
         self._run.segmented.connect(self._on_segmented)
         self._run.cancelled.connect(self._on_cancelled)
-        self.cleanup.connect(self._viewer.dims.events.current_step, self._show_counts)
+        for event in plane_events(self._viewer.dims):
+            self.cleanup.connect(event, self._show_counts)
         self.cleanup.connect(self._viewer.layers.events.inserted, self._on_layers)
         self.cleanup.connect(self._viewer.layers.events.removed, self._on_layers)
         self.cleanup.add(self._circle.hide)

@@ -27,7 +27,7 @@ from .features import known_cells, known_values
 from .jobs import Job, busy, in_background, timer
 from .metadata import LayerInfo, is_cells, is_on_disk, is_picture, note
 from .reunite import reunite
-from .viewer import image_data, own_viewer, plane_shown
+from .viewer import image_data, own_viewer, placement, plane_events, plane_shown
 
 _DELAY = 30  # ms; gathers what one mouse move emits
 _AT_ONCE = 2**20  # pixels counted without letting others run
@@ -84,7 +84,7 @@ class Counts(QObject):
         for emitter in (
             layers.events.removed,
             layers.events.reordered,
-            viewer.dims.events.current_step,
+            *plane_events(viewer.dims),
             viewer.canvas.events.size,
             viewer.canvas.grid.events.enabled,
         ):
@@ -109,9 +109,9 @@ class Counts(QObject):
         return summary_of(table[table["plane"] == plane], info.class_list) if "plane" in table else ""
 
     def plane_words(self, layer: Labels) -> str:
-        """Return the count of the plane shown, with its number; nothing for a single image, or in doubt."""
+        """Return the count of the plane shown, with its number; nothing where none is, or in doubt."""
         viewer = self._viewer()
-        if viewer is None or LayerInfo.of(layer).in_doubt:
+        if viewer is None or LayerInfo.of(layer).in_doubt or viewer.dims.ndim - 3 in viewer.dims.displayed:
             return ""
         plane = plane_shown(layer, viewer.dims.point)
         words = "" if plane is None else self.words(layer, plane)
@@ -211,6 +211,7 @@ class Counts(QObject):
         if is_picture(layer):
             self._pixels[layer] = layer.data
             layer.events.data.connect(self._on_picture)
+            layer.events.affine.connect(self._on_moved)
         if is_cells(layer) and not is_on_disk(layer):
             for name in _EDITS:
                 getattr(layer.events, name).connect(self._on_edit)
@@ -224,6 +225,13 @@ class Counts(QObject):
             if info.source_id == str(picture.unique_id) and is_cells(layer):
                 note(layer, notes=tuple(dict.fromkeys((*info.notes, REPLACED))))
                 self._renew(layer)
+
+    def _on_moved(self, event: Any) -> None:
+        """Let what was found in a picture lie on it, where napari's transform tool moves that."""
+        viewer, picture = self._viewer(), event.source
+        for layer in [] if viewer is None else viewer.layers:
+            if LayerInfo.of(layer).source_id == str(picture.unique_id):
+                layer.affine = placement(picture, layer.ndim)["affine"]
 
     def _on_renamed(self, event: Any) -> None:
         """Call what was found in a picture by the new name of that."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import napari
 import numpy as np
-from napari.components import ViewerModel
+from napari.components import Dims, ViewerModel
 from napari.layers import Labels, Layer
 
 from ...images.pixel_size import CENTIMETRES
@@ -76,6 +76,11 @@ def plane_shape(layer: Layer) -> tuple[int, ...]:
     """Return rows and columns of a layer, for a stack with its planes in front, without colours."""
     shape = image_data(layer).shape
     return tuple(int(side) for side in (shape[:-1] if getattr(layer, "rgb", False) else shape))
+
+
+def plane_events(dims: Dims) -> tuple[Any, ...]:
+    """Return the events that tell that another plane of a stack is shown, or none any more."""
+    return dims.events.current_step, dims.events.ndisplay, dims.events.order
 
 
 def plane_shown(layer: Layer, point: tuple[float, ...]) -> int | None:
