@@ -90,3 +90,36 @@ def test_pictures_that_come_and_go_leave_napari_alive(qapp):
     """The canvas that was left without a context, into which vispy then wrote, was a segmentation fault."""
     run = subprocess.run([sys.executable, "-c", PICTURES_COME_AND_GO], capture_output=True, text=True)
     assert "drawn" in run.stdout, run.stderr[-2000:]
+
+
+CLOSED_DURING_WORK = textwrap.dedent(
+    """
+    import napari
+    import numpy as np
+    from qtpy.QtCore import QTimer
+
+    from napari_wbcseg.plugin.shared.activity import ActivityBar
+    from napari_wbcseg.plugin.shared.panel import open_panel
+
+    viewer = napari.Viewer()
+    cells = viewer.add_labels(np.pad(np.ones((20, 20), int), 40))
+    review = open_panel(viewer, "Review white blood cells")
+    review.select([(0, 1)])
+    open_panel(viewer, "White blood cell session")
+    bar = ActivityBar("Working")
+
+    def work():
+        QTimer.singleShot(0, viewer.window._qt_window.close)
+        bar.show(1, 3, "Working still")
+
+    QTimer.singleShot(500, work)
+    napari.run()
+    print("ended", flush=True)
+    """
+)
+
+
+def test_napari_closes_while_work_is_shown_in_its_activity_dock(qapp):
+    """Its bar handles events: the window went in the middle of that, with the frames of the cells in it."""
+    run = subprocess.run([sys.executable, "-c", CLOSED_DURING_WORK], capture_output=True, text=True)
+    assert run.stdout == "ended\n", run.stderr[-2000:]

@@ -10,11 +10,11 @@ some on Windows) napari ends with a segmentation fault. Every drawing enables th
 from __future__ import annotations
 
 import weakref
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from napari.components import ViewerModel
+from qtpy.compat import isalive
 
 _ARRAYS = 16  # that every OpenGL has; napari's drawings use fewer
 _guarded: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -22,22 +22,22 @@ _guarded: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def guard_canvas(viewer: ViewerModel) -> None:
     """Watch a viewer's layer list from now on, and make the removal of a layer harmless."""
-    if viewer.layers not in _guarded:
+    if viewer.layers not in _guarded and hasattr(viewer, "window"):  # a model alone has none
         _guarded.add(viewer.layers)
-        viewer.layers.events.removing.connect(partial(_prepare_canvas, weakref.ref(viewer)))
+        window = weakref.ref(viewer.window.main_menu.window())
+        viewer.layers.events.removing.connect(partial(_prepare_canvas, window))
 
 
-def _prepare_canvas(viewer: weakref.ref[Any], event: Any = None) -> None:
+def _prepare_canvas(window: weakref.ref[Any], event: Any = None) -> None:
     """Make the canvas current, in which vispy deletes next, and let go of its vertex arrays."""
     from qtpy.QtOpenGLWidgets import QOpenGLWidget
     from vispy.gloo import gl
 
-    window = getattr(viewer(), "window", None)  # a model alone has none
-    if window is None:
+    shown = window()
+    if shown is None or not isalive(shown):  # asked of what is in it while it is deleted, Qt crashes
         return
-    with suppress(RuntimeError):  # of Qt, for a window that is closed
-        for canvas in window.main_menu.window().findChildren(QOpenGLWidget):
-            if canvas.isValid():
-                canvas.makeCurrent()
-                for array in range(_ARRAYS):
-                    gl.glDisableVertexAttribArray(array)
+    for canvas in shown.findChildren(QOpenGLWidget):
+        if canvas.isValid():
+            canvas.makeCurrent()
+            for array in range(_ARRAYS):
+                gl.glDisableVertexAttribArray(array)
