@@ -41,6 +41,7 @@ LEVELS = (
     ("results", "evaluation"),
     ("batch", "training"),
     ("plugin", "cli"),
+    ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 WIDGETS = ("segment", "review", "session", "train", "models")

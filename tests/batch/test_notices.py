@@ -49,6 +49,14 @@ def test_copies_of_a_file_are_named_whatever_they_are_called(tmp_path: Path, mod
     )
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_picture_of_one_pixel_is_like_none(tmp_path: Path, model: ModelFile) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "a.bmp"):
+        Image.new("RGB", (1, 1)).save(tmp_path / "in" / name)
+    assert run(tmp_path, model).notices == ()
+
+
 def test_only_what_has_one_name_and_looks_alike_is_named(tmp_path: Path, model: ModelFile) -> None:
     (tmp_path / "in").mkdir()
     pictures = [Image.fromarray(spots((150, 150), (centre,))[0]) for centre in ((40, 40), (100, 110))]

@@ -29,7 +29,7 @@ def heed_signals() -> None:
 def started(*arguments: object, in_child: Callable[[], object] = heed_signals) -> subprocess.Popen[str]:
     """Start a command in a process of its own, in the present folder."""
     return subprocess.Popen(
-        [sys.executable, "-m", "napari_wbcseg.cli", *map(str, arguments)],
+        [sys.executable, "-m", "napari_wbcseg", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

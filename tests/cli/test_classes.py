@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -28,13 +29,14 @@ from napari_wbcseg import (
 from napari_wbcseg.classification.classify import classify_cells
 from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import Cancelled, ModelError
+from napari_wbcseg.images.read import read_image
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
 from napari_wbcseg.results.records import ResultRecord, RunRecord
 from napari_wbcseg.training import classifier as training
 from napari_wbcseg.training.class_cells import CLASSES
 
 from ..discs import PINK, VIOLET, discs, write_taught
-from .shell import wbcseg
+from .shell import started, wbcseg
 
 
 @pytest.fixture
@@ -74,6 +76,23 @@ class TestClassify:
         assert f"Classes told by {classifier.id}." in shown.output
         assert "3 white cells" in shown.output
         assert "pink 1: no white cells" in shown.output
+
+    def test_the_end_of_a_job_leaves_tables_of_what_was_done(
+        self, out: Path, classifier: ClassifierFile
+    ) -> None:
+        for number in range(20):
+            Image.fromarray(discs((VIOLET,))[0]).save(f"in/{number}.png", dpi=(1, 1 + number))
+        segment("none")
+        process = started("classify", "out", "--classes", "own.safetensors")
+        deadline = time.monotonic() + 60
+        while classes_in(out, "0") == [""] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+        told = pd.read_csv(out / "cells.csv", keep_default_na=False).groupby("image")["class"].agg(list)
+        assert {"violet"} <= set(told["0.png"])
+        assert all(told[f"{name}.png"] == classes_in(out, name) for name in map(str, range(20)))
 
     def test_the_other_files_of_a_result_follow(self, out: Path, classifier: ClassifierFile) -> None:
         before = (out / "a-overlay.png").read_bytes()
@@ -202,7 +221,8 @@ class TestAnotherClassifierIsAnotherSetting:
     ) -> None:
         segment("own.safetensors")
         found = load_result(out / "a-result.json")
-        save(replace(found, cells=each_named(found.cells, {1: "blast"})), out / "a", "tiff")
+        named = replace(found, cells=each_named(found.cells, {1: "blast"}))
+        save(named, out / "a", "tiff", image=read_image("in/a.png"))
         assert "not again: 2 images" in segment("own.safetensors")
         shown = segment("none")
         assert "so kept, but not counted: a. Where the image is gone or cannot be read, put it back" in shown

@@ -34,6 +34,19 @@ def test_a_folder_stands_for_its_images(folder: Path) -> None:
     }  # fmt: skip
 
 
+def test_folders_that_are_linked_are_looked_into_once_and_hidden_ones_not(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "s-4.png").touch()
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "deep" / "back").symlink_to(folder)
+    (folder / ".Trash").mkdir()
+    (folder / ".Trash" / "s-1.png").touch()
+    found = sorted(path.name for path in find_images(folder, recursive=True))
+    assert found == ["s-1.JPG", "s-10.png", "s-2.png", "s-3.tif", "s-4.png"]
+
+
 def test_pictures_of_kinds_that_are_not_read_are_found_to_be_reported(folder: Path) -> None:
     (folder / "telephone.HEIC").touch()
     assert folder / "telephone.HEIC" in find_images(folder)

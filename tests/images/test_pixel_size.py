@@ -117,6 +117,17 @@ def test_resolutions_of_prints_say_nothing_of_the_slide(tmp_path: Path) -> None:
         assert read_pixel_size(tmp_path / "a.tif") == TENTH
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp"])
+def test_a_picture_tells_it_where_it_is_that_of_a_microscope(tmp_path: Path, name: str) -> None:
+    """ImageJ and cameras write it into PNG, in pixels a metre."""
+    Image.new("RGB", (8, 8)).save(tmp_path / name, dpi=(25_400, 12_700))
+    size = read_pixel_size(tmp_path / name)
+    assert size is not None
+    assert size[:2] == pytest.approx((2.0, 1.0), rel=1e-4)
+    assert size.unit == "µm"
+    assert read_file(tmp_path / name).pixel_size == size
+
+
 def ome_zarr(group: zarr.Group, size: int, own: list[float], shared: list[float] | None) -> None:
     group.create_array("0", shape=(size, size), chunks=(8, 8), dtype=np.uint8)
     scale = [{"type": "scale", "scale": own}]

@@ -16,6 +16,7 @@ from napari_wbcseg.errors import ImageError, ModelError, SettingsError
 from napari_wbcseg.images.pixel_size import PixelSize
 from napari_wbcseg.results.formats.tables import columns_to_table, table_to_columns
 from napari_wbcseg.results.load import settings_in
+from napari_wbcseg.segmentation.result import Placement
 
 from ..dark_model import spots, write_dark_model
 from .conftest import Layer, made
@@ -183,6 +184,16 @@ class TestReplay:
         np.testing.assert_array_equal(again.labels, found.labels)
         pd.testing.assert_frame_equal(again.cells, found.cells)
         assert again.settings == found.settings
+        assert again != found, "whose arrays have no one answer to =="
+
+    def test_it_lies_where_it_lay_and_is_called_as_it_was(self, saved, tmp_path):
+        found, path = saved
+        known = replace(found, place=Placement.of_pixels(2, PixelSize(0.2, 0.1)))
+        save(known, path.with_name("b"), "tiff", image_path=tmp_path / "a.png", name="b",
+             model_source=str(tmp_path / "dark.safetensors"))  # fmt: skip
+        again = replay(path.with_name("b-result.json"))
+        assert again.placement == known.placement
+        assert (again.name, again.image_path) == ("b", tmp_path / "a.png")
 
     def test_folders_that_moved_together_are_enough(self, saved, tmp_path, tmp_path_factory):
         found, _ = saved

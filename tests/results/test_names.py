@@ -29,6 +29,10 @@ class TestNames:
         names = output_names([Path("/x/A.jpg"), Path("/y/a.jpg")])
         assert len({name.casefold() for name in names.values()}) == 2
 
+    def test_accents_do_not_tell_files_apart_by_how_they_are_coded(self) -> None:
+        names = output_names([Path("/x/Z\u00fcrich.jpg"), Path("/y/Zu\u0308rich.jpg")])
+        assert [name[0] for name in names.values()] == ["x", "y"]
+
     def test_long_names_leave_room_for_what_is_put_behind_them(self) -> None:
         names = output_names([Path("/x", "é" * 120 + end) for end in ("1.png", "2.png", "1.jpg")])
         assert all(len(name.encode()) <= 200 for name in names.values())

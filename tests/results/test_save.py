@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 
 from napari_wbcseg import load_result, save
@@ -47,6 +48,24 @@ def test_a_result_of_no_file_is_called_as_its_files_are(tmp_path, result, image)
     assert load_result(tmp_path / "smear-result.json").name == "smear"
     save(nameless, tmp_path / "other-cells.csv")
     assert set(pd.read_csv(tmp_path / "other-cells.csv")["image"]) == {"other"}
+
+
+def test_other_files_of_labels_that_are_saved_anew_follow(tmp_path, result, labels, image):
+    save(result, tmp_path / "smear", EVERY, image=image)
+    corrected = dataclasses.replace(result, labels=np.where(labels == 3, 0, labels))
+    save(corrected, tmp_path / "smear", "tiff", image=image)
+    assert (tmp_path / "smear-overlay.png").exists()
+    save(corrected, tmp_path / "smear", "tiff")
+    assert not (tmp_path / "smear-overlay.png").exists(), "rather no picture than one of other cells"
+    assert load_result(tmp_path / "smear.ome.zarr").count == 2
+    assert pd.read_csv(tmp_path / "smear-cells.csv")["label"].tolist() == [9, 700]
+    assert len(json.loads((tmp_path / "smear.geojson").read_text())["features"]) == 2
+
+
+def test_files_of_others_beside_the_first_labels_stay(tmp_path, result):
+    (tmp_path / "smear.geojson").write_text("mine")
+    save(result, tmp_path / "smear", "tiff")
+    assert (tmp_path / "smear.geojson").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["smear.tif", "smear.png"])
@@ -126,6 +145,9 @@ class TestQuPath:
         found = made(np.stack([labels == 3] * 4).astype(np.uint8), np.stack([image] * 4))
         features = self.features(save(found, tmp_path / "a.geojson", image_path=file)[0])
         assert [(one["z"], one["t"]) for one in (each["geometry"]["plane"] for each in features)] == planes
+        (zarred,) = save(found, tmp_path / "a.ome.zarr", image_path=file)
+        cells = zarr.open_group(zarred / "labels" / "cells", mode="r")
+        assert cells.attrs["multiscales"][0]["axes"][0]["name"] == axes[-1].lower()
 
 
 class TestImageJ:

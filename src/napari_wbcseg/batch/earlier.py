@@ -12,7 +12,15 @@ from ..errors import OutputError, SettingsError
 from ..files import read_text
 from ..results.differential import not_in_tables
 from ..results.formats.registry import files_of, formats_there
-from ..results.names import CELLS_FILE, COUNTS_FILE, RESULT_SUFFIX, RUN_FILE, image_names, output_names
+from ..results.names import (
+    CELLS_FILE,
+    COUNTS_FILE,
+    RESULT_SUFFIX,
+    RUN_FILE,
+    image_names,
+    output_names,
+    same_name,
+)
 from ..results.records import RUN_FORMAT, ResultRecord, RunRecord
 from ..segmentation.large.files import PLAN_FILE
 from .folder import BatchItem, Outputs, Run, items_of
@@ -59,11 +67,11 @@ def with_own_names(items: Iterable[BatchItem], earlier: Sequence[BatchItem], run
     good = {item.path: item for item in items if not item.problem}
     # The name of an image that is gone is that of the one with its content: its folder was renamed, perhaps.
     there = {*map(realpath, good), *filter(exists, had)}
-    taken = {name.casefold() for path, name in had.items() if path in there}
+    taken = {same_name(name) for path, name in had.items() if path in there}
 
     def free(path: Path, name: str) -> bool:
         own = had.get(realpath(path)) == name
-        return (own or name.casefold() not in taken) and _may_take(
+        return (own or same_name(name) not in taken) and _may_take(
             replace(good[path], name=name), run, own=own
         )
 

@@ -91,10 +91,9 @@ def _said(group: list[BatchItem]) -> str:
 
 def _alike(one: ResultRecord | None, other: ResultRecord | None) -> bool:
     values = [_brightness(record.pictures[0]) for record in (one, other) if record and record.pictures]
-    if len(values) < 2 or len(values[0]) != len(values[1]):
-        return False
-    with np.errstate(invalid="ignore"):  # of one brightness: like none
-        return bool(np.corrcoef(values)[0, 1] > _SAME)
+    if len(values) < 2 or len(values[0]) != len(values[1]) or min(map(np.ptp, values)) == 0:
+        return False  # one of a single brightness is like none
+    return bool(np.corrcoef(values)[0, 1] > _SAME)
 
 
 def _brightness(picture: Picture) -> np.ndarray:

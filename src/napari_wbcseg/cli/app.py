@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from ..errors import Cancelled, SettingsError, WBCSegError
 from ..settings import SegmentationSettings, Setting, Settings, settings_of
 from ..version import __version__
-from .console import complain
+from .console import complain, on_signals
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
@@ -32,7 +32,8 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            with on_signals(_stop, "SIGTERM", "SIGHUP"):
+                return super().invoke(ctx)
         except (KeyboardInterrupt, Cancelled):
             complain("Stopped.")
             raise typer.Exit(STOPPED) from None
@@ -41,6 +42,11 @@ class _Group(TyperGroup):
                 raise
             complain(str(error))
             raise typer.Exit(FAILED) from None
+
+
+def _stop(number: int, frame: Any) -> None:
+    """Take the end of a session, a terminal or a job for Ctrl-C: what is done is kept."""
+    raise KeyboardInterrupt
 
 
 _DEBUG = "debug"

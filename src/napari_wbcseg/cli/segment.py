@@ -13,7 +13,7 @@ import typer
 from ..errors import WBCSegError
 from ..words import counted, listed
 from .app import FAILED, ModelOption, SettingsOption, model_and_settings
-from .console import add_bar, complain, on_signals, print_table, progress_bars, rounded
+from .console import add_bar, complain, print_table, progress_bars, rounded
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -107,11 +107,7 @@ def segment(
         items = items_of(record, settings.resolve().parent)
     else:
         raise typer.BadParameter("Name at least one image, folder or pattern.")
-    with (
-        on_signals(_stop, "SIGTERM", "SIGHUP"),
-        _cluster(scheduler, workers) as client,
-        progress_bars() as bars,
-    ):
+    with _cluster(scheduler, workers) as client, progress_bars() as bars:
 
         def report(item: BatchItem, row: dict[str, Any]) -> None:
             if row["error"]:
@@ -136,11 +132,6 @@ def segment(
     if result.failed:
         complain(f"{result.failed} of {counted(len(items), 'input')} failed; see above or counts.csv.")
         raise typer.Exit(FAILED)
-
-
-def _stop(number: int, frame: Any) -> None:
-    """Take the end of a session, a terminal or a job for Ctrl-C: what is done is kept."""
-    raise KeyboardInterrupt
 
 
 def _print_result(result: BatchResult, out: Path) -> None:

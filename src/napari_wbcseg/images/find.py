@@ -87,8 +87,8 @@ def find_images(
     Returns
     -------
     list of Path
-        In no particular order. Masks (``NAME-mask.*``, ``NAME_labels.*`` and the like) and hidden files
-        are left out.
+        In no particular order. Masks (``NAME-mask.*``, ``NAME_labels.*`` and the like), hidden files and
+        what is in hidden folders are left out.
 
     Raises
     ------
@@ -123,9 +123,17 @@ def _pattern(path: Path) -> str:
 
 def _inside(folder: Path, recursive: bool, unreadable: Callable[[OSError], None] | None) -> Iterator[Path]:
     """Yield what a folder holds; the thousands of files that make up a zarr are not looked at."""
-    for here, folders, files in os.walk(folder, onerror=unreadable):
+    seen = {os.path.realpath(folder)}  # a link may lead back
+
+    def is_new(path: Path) -> bool:
+        if path.name.startswith(".") or is_zarr(path) or (real := os.path.realpath(path)) in seen:
+            return False
+        seen.add(real)
+        return True
+
+    for here, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
         yield from (Path(here, name) for name in (*files, *folders))
-        folders[:] = [name for name in folders if recursive and not is_zarr(Path(here, name))]
+        folders[:] = [name for name in folders if recursive and is_new(Path(here, name))]
 
 
 def _is_image_file(path: Path) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .limits import check_expansion, image_head
 from .opened import OpenedImage
+from .pixel_size import of_dots
 from .tiff import ORIENTATION
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def open_picture(path: Path) -> OpenedImage:
         (left_out,) if frames > 1 else (),
         in_parts=False,
         alpha=True,
+        read_stated=lambda: of_dots(*reversed(opened.info.get("dpi", (0, 0)))),
         read_orientation=lambda: opened.getexif().get(ORIENTATION),
         close=opened.close,
     )

@@ -96,6 +96,12 @@ class Stated(NamedTuple):
     column_unit: str = "µm"
 
 
+def of_dots(down: float, across: float) -> Stated | None:
+    """Return what dots per inch state; None of those of a print or a screen, no word on the slide."""
+    stated = Stated(1 / down, 1 / across, "inch", "inch") if down > 0 and across > 0 else None
+    return None if in_micrometres(stated)[0] is None else stated
+
+
 def in_micrometres(stated: Stated | None) -> tuple[PixelSize | None, tuple[str, ...]]:
     """Turn what a file states into micrometres that can be true, or none and a note.
 

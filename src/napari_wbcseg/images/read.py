@@ -302,11 +302,12 @@ def is_large_file(path: str | Path) -> bool:
 
 
 def read_pixel_size(path: str | Path) -> PixelSize | None:
-    """Return the pixel size that a TIFF, a slide or an OME-Zarr states, in µm; None where it states none.
+    """Return the pixel size that an image file states, in µm; None where it states none.
 
-    Files of this package, OME-TIFF, ImageJ's and plain TIFF resolutions, the slides of scanners and
-    OME-Zarr are understood. Sizes that no microscope has, such as the dots per inch of prints, are
-    left alone. It never fails: whoever reads the pixels says what is wrong with a file.
+    Files of this package, OME-TIFF, ImageJ's and plain TIFF resolutions, the slides of scanners,
+    OME-Zarr, and the resolutions of PNG, JPEG and BMP are understood. Sizes that no microscope has,
+    such as the dots per inch of prints, are left alone. It never fails: whoever reads the pixels says
+    what is wrong with a file.
     """
     return _told(Path(path), lambda image: image.pixel_size[0])
 

@@ -24,7 +24,7 @@ from ..errors import ImageError
 from .colours import JPEG, Conversion, conversion
 from .limits import check_expansion, check_memory
 from .opened import CHUNK, Candidate, LazyPixels, OpenedImage, chunk_of, main_images
-from .pixel_size import CENTIMETRES, Stated, in_micrometres, unit_symbol
+from .pixel_size import CENTIMETRES, Stated, of_dots, unit_symbol
 
 if TYPE_CHECKING:
     import tifffile
@@ -288,11 +288,11 @@ def stated_pixel_size(file: tifffile.TiffFile, page: tifffile.TiffPage, series: 
     unit = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
     if unit_symbol(unit) in CENTIMETRES:
         return Stated(down, across, unit, unit)
-    unit = {2: "inch", 3: "cm"}.get(getattr(page.tags.get("ResolutionUnit"), "value", 1), "")
-    stated = Stated(down, across, unit, unit)
-    if unit == "inch" and in_micrometres(stated)[0] is None:
-        return None  # dots of a print or a screen: no word on the slide
-    return stated
+    of_resolution = getattr(page.tags.get("ResolutionUnit"), "value", 1)
+    if of_resolution == 2:
+        return of_dots(*resolutions)
+    unit = "cm" if of_resolution == 3 else ""
+    return Stated(down, across, unit, unit)
 
 
 def _rational(tag: Any) -> float:

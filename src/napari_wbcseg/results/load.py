@@ -205,6 +205,7 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     record = ResultRecord.read(path)
     if record.settings is None or record.model is None:
         raise SettingsError(f"{path} tells of cells that no model found, so there is nothing to do again.")
+    file = None
     if image is None:
         file = record.image.file(path.parent)
         if file is None:
@@ -215,7 +216,10 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
         if record.image.sha256 is not None and file_sha256(file) != record.image.sha256:
             raise ImageError(f"{file} has changed since {path} was saved (its SHA-256 differs).")
         image = read_file(file).pixels
-    return segment(image, record.model.load(), settings_again(record), progress)
+    found = segment(image, record.model.load(), settings_again(record), progress)
+    if file is None or found.labels.shape != record.shape:
+        return found
+    return replace(found, name=record.image.name, image_path=file, place=record.placement)
 
 
 def settings_in(path: str | Path) -> tuple[SegmentationSettings, ResultRecord | RunRecord | None]:

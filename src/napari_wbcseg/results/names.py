@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -55,12 +56,12 @@ def output_names(
     used: set[str] = set()
     while unnamed := [path for path, name in names.items() if not name]:
         tried = {
-            path: next(name for name in tries[path] if name.casefold() not in used and free(path, name))
+            path: next(name for name in tries[path] if same_name(name) not in used and free(path, name))
             for path in unnamed
         }
-        times = Counter(name.casefold() for name in tried.values())
-        names |= {path: name for path, name in tried.items() if times[name.casefold()] == 1}
-        used |= {name.casefold() for name in names.values()}
+        times = Counter(same_name(name) for name in tried.values())
+        names |= {path: name for path, name in tried.items() if times[same_name(name)] == 1}
+        used |= {same_name(name) for name in names.values()}
     return names
 
 
@@ -100,6 +101,11 @@ def is_output(path: Path) -> bool:
     name = re.sub(rf"(-plane-\d+)?{re.escape(OVERLAY_SUFFIX)}$", "", path.name)
     beside = LABELS_SUFFIX, RESULT_SUFFIX, *IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES)
     return name != path.name and any(path.with_name(name + ending).exists() for ending in beside)
+
+
+def same_name(name: str) -> str:
+    """Return what names have in common that a file system may take for one, by case or coded accents."""
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def _short(name: str) -> str:

@@ -15,10 +15,12 @@ from pydantic import BaseModel
 from ..datasets.corrections import learnt_file
 from ..errors import ModelError
 from ..files import relative_path
+from ..images.read import depths_of
 from ..network.classifier import read_classifier
 from ..network.library import list_models, load_model
 from ..network.model_file import ModelFile
 from ..network.tensor_file import TensorFile
+from ..segmentation.result import Segmentation
 from ..version import __version__
 
 Found = TypeVar("Found", bound=TensorFile[Any])
@@ -153,6 +155,12 @@ class ModelRecord(BaseModel, extra="forbid"):
             f"The run cannot be repeated: its {what} {self.id} is not here ({others[0]}). "
             f"Put the {what}'s file back, or segment anew with another."
         )
+
+
+def depths_in(result: Segmentation) -> int:
+    """Return how many planes, one behind the other, are depths of focus; all of a stack of no known file."""
+    file = result.image_path if result.stacked else None
+    return (depths_of(file) if file else None) or result.labels.shape[0]  # labels may be a zarr
 
 
 def file_sha256(path: str | Path) -> str:

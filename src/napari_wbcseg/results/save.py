@@ -19,7 +19,7 @@ from ..images.pixel_size import PixelSize
 from ..progress import Progress, silent
 from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.result import Placement, Segmentation, with_unique_labels
-from .formats.registry import FORMATS, base_of, format_names, format_of
+from .formats.registry import FORMATS, base_of, files_of, followers, format_names, format_of
 from .layer import LabelsLayer, of_layer
 
 _MAX_PIXELS = 2**31
@@ -69,7 +69,8 @@ def save(
     -------
     list of Path
         The files and folders written, each whole. A label TIFF comes with its
-        ``NAME-result.json``, with which it opens again in napari, table and all.
+        ``NAME-result.json``, with which it opens again in napari, table and all. Where such a pair is
+        written anew, other files of that name follow, or are removed where they need the image.
 
     Raises
     ------
@@ -93,9 +94,11 @@ def save(
         image_path=file,
         model_source=model_source or found.model_source,
     )
+    base = base_of(path) if formats is None else path
+    (labels, _), following = files_of(base, "tiff"), followers(base)
     written: list[Path] = []
-    for wanted in chosen:
-        target = path if formats is None else path.with_name(f"{path.name}{FORMATS[wanted].suffix}")
+    targets = {name: path if formats is None else files_of(base, name)[0] for name in chosen}
+    for wanted, target in targets.items():
         if wanted == "ome-zarr":
             pass  # its writer replaces none but its own
         elif isdir(target):
@@ -104,6 +107,12 @@ def save(
             raise OutputError(f"{target} is the picture that the cells were found in: choose another name.")
         progress(0, 0, f"Saving {target.name}")
         written += FORMATS[wanted].write(target, found, image, progress)
+    for wanted in following if labels in written else ():
+        (target, *_) = files_of(base, wanted)
+        if FORMATS[wanted].needs_image and image is None:
+            target.unlink()  # rather no picture than one of other cells
+        elif target not in written:
+            written += FORMATS[wanted].write(target, found, image, progress)
     return list(dict.fromkeys(written))
 
 

@@ -66,7 +66,7 @@ class Placement:
         return PixelSize(*sides, unit)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no one answer to ==
 class Segmentation:
     """Cells found in one image, where they lie, and everything needed to find them again.
 

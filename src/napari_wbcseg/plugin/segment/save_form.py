@@ -13,13 +13,13 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout
 
 from ...progress import Progress
-from ...results.formats.registry import base_of, files_of
+from ...results.formats.registry import base_of, files_of, followers
 from ...results.names import stem_of
 from ..shared.jobs import Job, busy, in_background
 from ..shared.panel import Panel, button, confirmed, fill
 from ..shared.preferences import preference
 from ..shared.reunite import path_of
-from ..shared.saving import LayerSnapshot, followers, save_snapshot, source_image
+from ..shared.saving import LayerSnapshot, save_snapshot, source_image
 from ..shared.unsaved import keep_unsaved
 
 #: Formats offered, with the words beside the box.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from os.path import exists  # a `Path` raises where a name is too long
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from napari.layers import Image, Labels
 
 from ...errors import BusyError
 from ...progress import Progress, silent
-from ...results.formats.registry import FORMATS, base_of, files_of, formats_there
+from ...results.formats.registry import base_of, files_of
 from ...results.layer import of_layer
 from ...results.save import save
 from ...segmentation.result import Segmentation
@@ -70,32 +69,16 @@ def save_snapshot(
 ) -> list[Path]:
     """Save what `LayerSnapshot.of_layer` took; see `napari_wbcseg.save`. For a worker thread.
 
-    Other files of labels that are written anew follow, and the tables of a run in that folder. Those that
-    cannot follow without the image are removed.
+    The tables of a run in that folder follow labels that are written anew.
     """
     from ...batch.run import renew_tables
 
-    found, image = snapshot.found, snapshot.image
     base = base_of(Path(path)) if formats is None else Path(path)
-    following = followers(base)
-    files = save(found, path, formats, image=image, progress=progress)
+    files = save(snapshot.found, path, formats, image=snapshot.image, progress=progress)
     if files_of(base, "tiff")[0] in files:
-        there = [name for name in following if files_of(base, name)[0] not in files]
-        if image is None:  # rather no picture than one of other cells
-            for name in [name for name in there if FORMATS[name].needs_image]:
-                files_of(base, name)[0].unlink()
-                there.remove(name)
-        if there:
-            files += save(found, base, there, image=image, progress=progress)
         with suppress(BusyError):  # who is at work there writes the tables at the end
             renew_tables(files[0].parent)
     return files
-
-
-def followers(base: Path) -> list[str]:
-    """Return the formats beside labels that were saved before; files of others stay as they are."""
-    _, record = files_of(base, "tiff")
-    return formats_there(base) if exists(record) else []
 
 
 def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:

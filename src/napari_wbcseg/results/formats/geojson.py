@@ -17,9 +17,9 @@ import numpy as np
 from ...classification.classes import CLASS, PROBABILITY
 from ...errors import OutputError
 from ...files import written_whole
-from ...images.read import depths_of
 from ...progress import Progress
 from ...segmentation.result import Segmentation
+from ..origins import depths_in
 from .outlines import CellOutline, outlines_of
 from .pictures import CELL_COLOUR, Colour, cell_colours
 from .tables import with_micrometres
@@ -66,8 +66,7 @@ def write_geojson(path: Path, result: Segmentation, image: Any, progress: Progre
     colours = cell_colours(cells, result.classes)
     # Of a million cells the table is in memory once: a row is made when its outline is written.
     columns = {str(name): cells[name].to_numpy() for name in cells.columns}
-    file = result.image_path if result.stacked else None
-    depths = (depths_of(file) if file else None) or result.labels.shape[0]  # labels may be a zarr
+    depths = depths_in(result)
     rows = {label: at for at, label in enumerate(cells["label"].tolist())}
     with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as out:
         out.write('{"type":"FeatureCollection","features":[')

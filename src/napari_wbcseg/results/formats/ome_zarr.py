@@ -13,6 +13,7 @@ from ...images.pixel_size import UNIT_NAMES
 from ...images.zarr_files import open_zarr
 from ...progress import Progress
 from ...segmentation.result import Segmentation
+from ..origins import depths_in
 from ..records import ResultRecord
 from .pictures import cell_colours
 from .tables import table_to_columns
@@ -118,8 +119,9 @@ def _layout(shape: tuple[int, ...], result: Segmentation, colours: bool = False)
     """Return how an array of this shape, its colours in front if it has any, is stored, and where it lies."""
     from ome_zarr.format import FormatV04
 
-    axes, place, sides = ["z", "y", "x"] if result.stacked else ["y", "x"], result.placement, shape[-2:]
-    units = dict(zip(axes, place.units, strict=True))
+    planes = ["t" if depths_in(result) == 1 else "z"] if result.stacked else []
+    axes, place, sides = [*planes, "y", "x"], result.placement, shape[-2:]
+    units = {axis: unit for axis, unit in zip(axes, place.units, strict=True) if axis != "t"}
     scale = dict(zip(axes, map(float, place.scale), strict=True))
     return {
         "axes": ["c", *axes] if colours else axes,

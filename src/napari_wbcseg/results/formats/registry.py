@@ -178,6 +178,12 @@ def formats_there(path: str | Path) -> list[str]:
     return [name for name in there if name != "ome-zarr" or is_output(files_of(path, name)[0])]
 
 
+def followers(base: Path) -> list[str]:
+    """Return the formats beside labels that were saved before; files of others stay as they are."""
+    _, record = files_of(base, "tiff")
+    return formats_there(base) if exists(record) else []
+
+
 def base_of(path: Path) -> Path:
     """Return a file's path without the ending that names its format; a date in the name has dots, too."""
     name = path.name
