@@ -71,6 +71,23 @@ def test_white_cells_make_up_the_whole_and_erythroblasts_are_told_beside_them() 
     assert written.loc["platelet", ["low", "high", "more_to_halve"]].isna().all()
 
 
+def test_what_is_surely_more_frequent_than_in_ordinary_blood_is_told() -> None:
+    ordinary = table(neutrophil=57, lymphocyte=45, monocyte=8, eosinophil=4, basophil=1)
+    assert differential(ordinary).unusual == ""
+    blasts = differential(table(lymphocyte=26, monocyte=1, unsure=3)).unusual  # as blasts are called
+    assert blasts.startswith("Unlike ordinary blood: lymphocyte 87 % (at most 45 there).")
+    assert "knows no blasts" in blasts
+    of_a_part = differential(table(segmented_neutrophil=60, band_neutrophil=4, lymphocyte=2))
+    assert "neutrophil 97 % (at most 75 there)" in of_a_part.unusual
+
+
+@pytest.mark.parametrize(
+    "few", [{"lymphocyte": 4}, {"eosinophil": 1, "neutrophil": 3}, {"lymphocyte": 6, "neutrophil": 6}]
+)
+def test_few_cells_are_not_called_unusual(few: dict[str, int]) -> None:
+    assert differential(table(**few)).unusual == ""
+
+
 def test_cells_without_a_class_are_unsure_and_own_classes_are_counted() -> None:
     own = BUILT_IN_CLASSES.added(CellClass("smudge cell", "#ffffff", white_cell=False))
     cells = pd.DataFrame({"class": ["", None, "blast", "smudge cell"]})

@@ -267,6 +267,19 @@ class TestDifferential:
         assert re.search(r"unsure\s+4\s+100", shown)
         assert "Classes told by" not in shown
 
+    def test_what_is_unlike_ordinary_blood_is_told_wherever_classes_are(self, out: Path) -> None:
+        Image.fromarray(discs((VIOLET,) * 6)[0]).save("in/c.png")
+        assert "Unlike ordinary blood" not in segment("none")
+        found = load_result(out / "c-result.json")
+        named = each_named(found.cells, dict.fromkeys(found.cells["label"], "lymphocyte"))
+        save(replace(found, cells=named), out / "c", "tiff")
+        sentence = "Unlike ordinary blood: lymphocyte 60 % (at most 45 there)."
+        assert sentence not in segment("none"), "which four others of ten might well be"
+        Path("in/a.png").unlink()
+        assert sentence.replace("60", "86") in segment("none")
+        assert sentence.replace("60", "86") in wbcseg("differential", "out").output
+        assert sentence.replace("60", "86") in (out / "report.html").read_text()
+
     def test_of_a_folder_those_count_that_its_report_counts(self, out: Path) -> None:
         tifffile.imwrite("in/focus.tif", np.stack([discs((PINK,))[0]] * 2), photometric="rgb")
         segment("none")

@@ -48,7 +48,7 @@ class BatchResult:
     outdated : int
         Images that an earlier run did with other settings, another model or classifier, done again.
     notices : tuple of str
-        See `napari_wbcseg.batch.notices`.
+        See `napari_wbcseg.batch.notices`, and `Differential.unusual`.
     """
 
     rows: list[Row]
@@ -221,9 +221,9 @@ def segment_files(
             if not finished:
                 rows.take_up(items)  # what was written meanwhile
             record = record.model_copy(update={"finished": finished})
-            twice = _write_run(run, record, items, rows)
+            seen = _write_run(run, record, items, rows)
     told = [rows[item] for item in items if item in rows]
-    return BatchResult(told, kept, outdated, (*twice, *not_counted(run)))
+    return BatchResult(told, kept, outdated, (*seen, *not_counted(run)))
 
 
 class _Rows(dict[BatchItem, Row]):
@@ -309,7 +309,7 @@ def _write_run(
     Returns
     -------
     tuple of str
-        Which images seem to be there twice, as their rows say too.
+        Which images seem to be there twice, as their rows say too; which classes are unusual.
     """
     folder, tables, told, gallery = outputs.folder, [], list[ResultClasses](), Gallery()
     hashes: dict[BatchItem, str | None] = {}
@@ -342,8 +342,9 @@ def _write_run(
     write_counts(folder / COUNTS_FILE, known.values())
     write_cells(folder / CELLS_FILE, tables)
     record.write(folder / RUN_FILE)
-    write_report(folder / REPORT_FILE, record, _entries(outputs, known), pooled_results(told), gallery)
-    return tuple(twice)
+    found = pooled_results(told)
+    write_report(folder / REPORT_FILE, record, _entries(outputs, known), found, gallery)
+    return (*twice, found.unusual) if found.unusual else tuple(twice)
 
 
 def _entries(outputs: Outputs, rows: Mapping[BatchItem, Row]) -> Iterator[dict[str, object]]:

@@ -10,11 +10,23 @@ from math import sqrt
 
 import pandas as pd
 
-from ..words import counted, readable
-from .classes import BUILT_IN_CLASSES, ERYTHROBLAST, UNSURE, CellClass, ClassList, class_of
+from ..words import counted, listed, readable
+from .classes import BUILT_IN_CLASSES, ERYTHROBLAST, NEUTROPHIL, UNSURE, CellClass, ClassList, class_of
 
 #: Standard deviations of a normal distribution that hold 95 % of it.
 NORMAL_95 = 1.959964
+#: Per cent of the white cells that a class has at most in the blood of healthy adults, by class (upper limits
+#: of Hoffbrand's Essential Haematology).
+HIGHEST = {
+    NEUTROPHIL: 75,
+    "lymphocyte": 45,
+    "monocyte": 10,
+    "eosinophil": 6,
+    "basophil": 2,
+    "immature granulocyte": 2,
+}
+# Fewer cells of a class than these are called unusual in no picture: one eosinophil alone is no sign.
+_FEWEST_UNUSUAL = 5
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,21 @@ class Differential:
         """So many more white cells would halve the widest interval."""
         widest = max(self.shares, key=lambda share: share.high - share.low, default=None)
         return widest.more_to_halve if widest else 0
+
+    @property
+    def unusual(self) -> str:
+        """Which classes are surely more frequent than in ordinary blood, in a sentence; or nothing."""
+        higher = [
+            f"{share.name} {share.percent:.0f} % (at most {HIGHEST[share.name]} there)"
+            for share in self.shares
+            if share.count >= _FEWEST_UNUSUAL and share.low > HIGHEST.get(share.name, 100)
+        ]
+        if not higher:
+            return ""
+        return (
+            f"Unlike ordinary blood: {listed(higher)}. Look at these cells: the built-in classifier knows no "
+            "blasts, and calls a cell that it does not know what it resembles most."
+        )
 
     @property
     def summary(self) -> str:

@@ -55,6 +55,8 @@ def differential(
     print_table(("class", "cells", "%", "95 % interval", "more to halve it"), rows)
     others = ", ".join(f"{name} {count}" for name, count in found.others.items() if count)
     typer.echo(found.summary + (f" ({others}: no white cells)" if others else "") + ".")
+    if found.unusual:
+        typer.echo(found.unusual)
     if found.in_doubt:
         typer.echo(f"Left out, as their counts are in doubt: {counted(found.in_doubt, 'result')}.")
     if found.outdated:

@@ -124,18 +124,29 @@ def test_the_count_follows_edits_where_no_panel_is_open(viewer, qtbot):
     assert (shown(viewer), cells.name) == ("2 white cells", "white cells (2) of smear")
 
 
+def test_classes_unlike_ordinary_bloods_are_told(viewer):
+    source = viewer.add_image(discs(), rgb=True, name="smear")
+    found = dark_discs(source.data)
+    told = pd.concat([found.cells.assign(**{"class": "lymphocyte"})] * 2, ignore_index=True)
+    table = told.assign(label=range(1, len(told) + 1))
+    cells = add_segmentation(viewer, found, source).cells
+    counts = counts_of(viewer)
+    counts.tell(cells, table)
+    assert "lymphocyte 100 % (at most 45 there)" in counts.classes(cells)[1]
+
+
 def test_the_legend_follows_edits_and_is_not_told_of_a_count_in_doubt(viewer, qtbot):
     source = viewer.add_image(discs(), rgb=True, name="smear")
     found = dark_discs(source.data)
     told = found.cells.assign(**{"class": ["lymphocyte", "lymphocyte", "monocyte"]})
     cells = add_segmentation(viewer, dataclasses.replace(found, cells=told), source).cells
     counts = counts_of(viewer)
-    assert "lymphocyte 2" in counts.legend(cells)
+    assert "lymphocyte 2" in counts.classes(cells)[0]
     with qtbot.waitSignal(counts.changed, timeout=10_000):
         cells.fill((30, 30), 0)
-    assert "lymphocyte 1" in counts.legend(cells)
+    assert "lymphocyte 1" in counts.classes(cells)[0]
     asked = dataclasses.replace(found, cells=told, notes=("Is it an inverted picture? Then invert it.",))
-    assert counts.legend(add_segmentation(viewer, asked, source).cells) == ""
+    assert counts.classes(add_segmentation(viewer, asked, source).cells) == ("", "")
 
 
 @pytest.mark.parametrize("kind", ["u1", "<u2", ">u2", "<i4", ">i8"])

@@ -235,4 +235,5 @@ def _texts(share: Share) -> list[str]:
 
 def _in_words(found: Differential, pictures: str = "") -> str:
     others = ", ".join(f"{name} {number}" for name, number in found.others.items() if number)
-    return f"{found.summary}{pictures}." + (f" Not among them: {others}." if others else "")
+    beside = f"Not among them: {others}." if others else ""
+    return " ".join(filter(None, (f"{found.summary}{pictures}.", beside, found.unusual)))

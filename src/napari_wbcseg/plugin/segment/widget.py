@@ -315,9 +315,10 @@ class SegmentWidget(Panel):
         info = LayerInfo() if cells is None else LayerInfo.of(cells)
         self.panel.result.setText("" if cells is None else self._counts.words(cells))
         self.panel.here.setText("" if cells is None else self._counts.plane_words(cells))
-        self.panel.classes.setText("" if cells is None else self._counts.legend(cells))
+        legend, unusual = ("", "") if cells is None else self._counts.classes(cells)
+        self.panel.classes.setText(legend)
         self.panel.found.setText(_found(info))
-        self.panel.notes.setText("\n".join(info.notes))
+        self.panel.notes.setText("\n".join(filter(None, (*info.notes, unusual))))
 
     def fail(self, words: str) -> None:
         self._refresh()

@@ -18,6 +18,7 @@ from napari.layers import Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ...classification.classes import CLASS
+from ...classification.differential import differential
 from ...progress import Progress
 from ...segmentation.result import counts, summary_of
 from .class_colours import legend, show_classes
@@ -135,12 +136,15 @@ class Counts(QObject):
             lines.insert(0, info.source)
         return lines
 
-    def legend(self, layer: Labels) -> str:
-        """Return the classes of a layer's cells beside the colours of their outlines, as rich text."""
+    def classes(self, layer: Labels) -> tuple[str, str]:
+        """Return the classes of a layer's cells with their colours, as rich text, and what is unusual."""
         table, info = self._tables.get(layer), LayerInfo.of(layer)
         if info.in_doubt:
-            return ""
-        return legend(known_cells(layer) if table is None else table, info.class_list)
+            return "", ""
+        if table is None:
+            table = known_cells(layer)
+            table = table[table["label"] > 0]
+        return legend(table, info.class_list), differential(table, info.class_list).unusual
 
     def tell(self, layer: Labels, cells: pd.DataFrame) -> None:
         """Count the cells of a table, which are those of a layer as it is now, and follow its edits."""
