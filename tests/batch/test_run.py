@@ -243,6 +243,30 @@ class TestRunAgain:
         assert results(out)[0].set_index("image").loc["0003.png", "count"] == 2
         assert load_result(out / "0003-result.json").image_path == moved / "0003.png"
 
+    def test_so_do_images_that_are_called_by_their_folders_and_what_other_settings_set_aside(
+        self, tmp_path: Path, model: ModelFile
+    ) -> None:
+        folder, out = tmp_path / "in", tmp_path / "out"
+        for day, places in {"monday": ((40, 40), (40, 110)), "tuesday": ((40, 40),)}.items():
+            (folder / day).mkdir(parents=True)
+            Image.fromarray(spots((150, 150), places)[0]).save(folder / day / "1.png")
+        items = collect([folder], recursive=True)
+        run(items, out, model)
+        correct(out, items[0], "monday__1")
+
+        (folder / "monday").rename(folder / "sunday")
+        assert redone(collect([folder], recursive=True), out, model) == []
+        assert results(out)[0].set_index("image")["count"].to_dict() == {
+            "sunday/1.png": 1,
+            "tuesday/1.png": 1,
+        }
+
+        run(collect([folder], recursive=True), out, model, settings=SETTINGS.replace(check_below=0.9))
+        assert results(out)[0].set_index("image").loc["sunday/1.png", "count"] == 2
+        (folder / "sunday").rename(folder / "saturday")
+        run(collect([folder], recursive=True), out, model)
+        assert results(out)[0].set_index("image").loc["saturday/1.png", "count"] == 1
+
     def test_what_another_program_wrote_under_a_name_is_not_taken_for_a_runs(
         self, items: list[BatchItem], tmp_path: Path, model: ModelFile
     ) -> None:

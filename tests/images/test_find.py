@@ -67,6 +67,8 @@ def test_nothing_found_is_an_error(folder: Path) -> None:
         find_images(folder / "empty")
     with pytest.raises(ImageError, match=r"No image matches .*x\*\.png"):
         find_images(folder / "x*.png")
+    with pytest.raises(ImageError, match="empty name"):
+        find_images("")  # not all that lies in the present folder
     with pytest.raises(ImageError, match="only masks"):
         find_images(folder / "s-1-mask.jpg")
 

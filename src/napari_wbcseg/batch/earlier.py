@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from os.path import exists, realpath  # `Path.resolve` raises where a link leads to itself
@@ -65,6 +66,14 @@ def with_own_names(items: Iterable[BatchItem], earlier: Sequence[BatchItem], run
     """
     had = {realpath(item.path): item.name for item in earlier if item.name}
     good = {item.path: item for item in items if not item.problem}
+    places = defaultdict[str, list[Path]](list)
+    for path in good:
+        places[path.name].append(path)
+    for item in earlier:
+        if item.name and not exists(item.path):
+            new = [path for path in places[item.path.name] if realpath(path) not in had]
+            if new and (moved := _moved(run.read(item.name), new)) is not None:
+                had[realpath(moved)] = item.name
     # The name of an image that is gone is that of the one with its content: its folder was renamed, perhaps.
     there = {*map(realpath, good), *filter(exists, had)}
     taken = {same_name(name) for path, name in had.items() if path in there}
@@ -75,8 +84,13 @@ def with_own_names(items: Iterable[BatchItem], earlier: Sequence[BatchItem], run
             replace(good[path], name=name), run, own=own
         )
 
-    names = output_names(good, _wanted_names(good, had, run), free)
+    names = output_names(good, _wanted_names(good, had, places, run), free)
     return [item if item.problem else replace(item, name=names[item.path]) for item in items]
+
+
+def _moved(record: ResultRecord | None, places: Iterable[Path]) -> Path | None:
+    """Return which of some files of its name is the image of a result, whose folder was renamed."""
+    return next((path for path in places if record is not None and record.image.is_of(path)), None)
 
 
 def _may_take(item: BatchItem, run: Run, *, own: bool) -> bool:
@@ -97,12 +111,15 @@ def _may_take(item: BatchItem, run: Run, *, own: bool) -> bool:
     return own or same or record.image.is_of(item.path)
 
 
-def _wanted_names(good: Mapping[Path, BatchItem], had: Mapping[str, str], run: Run) -> dict[Path, str]:
+def _wanted_names(
+    good: Mapping[Path, BatchItem], had: Mapping[str, str], places: Mapping[str, Sequence[Path]], run: Run
+) -> dict[Path, str]:
     """Return the name that each image had before, or that of the result which a person corrected."""
     wanted = {path: had.get(realpath(path)) or item.name for path, item in good.items()}
     of_image = {realpath(path): item for path, item in good.items()}
     for name, record in () if run.again else set_aside(run).items():
-        item = of_image.get(realpath(record.image.file(run.folder) or run.folder))
+        file = record.image.file(run.folder) or _moved(record, places.get(Path(record.image.path).name, ()))
+        item = of_image.get(realpath(file or run.folder))
         if item is None or run.corrected(replace(item, name=wanted[item.path])):
             continue
         if run.corrected(replace(item, name=name)):

@@ -95,6 +95,8 @@ def find_images(
     ImageError
         If a folder holds no image, a pattern matches none, or the file is a mask.
     """
+    if not str(given).strip():
+        raise ImageError("An empty name stands for no image: is a variable of the shell not set?")
     path = Path(given).expanduser()
     if is_zarr(path):
         return [path]

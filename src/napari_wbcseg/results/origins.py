@@ -91,7 +91,10 @@ class ImageRecord(FileRecord):
     def is_of(self, path: Path) -> bool:
         """Whether a file holds this very image."""
         try:
-            same_stamp = _stamp(path) == (self.size, self.modified)
+            stamp = _stamp(path)
+            if self.size not in (0, stamp[0]):
+                return False  # without reading all of it
+            same_stamp = stamp == (self.size, self.modified)
             if self.sha256 is None:  # a large one: moved, perhaps
                 return same_stamp and self.size > 0
             return (same_stamp and self.path == str(path.resolve())) or super().is_of(path)
