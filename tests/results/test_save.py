@@ -17,9 +17,10 @@ from PIL import Image
 from napari_wbcseg import load_result, save
 from napari_wbcseg.errors import Cancelled, OutputError, SettingsError
 from napari_wbcseg.images.pixel_size import PixelSize
-from napari_wbcseg.images.read import read_pixel_size
+from napari_wbcseg.images.read import open_image, read_pixel_size
 from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
 from napari_wbcseg.results.formats.registry import FORMATS, files_of
+from napari_wbcseg.segmentation.result import Placement
 
 from .conftest import Layer, made
 
@@ -145,9 +146,22 @@ class TestQuPath:
         found = made(np.stack([labels == 3] * 4).astype(np.uint8), np.stack([image] * 4))
         features = self.features(save(found, tmp_path / "a.geojson", image_path=file)[0])
         assert [(one["z"], one["t"]) for one in (each["geometry"]["plane"] for each in features)] == planes
-        (zarred,) = save(found, tmp_path / "a.ome.zarr", image_path=file)
-        cells = zarr.open_group(zarred / "labels" / "cells", mode="r")
-        assert cells.attrs["multiscales"][0]["axes"][0]["name"] == axes[-1].lower()
+        place = Placement((2.0, 0.5, 0.5), (7.0, 8.0, 9.0), ("pixel", "µm", "µm"))
+        found, plane, pixels = (
+            dataclasses.replace(found, place=place),
+            axes[-1].lower(),
+            np.stack([image] * 4),
+        )
+        (zarred,) = save(found, tmp_path / "a.ome.zarr", image=pixels, image_path=file)
+        save(found, zarred, image_path=file)  # again: its image stays
+        known = {plane: [2.0, 7.0], "y": [0.5, 8.0], "x": [0.5, 9.0], "c": [1.0, 0.0]}
+        for group, order in {"": "tcyx" if plane == "t" else "czyx", "labels/cells": f"{plane}yx"}.items():
+            about = zarr.open_group(zarred / group, mode="r").attrs["multiscales"][0]
+            assert "".join(axis["name"] for axis in about["axes"]) == order
+            scale, moved = about["datasets"][0]["coordinateTransformations"]
+            lies = np.transpose([scale["scale"], moved["translation"]]).tolist()
+            assert lies == [known[axis] for axis in order]
+        np.testing.assert_array_equal(np.asarray(open_image(zarred).levels[0]), pixels)
 
 
 class TestImageJ:

@@ -75,6 +75,8 @@ class Segmentation:
     labels : ndarray of int, shape (H, W) or (N, H, W)
         Label image: 0 is background, and a label is one cell, also over the planes of a stack.
         Those that `segment` found are 1..count in reading order, plane by plane.
+        Others put in their place, ``replace(result, labels=...)``, are counted when they are saved, or by
+        `napari_wbcseg.results.save.with_current_cells`.
     cells : DataFrame
         One row a cell: ``label``, its centroid ``row`` and ``col``, ``area``,
         ``diameter`` (pixels), ``certainty`` in [0, 1], ``check``, ``border``

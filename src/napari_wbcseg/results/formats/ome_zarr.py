@@ -70,7 +70,8 @@ def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: 
         progress(0, 2, "Writing the image")
         image = np.asarray(image)
         if image.ndim > result.labels.ndim:  # a fourth channel is alpha; one is grey
-            image = image[..., 0] if image.shape[-1] == 1 else np.moveaxis(image[..., :3], -1, 0)
+            at = _axes(result, colours=True).index("c")
+            image = image[..., 0] if image.shape[-1] == 1 else np.moveaxis(image[..., :3], -1, at)
         colours = image.ndim > result.labels.ndim
         write_image(image, root, name=result.name, **_layout(image.shape, result, colours))
         _move(root, result)
@@ -109,24 +110,32 @@ def _image_there(path: Path, result: Segmentation) -> np.ndarray | None:
     name = group[f"labels/{LABELS_NAME}"].attrs[RECORD_KEY]["image"]["name"]
     if "multiscales" not in group.attrs or Path(name).name != Path(result.name).name:
         return None
-    array, sides = group[group.attrs["multiscales"][0]["datasets"][0]["path"]], result.labels.shape
-    if array.shape == sides:
-        return np.asarray(array)
-    return np.moveaxis(np.asarray(array), 0, -1) if array.shape[1:] == sides else None
+    (multiscale, *_), sides = group.attrs["multiscales"], result.labels.shape
+    image, axes = np.asarray(group[multiscale["datasets"][0]["path"]]), _names(multiscale)
+    image = np.moveaxis(image, axes.index("c"), -1) if "c" in axes else image
+    return image if image.shape[: len(sides)] == sides else None
+
+
+def _names(multiscale: dict[str, Any]) -> list[str]:
+    return [axis["name"] for axis in multiscale["axes"]]
+
+
+def _axes(result: Segmentation, colours: bool = False) -> list[str]:
+    """Return the names of axes in the order of OME-Zarr: times come before colours, depths behind."""
+    stack = "tcyx" if depths_in(result) == 1 else "czyx"
+    return [axis for axis in (stack if result.stacked else "cyx") if colours or axis != "c"]
 
 
 def _layout(shape: tuple[int, ...], result: Segmentation, colours: bool = False) -> dict[str, Any]:
-    """Return how an array of this shape, its colours in front if it has any, is stored, and where it lies."""
+    """Return how an array of this shape, one axis its colours perhaps, is stored, and where it lies."""
     from ome_zarr.format import FormatV04
 
-    planes = ["t" if depths_in(result) == 1 else "z"] if result.stacked else []
-    axes, place, sides = [*planes, "y", "x"], result.placement, shape[-2:]
-    units = {axis: unit for axis, unit in zip(axes, place.units, strict=True) if axis != "t"}
-    scale = dict(zip(axes, map(float, place.scale), strict=True))
+    axes, place, sides = _axes(result), result.placement, shape[-2:]
+    units = {axis: UNIT_NAMES.get(unit) for axis, unit in zip(axes, place.units, strict=True)}
     return {
-        "axes": ["c", *axes] if colours else axes,
-        "scale": {"c": 1.0, **scale} if colours else scale,
-        "axes_units": {axis: UNIT_NAMES[unit] for axis, unit in units.items() if unit in UNIT_NAMES},
+        "axes": _axes(result, colours),
+        "scale": {**({"c": 1.0} if colours else {}), **dict(zip(axes, map(float, place.scale), strict=True))},
+        "axes_units": {axis: unit for axis, unit in units.items() if unit is not None and axis != "t"},
         "scale_factors": [2**level for level in range(1, 5) if min(sides) >> level >= _SMALLEST],
         "storage_options": {"chunks": (*(1 for _ in shape[:-2]), *(min(side, _CHUNK) for side in sides))},
         "fmt": FormatV04(),
@@ -135,13 +144,13 @@ def _layout(shape: tuple[int, ...], result: Segmentation, colours: bool = False)
 
 def _move(group: Any, result: Segmentation) -> None:
     """Put an image that was written at the origin, in all its levels, where its pixels lie."""
-    multiscales, axes = group.attrs["multiscales"], result.labels.ndim
+    multiscales = group.attrs["multiscales"]
+    of_place = [at for at, name in enumerate(_names(multiscales[0])) if name != "c"]
     for level in multiscales[0]["datasets"]:
         for one in level["coordinateTransformations"]:
             if one["type"] == "translation":
-                one["translation"][-axes:] = np.add(
-                    one["translation"][-axes:], result.placement.translate
-                ).tolist()
+                for at, away in zip(of_place, result.placement.translate, strict=True):
+                    one["translation"][at] += float(away)
     group.attrs["multiscales"] = multiscales
 
 
