@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from napari_wbcseg.errors import DatasetError
-from napari_wbcseg.plugin.reader import get_sigtuple_reader
+from napari_wbcseg.plugin.reader import get_session_reader, get_sigtuple_reader
+from napari_wbcseg.plugin.shared.panel import open_panel
 
 
 @pytest.fixture
@@ -98,6 +99,17 @@ def test_other_paths_are_left_to_other_readers(tmp_path):
 def test_napari_still_opens_a_foreign_folder_by_itself(viewer, tmp_path):
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "a.png")
     assert len(viewer.open(tmp_path)) == 1
+
+
+def test_a_folder_of_pictures_opens_as_a_session(viewer, tmp_path, qtbot):
+    """One that was dropped on the window was only said to be refused."""
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.full((9, 9, 3), 200, np.uint8)).save(tmp_path / name)
+    assert viewer.open(tmp_path, plugin="napari-wbcseg") == []
+    session = open_panel(viewer, "White blood cell session")
+    qtbot.waitUntil(lambda: session.shown is not None, timeout=30_000)
+    assert [entry.item.image for entry in session.entries] == ["a.png", "b.png"]
+    assert get_session_reader(tmp_path / "a.png") is None
 
 
 def test_the_folders_of_the_checkout_are_not_ours():

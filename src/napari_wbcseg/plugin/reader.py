@@ -1,4 +1,4 @@
-"""Readers: the SigTuple set, results saved with their table, and images too large to be read whole."""
+"""Readers: the SigTuple set, saved results, images too large to be read whole, and folders of pictures."""
 
 from __future__ import annotations
 
@@ -109,6 +109,29 @@ def get_large_reader(path: Paths = "") -> Reader | None:
     from .shared.file_layers import large_image_layer
 
     return lambda name: [large_image_layer(name)]  # type: ignore[arg-type]  # no list of names
+
+
+def get_session_reader(path: Paths = "") -> Reader | None:
+    """Return what opens a folder of pictures, dropped on the window perhaps, as a session.
+
+    Parameters
+    ----------
+    path : path, or list of paths
+        Of napari's own reader, which takes a folder for one stack, the user has the choice.
+    """
+    from .shared.viewer import current_viewer
+
+    file, viewer = _file(path), current_viewer()
+    return _open_session if file is not None and file.is_dir() and hasattr(viewer, "window") else None
+
+
+def _open_session(path: Any) -> list[Any]:
+    from .shared.panel import open_panel, there
+    from .shared.viewer import current_viewer
+
+    session: Any = open_panel(there(current_viewer()), "White blood cell session")
+    session.open_pictures([path])
+    return [(None,)]  # no layers yet
 
 
 def _file(path: Paths) -> Path | None:

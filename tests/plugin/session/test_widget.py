@@ -490,9 +490,12 @@ class TestGoingThrough:
 
     def test_that_a_picture_is_gone_is_said_beside_its_cells(self, session, folder, qtbot):
         (folder / "0003.png").unlink()
+        (folder / "counted" / SESSION_FILE).unlink()
+        (folder / "counted" / SESSION_FILE).mkdir()  # cannot be written, as where all is protected
         go_to(session, 3, qtbot)
         assert np.unique(session.cells.data).tolist() == [0, 1, 2, 3]
         assert "0003.png is not there any more" in session.message.text()
+        assert SESSION_FILE in session.message.text()
 
     def test_cells_of_pictures_that_are_gone_are_listed_as_the_tables_have_them(
         self, session, folder, out, qtbot

@@ -274,9 +274,9 @@ class SessionWidget(Panel):
         self._picture.show(entry, contents)
         try:
             self.session.remember(entry.item.path)
-            self.say(words)
         except WBCSegError as error:
-            self.say(str(error))
+            words = f"{words} {error}".strip()
+        self.say(words)
         if entry.known and entry.segmented != (self.cells is not None):  # its files are others by now
             entry.known = False
             self._look()
