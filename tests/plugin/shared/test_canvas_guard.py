@@ -6,7 +6,10 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 from napari_wbcseg.plugin.shared.canvas_guard import guard_canvas
+from napari_wbcseg.plugin.shared.panel import open_panel
 
 
 def enabled_arrays(canvas):
@@ -18,12 +21,15 @@ def enabled_arrays(canvas):
     return enabled
 
 
-def test_no_vertex_array_outlives_its_layer(make_napari_viewer, qtbot):
+@pytest.mark.parametrize(
+    "guard", [guard_canvas, lambda viewer: open_panel(viewer, "Train WBC model")], ids=["alone", "training"]
+)
+def test_no_vertex_array_outlives_its_layer(make_napari_viewer, qtbot, guard):
     from qtpy.QtOpenGLWidgets import QOpenGLWidget
     from qtpy.QtWidgets import QApplication
 
     viewer = make_napari_viewer(show=True)
-    guard_canvas(viewer)
+    guard(viewer)
     points = viewer.add_points([[2, 2]], size=1)
     canvas = next(w for w in QApplication.allWidgets() if isinstance(w, QOpenGLWidget) and w.isValid())
     viewer.screenshot(flash=False)

@@ -9,6 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from ...training.preview import decode_array
+from ..shared.canvas_guard import guard_canvas
 from ..shared.metadata import LayerInfo, Role, role_of
 
 _ROLE: Role = "training preview"
@@ -22,6 +23,7 @@ class PreviewLayers:
     """Shows what a training sends of its validation tiles as three layers below the user's images."""
 
     def __init__(self, viewer: ViewerModel) -> None:
+        guard_canvas(viewer)  # they go with the training
         self._viewer = viewer
         self._prediction: Image | None = None
 
