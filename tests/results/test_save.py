@@ -63,6 +63,18 @@ def test_other_files_of_labels_that_are_saved_anew_follow(tmp_path, result, labe
     assert len(json.loads((tmp_path / "smear.geojson").read_text())["features"]) == 2
 
 
+def test_so_do_the_pictures_of_a_stack(tmp_path, labels, image):
+    pictures = np.stack([image, image[::-1]])
+    stack = made(np.stack([labels, labels[::-1]]), pictures)
+    files = save(stack, tmp_path / "a", "overlay,mask,tiff", image=pictures)[:4]
+    before = [file.read_bytes() for file in files]
+    corrected = dataclasses.replace(stack, labels=np.where(stack.labels == 700, 0, stack.labels))
+    assert set(files) < set(save(corrected, tmp_path / "a", "tiff", image=pictures))
+    assert all(file.read_bytes() != old for file, old in zip(files, before, strict=True))
+    save(corrected, tmp_path / "a", "tiff")
+    assert [file.exists() for file in files] == [False, False, True, True]
+
+
 def test_files_of_others_beside_the_first_labels_stay(tmp_path, result):
     (tmp_path / "smear.geojson").write_text("mine")
     save(result, tmp_path / "smear", "tiff")

@@ -26,7 +26,7 @@ DATA_VARIABLE = "WBCSEG_DATA"
 _REGISTRY_FILE = "sigtuple_registry.txt"
 _STAGE = "Downloading the SigTuple set"
 _RETRIES = 1
-_TIMEOUT = 30  # seconds without an answer
+_TIMEOUT = 10, 30  # seconds until a connection stands, and without an answer
 _CONNECTIONS = 6
 
 

@@ -19,7 +19,7 @@ from ..images.pixel_size import PixelSize
 from ..progress import Progress, silent
 from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.result import Placement, Segmentation, with_unique_labels
-from .formats.registry import FORMATS, base_of, files_of, followers, format_names, format_of
+from .formats.registry import FORMATS, base_of, files_of, followers, format_names, format_of, planes_there
 from .layer import LabelsLayer, of_layer
 
 _MAX_PIXELS = 2**31
@@ -108,10 +108,13 @@ def save(
         progress(0, 0, f"Saving {target.name}")
         written += FORMATS[wanted].write(target, found, image, progress)
     for wanted in following if labels in written else ():
-        (target, *_) = files_of(base, wanted)
+        target, before = files_of(base, wanted)[0], planes_there(base, wanted)
+        if {target, *before} & {*written}:
+            continue
         if FORMATS[wanted].needs_image and image is None:
-            target.unlink()  # rather no picture than one of other cells
-        elif target not in written:
+            for picture in (target, *before):  # rather none than one of other cells
+                picture.unlink(missing_ok=True)
+        else:
             written += FORMATS[wanted].write(target, found, image, progress)
     return list(dict.fromkeys(written))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import count, takewhile
 from os.path import exists  # a `Path` raises where a name is too long
 from pathlib import Path
 from typing import Any
@@ -174,8 +175,19 @@ def files_of(path: str | Path, formats: str | Iterable[str]) -> list[Path]:
 
 def formats_there(path: str | Path) -> list[str]:
     """Return the formats whose files are all there, for a path without ending; an OME-Zarr of cells only."""
-    there = [name for name in FORMATS if all(map(exists, files_of(path, name)))]
+    there = [name for name in FORMATS if all(map(exists, files_of(path, name))) or planes_there(path, name)]
     return [name for name in there if name != "ome-zarr" or is_output(files_of(path, name)[0])]
+
+
+def planes_there(path: str | Path, name: str) -> list[Path]:
+    """Return the pictures of a format that are there of a stack's planes, for a path without ending."""
+    if name not in ("overlay", "mask"):
+        return []
+    for digits in range(1, 6):
+        all_names = (f"{path}-plane-{plane:0{digits}d}{FORMATS[name].suffix}" for plane in count())
+        if there := [Path(one) for one in takewhile(exists, all_names)]:
+            return there
+    return []
 
 
 def followers(base: Path) -> list[str]:
