@@ -52,6 +52,12 @@ def test_an_image_and_its_mask_lie_side_by_side(tmp_path: Path, ending: str) -> 
         np.testing.assert_array_equal(pair.labels > 0, _mask() > 0)
 
 
+def test_a_mask_whose_accents_a_mac_coded_is_that_of_its_image(tmp_path: Path) -> None:
+    _save(tmp_path / "Z\u00fcrich.png", _image())
+    _save(tmp_path / "Zu\u0308rich-mask.png", _mask())
+    assert len(read_pairs(tmp_path)) == 1
+
+
 def test_pairs_in_folders_of_the_two_folders_are_taken_too(tmp_path: Path) -> None:
     for place in ("a.png", "tuesday/a.png", "monday/b/a.png", "monday/b/.hidden/a.png"):
         _save(tmp_path / "images" / place, _image())

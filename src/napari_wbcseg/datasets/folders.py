@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,7 +115,8 @@ def read_matching(
 def _by_image(files: Iterable[Path], folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for file in files:
-        name = image_stem(file.relative_to(folder).with_suffix("").as_posix())
+        stem = image_stem(file.relative_to(folder).with_suffix("").as_posix())
+        name = normalize("NFC", stem)  # a Mac codes accents otherwise
         if name in found:
             raise DatasetError(f"{found[name]} and {file} are for the same image {name}; remove one of them.")
         found[name] = file
