@@ -2,8 +2,8 @@
 
 What the network sees in a cell, its embedding, stays as it is; a logistic regression on it is fitted
 anew, in a fraction of a second. It has the network's own opinion among its features, so that few cells
-change little. What all cells of a slide have in common is no class, so of the classes that nobody named
-there it has the cells that the network is sure of (self-training, Lee, ICML workshop 2013).
+change little; and what it says holds for cells like those that were named, see
+`napari_wbcseg.network.classifier.ClassifierFile.probabilities`.
 """
 
 from __future__ import annotations
@@ -32,27 +32,22 @@ class LearnParameters:
         Weight of the network's own opinion among the features.
     kept : float
         Weight of all the examples of a class that came with the classifier, in cells.
-    sure : float
-        Probability from which a cell that nobody named is an example of its class.
-    most : int
-        So many of these of a class are enough.
     """
 
     regularisation: float = 1.0
     opinion: float = 0.03
     kept: float = 1.0
-    sure: float = 0.95
-    most: int = 30
 
 
 PARAMETERS = LearnParameters()
+_NEVER = -100.0  # log-odds
 _SAME = 1e-3  # distance of two embeddings over their length, of one cell looked at twice
 
 
 def teach(
     classifier: ClassifierFile,
     embedding: np.ndarray,
-    names: Sequence[str | None],
+    names: Sequence[str],
     classes: ClassList = BUILT_IN_CLASSES,
 ) -> ClassifierFile:
     """Return the classifier with what a person said of some cells, besides what was said of others before.
@@ -61,9 +56,9 @@ def teach(
     ----------
     classifier : ClassifierFile
     embedding : ndarray of float32, shape (n, embedding)
-        Of the cells of a slide, from `napari_wbcseg.classification.classify.predict_labels`.
-    names : sequence of str or None
-        Their classes, new ones too; None for those that nobody named, which tell what the slide looks like.
+        Of the named cells, from `napari_wbcseg.classification.classify.predict_labels`.
+    names : sequence of str
+        Their classes, new ones too.
     classes : ClassList
         Is saved with the classifier.
 
@@ -77,33 +72,26 @@ def teach(
     SettingsError
         If there is no cell, or all that is known is of one class.
     """
-    embedding = np.asarray(embedding, np.float32)
-    is_named = np.array([name is not None for name in names], bool)
-    if not is_named.any():
+    if not len(names):
         raise SettingsError("No cell is named: name a few of each class first.")
-    untaught = classifier.untaught
-    sure, sure_names = _sure(untaught, embedding, names, classes)
-    embedding, said_here = embedding[is_named], [name for name in names if name is not None]
+    untaught, embedding = classifier.untaught, np.asarray(embedding, np.float32)
     header, weights = classifier.header, dict(classifier.weights)
     came = len(header.examples) - header.taught
     known = weights.pop(EXAMPLES, np.zeros((0, header.architecture.embedding), np.float32))
     kept, before = known[:came], known[came:]
     other = ~_among(before, embedding)
-    said_of = [*(name for name, one in zip(header.examples[came:], other, strict=True) if one), *said_here]
+    said_of = [*(name for name, one in zip(header.examples[came:], other, strict=True) if one), *names]
     examples = np.concatenate([kept, before[other], embedding])
     truth = [*header.examples[:came], *said_of]
-    found = np.unique([*truth, *sure_names])
-    if len(found) < 2:
-        raise SettingsError(f"All named cells are of the class {found[0]!r}: name some of another one.")
-    # A class that the network is sure of counts like one that was named, and one that came with it little.
-    a_class = len(said_here) / len(set(said_here))
-    came_of, sure_of = Counter(header.examples[:came]), Counter(sure_names)
-    weight = [PARAMETERS.kept / came_of[name] for name in header.examples[:came]] + [1.0] * len(said_of)
-    weight += [min(1.0, a_class / sure_of[name]) for name in sure_names]
-    kernel, bias = _fitted(untaught, np.concatenate([examples, sure]), [*truth, *sure_names], weight)
+    if len(set(truth)) < 2:
+        raise SettingsError(f"All named cells are of the class {truth[0]!r}: name some of another one.")
+    came_of, rivals = Counter(header.examples[:came]), _rivals(untaught, examples[came:], said_of, classes)
+    weight = [max(PARAMETERS.kept, rivals[name]) / came_of[name] for name in header.examples[:came]]
+    weight += [1.0] * len(said_of)
+    told, kernel, bias = _fitted(untaught, examples, truth, weight)
     taught = header.model_copy(
         update={
-            "architecture": header.architecture.model_copy(update={"classes": tuple(found.tolist())}),
+            "architecture": header.architecture.model_copy(update={"classes": told}),
             "examples": tuple(truth),
             "taught": len(said_of),
             "untaught": untaught.header.architecture.classes,
@@ -115,10 +103,26 @@ def teach(
     return ClassifierFile.make(taught, weights)
 
 
+def _rivals(
+    untaught: ClassifierFile, embedding: np.ndarray, names: Sequence[str], classes: ClassList
+) -> Counter[str]:
+    """Return how many cells of new classes were named, by the class that each of these is called otherwise.
+
+    Where blasts are named, what came with the classifier must tell that other lymphocytes are none.
+    """
+    told = untaught.header.architecture.classes
+    called = np.array(told)[untaught.probabilities(embedding).argmax(axis=1)]
+    found = Counter[str]()
+    for name in set(names) - {*told, *map(classes.wider, told)}:
+        of_name = called[np.array(names) == name]
+        found[Counter(of_name.tolist()).most_common(1)[0][0]] += len(of_name)
+    return found
+
+
 def _fitted(
     untaught: ClassifierFile, seen: np.ndarray, truth: Sequence[str], weight: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fit the layer that tells the classes of embeddings, ascending by name; return its kernel and bias."""
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Fit the layer that tells the classes of embeddings; return their names, its kernel and its bias."""
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
@@ -135,7 +139,11 @@ def _fitted(
         intercept = np.concatenate([-intercept, intercept]) / 2
     of_cells, of_opinion = coefficients[:, : len(kernel)].T, coefficients[:, len(kernel) :].T
     layer = own[:, None] * of_cells + kernel @ (opinion[:, None] * of_opinion)
-    return layer, intercept + (bias * opinion) @ of_opinion
+    intercept = intercept + (bias * opinion) @ of_opinion
+    found = fitted.classes_.tolist()
+    without = [name for name in untaught.header.architecture.classes if name not in found]
+    layer = np.pad(layer, ((0, 0), (0, len(without))))  # classes of which it has no example
+    return (*found, *without), layer, np.pad(intercept, (0, len(without)), constant_values=_NEVER)
 
 
 def forget(classifier: ClassifierFile, embedding: np.ndarray) -> ClassifierFile:
@@ -172,31 +180,6 @@ def renamed(classifier: ClassifierFile, names: Mapping[str, str]) -> ClassifierF
     changes = {"examples": called(header.examples), "untaught": called(header.untaught)}
     again = header.model_copy(update={"architecture": architecture, **changes})
     return ClassifierFile.make(again, classifier.weights)
-
-
-def _sure(
-    untaught: ClassifierFile, embedding: np.ndarray, names: Sequence[str | None], classes: ClassList
-) -> tuple[np.ndarray, list[str]]:
-    """Return the cells that a classifier that nobody taught is sure of, and their classes.
-
-    One that was taught is sure of less, and would unlearn all that nobody names on this slide. Classes that
-    a person named are left out, and what the classifier called most of the cells of such a class: a person
-    may have named it anew.
-    """
-    probabilities = untaught.probabilities(embedding)
-    told = np.array(untaught.header.architecture.classes)[probabilities.argmax(axis=1)].tolist()
-    called: dict[str, Counter[str]] = {name: Counter() for name in names if name}
-    for name, kind in zip(names, told, strict=True):
-        if name:
-            called[name][kind] += 1
-    renamed = [kinds.most_common(1)[0][0] for kinds in called.values()]
-    settled = {classes.wider(name) for name in (*called, *renamed)}
-    of_class: dict[str, list[int]] = {}
-    for row in np.flatnonzero(probabilities.max(axis=1) >= PARAMETERS.sure).tolist():
-        if names[row] is None and classes.wider(told[row]) not in settled:
-            of_class.setdefault(told[row], []).append(row)
-    rows = [row for every in of_class.values() for row in every[:: -(-len(every) // PARAMETERS.most)]]
-    return embedding[rows], [told[row] for row in rows]
 
 
 def _among(embedding: np.ndarray, others: np.ndarray) -> np.ndarray:

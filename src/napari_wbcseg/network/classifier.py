@@ -31,6 +31,8 @@ _PACKAGED = Path(__file__).resolve().parent.parent / "models" / f"classes{SUFFIX
 CUT = 2
 #: Name of the array with the embeddings of examples.
 EXAMPLES = "examples"
+#: Mean distances of examples at which a cell looks like a named one by 1/e; see ``benchmarks/classes.py``.
+_REACH = 0.25
 _BATCH = 16  # cells looked at together: as fast as more, and of fewer sizes, each of which an engine keeps
 
 
@@ -155,11 +157,48 @@ class ClassifierFile(TensorFile[ClassifierHeader]):
         return self.probabilities(embedding), embedding
 
     def probabilities(self, embedding: np.ndarray) -> np.ndarray:
-        """Return the probabilities of cells by their embedding, shape (n, classes)."""
+        """Return the probabilities of cells by their embedding, shape (n, classes).
+
+        What a person taught holds of cells that before were called as the named ones were, and of others as
+        far as they look like a named one; else the word holds that was said before. So classes of which
+        nobody named a cell, rare ones as a rule, are not taken for those that were named.
+        """
+        said = self._of_layer("classes", embedding)
+        if not self.header.untaught:
+            return said
+        before = self._of_layer("untaught", embedding)
+        trusted = before @ self._named_before
+        trusted += (1 - trusted) * np.exp(-self._away(embedding) / _REACH)
+        columns = [self.header.architecture.classes.index(name) for name in self.header.untaught]
+        said *= trusted[:, None]
+        said[:, columns] += (1 - trusted[:, None]) * before
+        return said
+
+    def _of_layer(self, layer: str, embedding: np.ndarray) -> np.ndarray:
         from scipy.special import softmax
 
-        logits = embedding @ self.weights["classes/kernel"] + self.weights["classes/bias"]
+        logits = embedding @ self.weights[f"{layer}/kernel"] + self.weights[f"{layer}/bias"]
         return np.asarray(softmax(logits, axis=1), np.float32)
+
+    @cached_property
+    def _named(self) -> np.ndarray:
+        """The embeddings of the cells that a person named."""
+        return self.weights[EXAMPLES][len(self.header.examples) - self.header.taught :]
+
+    @cached_property
+    def _named_before(self) -> np.ndarray:
+        """Of each class that was told before, 0 to 1, how far the cells of one name were called so."""
+        names = np.array(self.header.examples[-self.header.taught :])
+        before = self._of_layer("untaught", self._named)
+        means = np.stack([before[names == name].mean(axis=0) for name in dict.fromkeys(names.tolist())])
+        return np.asarray((means / means.max(axis=1, keepdims=True)).max(axis=0))
+
+    def _away(self, embedding: np.ndarray) -> np.ndarray:
+        """Return how far cells look from the nearest named one, over the mean distance of all examples."""
+        from scipy.spatial.distance import cdist, pdist
+
+        usual = pdist(self.weights[EXAMPLES], "cosine").mean()
+        return np.asarray(cdist(embedding, self._named, "cosine").min(axis=1) / usual, np.float32)
 
     @property
     def untaught(self) -> Self:

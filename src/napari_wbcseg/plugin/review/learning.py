@@ -268,11 +268,10 @@ def _forgotten(
 def _suggestions(view: _View, seen: Seen, classes: ClassList, first: ClassifierFile) -> Suggestions:
     """Teach a classifier by the cells that a person named, and let it look at all of them."""
     cells, embedding = view.cells, np.stack([seen[cell][1] for cell in keys_of(view.cells)])
-    seen_whole = np.isfinite(embedding).all(axis=1)
-    named = _named(cells)
-    names = [named.get(label) for label in cells["label"][seen_whole]]
+    named = cells["label"].map(_named(cells))
+    lesson = named.notna().to_numpy() & np.isfinite(embedding).all(axis=1)
     taught = first
-    if any(names) or not first.header.taught:
-        taught = teach(first, embedding[seen_whole], names, classes)
+    if lesson.any() or not first.header.taught:
+        taught = teach(first, embedding[lesson], named[lesson].tolist(), classes)
     found = probabilities_of(taught, embedding).set_axis(cells["label"].to_numpy())
     return Suggestions(taught, class_list(taught).added(*classes), found[~found.index.duplicated()])
