@@ -195,10 +195,10 @@ class ClassifierFile(TensorFile[ClassifierHeader]):
 
     def _away(self, embedding: np.ndarray) -> np.ndarray:
         """Return how far cells look from the nearest named one, over the mean distance of all examples."""
-        from scipy.spatial.distance import cdist, pdist
-
-        usual = pdist(self.weights[EXAMPLES], "cosine").mean()
-        return np.asarray(cdist(embedding, self._named, "cosine").min(axis=1) / usual, np.float32)
+        examples = _directions(self.weights[EXAMPLES])
+        usual = 1 - np.square(examples.mean(axis=0)).sum()  # the mean cosine distance of two of them
+        nearest = (_directions(embedding) @ _directions(self._named).T).max(axis=1)
+        return np.asarray((1 - nearest) / usual, np.float32)
 
     @property
     def untaught(self) -> Self:
@@ -224,6 +224,12 @@ class ClassifierFile(TensorFile[ClassifierHeader]):
             EXAMPLES: self.weights[EXAMPLES][: len(shipped)],
         }
         return type(self).make(before, {name: weights[name] for name in before.tensor_shapes()})
+
+
+def _directions(embedding: np.ndarray) -> np.ndarray:
+    """Return embeddings with a length of 1."""
+    lengths = np.linalg.norm(embedding, axis=1, keepdims=True)
+    return np.asarray(embedding / np.maximum(lengths, np.finfo(np.float32).tiny))
 
 
 def read_classifier(name_or_path: str | Path | ClassifierFile = BUILT_IN_CLASSIFIER) -> ClassifierFile:
