@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -423,6 +425,14 @@ class TestWrongCalls:
     def test_a_path_without_a_name_is_a_sentence(self, result, path):
         with pytest.raises(OutputError, match="A result needs a name"):
             save(result, path, "csv")
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+    def test_a_name_that_is_no_text_is_a_sentence(self, tmp_path, result):
+        name = os.fsdecode(b"Zellen\xfc.png")
+        for path, image in ((tmp_path / name, None), (tmp_path / "a", tmp_path / name)):
+            with pytest.raises(OutputError, match="is no text"):
+                save(result, path, "tiff", image_path=image)
+        assert list(tmp_path.iterdir()) == []
 
     def test_the_overlay_asks_for_its_image(self, tmp_path, result, image):
         with pytest.raises(OutputError, match="needs the image"):

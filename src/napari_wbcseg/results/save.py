@@ -94,6 +94,9 @@ def save(
         image_path=file,
         model_source=model_source or found.model_source,
     )
+    for one in (path, file or path):
+        if (shown := os.fsencode(one.absolute()).decode(errors="replace")) != str(one.absolute()):
+            raise OutputError(f"The name of {shown} is no text (UTF-8): rename it.")
     base = base_of(path) if formats is None else path
     (labels, _), following = files_of(base, "tiff"), followers(base)
     written: list[Path] = []
