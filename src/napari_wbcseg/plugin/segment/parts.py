@@ -168,7 +168,7 @@ def choose_part(layer: Image, plane: int | None = None, regions: Shapes | None =
         if min(window.shape) <= 0:
             raise ImageError(f"The regions of {regions.name} do not lie on {layer.name}: draw them on it.")
         data = data[(..., *window.slices, *((slice(None),) if rgb else ()))]
-        words.append(f"the {'regions' if len(outlines) > 1 else 'region'} of {regions.name}")
+        words.append(f"the {'regions' if len(outlines) > 1 else 'region'} drawn in the layer {regions.name}")
     return Part(data, shape, plane, window, outlines, " in ".join(words[::-1]))
 
 
