@@ -237,7 +237,7 @@ class Meter:
 def shell_cost(data: Path, out: Path, recipe: str) -> dict[str, float]:
     """Train by the command line, and return what it cost."""
     start, epochs = GUI_STARTS[recipe]
-    command = [sys.executable, "-m", "napari_wbcseg.cli", "train", str(data)]
+    command = [sys.executable, "-m", "napari_wbcseg", "train", str(data)]
     command += ["--out", str(out), "--start", start, "--validation-fraction", "0.2"]
     command += ["--epochs", str(epochs), "--steps-per-epoch", str(_GUI_STEPS)]
     said = []

@@ -200,7 +200,7 @@ def test_a_wrong_scheduler_file_is_a_sentence(tmp_path: Path, content: str) -> N
     reason="needs Linux, and a kernel that lets users have a network of their own",
 )
 def test_without_a_loopback_workers_are_refused_and_not_waited_for(folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "napari_wbcseg.cli", "segment", folder, "-o", tmp_path / "x"]
+    command = [sys.executable, "-m", "napari_wbcseg", "segment", folder, "-o", tmp_path / "x"]
     done = subprocess.run(
         ["unshare", "-rn", *command, "--workers", "2"], capture_output=True, text=True, timeout=120
     )
@@ -223,7 +223,7 @@ def test_a_scheduler_that_dies_is_a_sentence_and_nothing_else(
     with scheduler_and_worker(tmp_path, STUCK_AFTER_FIVE) as (scheduler, _):
         command = ["segment", folder, "-m", model.path, "-o", out, "--scheduler", tmp_path / "scheduler.json"]
         run = subprocess.Popen(
-            [sys.executable, "-m", "napari_wbcseg.cli", *map(str, command)], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "napari_wbcseg", *map(str, command)], stderr=subprocess.PIPE, text=True
         )
         wait_for(lambda: len(list(out.glob("*-result.json"))) >= 3 or run.poll() is not None)
         done = {path.name.replace("-result.json", ".png") for path in out.glob("*-result.json")}

@@ -80,7 +80,7 @@ def test_names_that_are_no_text(folder: Path, model: ModelFile) -> None:
 def test_a_locale_in_which_names_are_no_text(folder: Path, model: ModelFile) -> None:
     saved(folder / "café.png")
     locale = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    command = [sys.executable, "-m", "napari_wbcseg.cli", "segment", folder, "-o", folder.parent / "out"]
+    command = [sys.executable, "-m", "napari_wbcseg", "segment", folder, "-o", folder.parent / "out"]
     done = subprocess.run(
         [*command, "-m", model.path], env=locale, capture_output=True, text=True, check=False
     )

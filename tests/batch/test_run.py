@@ -439,7 +439,7 @@ class TestRunAgain:
 def test_after_kill_9_only_what_is_missing_is_done(tmp_path: Path, model: ModelFile) -> None:
     items = write_images(tmp_path / "in", 60)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "napari_wbcseg.cli", "segment", str(tmp_path / "in"), "-o", str(out)]
+    command = [sys.executable, "-m", "napari_wbcseg", "segment", str(tmp_path / "in"), "-o", str(out)]
     process = subprocess.Popen([*command, "-m", str(model.path), "--no-overlay"])
     deadline = time.monotonic() + 120
     while len(list(out.glob("*-labels.tif"))) < 5 and time.monotonic() < deadline:

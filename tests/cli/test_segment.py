@@ -280,7 +280,7 @@ class TestProcess:
     def test_one_real_run(self, slides: Path, model: Path, tmp_path: Path) -> None:
         (slides / "text.png").write_text("This is no picture.")
         result = subprocess.run(
-            [sys.executable, "-m", "napari_wbcseg.cli", "segment", slides, "-r", "-m", model, "-o", "out"],
+            [sys.executable, "-m", "napari_wbcseg", "segment", slides, "-r", "-m", model, "-o", "out"],
             capture_output=True,
             text=True,
             cwd=tmp_path,
