@@ -13,6 +13,8 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_wbcseg import load_result, save
+
 from .shell import wbcseg
 
 DATA = os.environ.get("WBCSEG_DATA")
@@ -104,6 +106,14 @@ class TestDemo:
             assert overlay.width == 1024
             assert overlay.height > 768, "the legend of the classes stands below"
         assert tifffile.imread(tmp_path / "pictures" / "smear-labels.tif").max() == int(found[1])
+
+    def test_what_else_was_saved_of_it_follows(self, model: Path, tmp_path: Path) -> None:
+        pictures = tmp_path / "pictures"
+        wbcseg("demo", "--model", model, "--out", pictures, "--seed", 1)
+        save(load_result(pictures / "smear-result.json"), pictures / "smear", "csv")
+        found = re.search(r"Found (\d+)", wbcseg("demo", "-m", model, "-o", pictures, "--seed", 2).stdout)
+        assert found is not None
+        assert len(pd.read_csv(pictures / "smear-cells.csv")) == int(found[1])
 
     def test_corrections_of_what_it_found_are_not_written_over(self, model: Path) -> None:
         for seed in (1, 2):  # what no one corrected is its own

@@ -38,7 +38,7 @@ def demo(
         smear = synthetic_smear(seed=seed)
         result = segment_image(smear.image, file, settings, progress)
     image = write_image(out / "smear.png", smear.image)
-    labels, _, picture = save(result, out / "smear", "tiff,overlay", image=smear.image, image_path=image)
+    labels, _, picture, *_ = save(result, out / "smear", "tiff,overlay", image=smear.image, image_path=image)
 
     height, width = smear.labels.shape
     rows = []
