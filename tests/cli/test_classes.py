@@ -28,7 +28,7 @@ from napari_wbcseg import (
 )
 from napari_wbcseg.classification.classify import classify_cells
 from napari_wbcseg.classification.naming import each_named
-from napari_wbcseg.errors import Cancelled, ModelError
+from napari_wbcseg.errors import Cancelled, ModelError, SettingsError
 from napari_wbcseg.images.read import read_image
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
 from napari_wbcseg.results.records import ResultRecord, RunRecord
@@ -194,6 +194,8 @@ class TestClassify:
     ) -> None:
         (tmp_path / "bad.safetensors").write_bytes(b"nothing")
         assert "There is no NAME-result.json in in" in wbcseg("classify", "in", status=1).stderr
+        with pytest.raises(SettingsError, match="in an empty list"):
+            differential_of([])
         result = wbcseg("classify", "out", "--classes", "bad.safetensors", status=1)
         assert "bad.safetensors cannot be read" in result.stderr
 

@@ -110,7 +110,8 @@ def counted_records(results: str | Path | Iterable[str | Path]) -> tuple[list[Pa
     for path in paths:
         found += sorted(path.glob(f"*{RESULT_SUFFIX}")) if path.is_dir() else [path]
     if not found:
-        raise SettingsError(f"There is no NAME{RESULT_SUFFIX} in {', '.join(map(str, paths))}.")
+        where = ", ".join(map(str, paths)) or "an empty list"
+        raise SettingsError(f"There is no NAME{RESULT_SUFFIX} in {where}.")
     named, every = {path.resolve() for path in paths}, {file.resolve(): file for file in found}
     outdated = {file for path in named if path.is_dir() for file in not_in_tables(path)} - named
     return [file for whole, file in every.items() if whole not in outdated], len(outdated)
