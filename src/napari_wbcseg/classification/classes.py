@@ -117,7 +117,9 @@ class ClassList(tuple[CellClass, ...]):
             If no class can be called so.
         """
         lacking = [name for name in dict.fromkeys(names) if name and name not in self.names]
-        new = [{"name": name, "colour": _FREE[i % len(_FREE)]} for i, name in enumerate(lacking)]
+        used = {one.colour for one in self}
+        free = [colour for colour in _FREE if colour not in used] or _FREE
+        new = [{"name": name, "colour": free[i % len(free)]} for i, name in enumerate(lacking)]
         return self.added(*ClassList.from_list(new))
 
     def to_list(self) -> list[dict[str, Any]]:
@@ -141,8 +143,8 @@ class ClassList(tuple[CellClass, ...]):
 
 
 _LIST = TypeAdapter(list[CellClass])
-# For classes that come with no colour.
-_FREE = ("#ffffff", "#c8e600", "#ff6f91", "#00c9a7", "#b39ddb", "#8d6e63")
+# For classes that come with no colour; white, which is not seen on the empty slide, last.
+_FREE = ("#ff8ac4", "#c8e600", "#8d6e63", "#00c9a7", "#b39ddb", "#ffffff")
 
 #: The classes that the built-in classifier tells, in colours that are told apart on violet cells, also
 #: by the colour-blind (after Okabe & Ito, 2008).
