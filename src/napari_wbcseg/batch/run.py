@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -20,7 +19,16 @@ from ..progress import Progress, silent
 from ..results.differential import ResultClasses, pooled_results
 from ..results.formats.registry import FORMATS
 from ..results.formats.tables import failed_row, with_micrometres, write_cells, write_counts
-from ..results.names import CELLS_FILE, COUNTS_FILE, OVERLAY_SUFFIX, RUN_FILE, image_names, is_output
+from ..results.names import (
+    CELLS_FILE,
+    COUNTS_FILE,
+    OVERLAY_SUFFIX,
+    RUN_FILE,
+    as_text,
+    image_names,
+    is_output,
+    no_text,
+)
 from ..results.origins import ModelRecord
 from ..results.records import InputRecord, ResultRecord, RunRecord
 from ..segmentation.pipeline import model_and_settings
@@ -79,10 +87,10 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     problems: list[BatchItem] = []
 
     def unusable(path: str | Path, problem: str) -> None:
-        problems.append(BatchItem(Path(_text(path)), _text(path), problem=problem))
+        problems.append(BatchItem(Path(as_text(path)), as_text(path), problem=problem))
 
     def unreadable(error: OSError) -> None:
-        unusable(error.filename, f"{_text(error.filename)} cannot be looked into: {error.strerror}.")
+        unusable(error.filename, f"{as_text(error.filename)} cannot be looked into: {error.strerror}.")
 
     for given in dict.fromkeys(map(str, paths)):
         try:
@@ -90,28 +98,23 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
             inputs = [path for path in every if path == itself or not is_output(path)]
             if not inputs:
                 wrote = "holds only what an earlier run wrote"
-                unusable(given, f"{_text(given)} {wrote}: give the images, or --repeat with its {RUN_FILE}.")
+                unusable(
+                    given, f"{as_text(given)} {wrote}: give the images, or --repeat with its {RUN_FILE}."
+                )
             for path in inputs:
                 found.setdefault(os.path.realpath(path), path)
         except WBCSegError as error:
             unusable(given, str(error))
         except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a null character
             reason = getattr(error, "strerror", None) or error
-            unusable(given, f"{_text(given)} cannot be looked into: {reason}.")
+            unusable(given, f"{as_text(given)} cannot be looked into: {reason}.")
     for path in sorted(found.values(), key=natural_key):
-        if _text(path) != str(path):
-            other = sys.getfilesystemencoding()  # of a locale that is no UTF-8: the name is not to blame
-            advice = "rename it" if other == "utf-8" else f"set PYTHONUTF8=1, as Python takes it for {other}"
-            unusable(path, f"The name of {_text(path)} is no text (UTF-8): {advice}.")
+        if problem := no_text(path):
+            unusable(path, problem)
         else:
             images.append(path)
     shown = image_names(images)
     return [*(BatchItem(path, shown[path]) for path in images), *problems]
-
-
-def _text(path: str | Path) -> str:
-    """Return a path as it can be written down: what is no UTF-8 in it is a question mark."""
-    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def segment_files(

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import re
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -106,6 +107,20 @@ def is_output(path: Path) -> bool:
 def same_name(name: str) -> str:
     """Return what names have in common that a file system may take for one, by case or coded accents."""
     return unicodedata.normalize("NFC", name.casefold())
+
+
+def as_text(path: str | Path) -> str:
+    """Return a path as it can be written down: what is no UTF-8 in it is a question mark."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def no_text(path: str | Path) -> str:
+    """Return in a sentence that a path cannot be written down, and what to do; nothing where it can."""
+    if as_text(path) == str(path):
+        return ""
+    other = sys.getfilesystemencoding()  # of a locale that is no UTF-8: the name is not to blame
+    advice = "rename it" if other == "utf-8" else f"set PYTHONUTF8=1, as Python takes it for {other}"
+    return f"The name of {as_text(path)} is no text (UTF-8): {advice}."
 
 
 def _short(name: str) -> str:

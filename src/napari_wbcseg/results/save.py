@@ -21,6 +21,7 @@ from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.result import Placement, Segmentation, with_unique_labels
 from .formats.registry import FORMATS, base_of, files_of, followers, format_names, format_of, planes_there
 from .layer import LabelsLayer, of_layer
+from .names import no_text
 
 _MAX_PIXELS = 2**31
 
@@ -87,17 +88,16 @@ def save(
     found = _with_pixel_size(result if isinstance(result, Segmentation) else of_layer(result), pixel_size)
     _check_image(image, tuple(found.labels.shape), chosen)
     file = found.image_path if image_path is None else Path(image_path)
-    given = (base_of(path) if formats is None else path).name
+    for one in (path, file or path):
+        if problem := no_text(one.absolute()):
+            raise OutputError(problem)
+    base = base_of(path) if formats is None else path
     found = replace(
         with_current_cells(found, image),
-        name=name or found.name or (given if file is None else file.stem),
+        name=name or found.name or (base.name if file is None else file.stem),
         image_path=file,
         model_source=model_source or found.model_source,
     )
-    for one in (path, file or path):
-        if (shown := os.fsencode(one.absolute()).decode(errors="replace")) != str(one.absolute()):
-            raise OutputError(f"The name of {shown} is no text (UTF-8): rename it.")
-    base = base_of(path) if formats is None else path
     (labels, _), following = files_of(base, "tiff"), followers(base)
     written: list[Path] = []
     targets = {name: path if formats is None else files_of(base, name)[0] for name in chosen}

@@ -93,11 +93,13 @@ def _plane_files(path: Path, result: Segmentation) -> dict[Any, Path]:
     """Return the picture of each plane: ``smear-plane-00-overlay.png``; the path, for an image (``...``)."""
     if not result.stacked:
         return {...: path}
-    base, digits = base_of(path).name, len(str(len(result.labels) - 1))
-    rest = path.name.removeprefix(base)
-    return {
-        plane: path.with_name(f"{base}-plane-{plane:0{digits}d}{rest}") for plane in range(len(result.labels))
-    }
+    base, digits = base_of(path), len(str(len(result.labels) - 1))
+    rest = path.name.removeprefix(base.name)
+    return {plane: _plane_file(base, plane, digits, rest) for plane in range(len(result.labels))}
+
+
+def _plane_file(base: Path, plane: int, digits: int, rest: str) -> Path:
+    return base.with_name(f"{base.name}-plane-{plane:0{digits}d}{rest}")
 
 
 #: All formats, by name.
@@ -184,8 +186,8 @@ def planes_there(path: str | Path, name: str) -> list[Path]:
     if name not in ("overlay", "mask"):
         return []
     for digits in range(1, 6):
-        all_names = (f"{path}-plane-{plane:0{digits}d}{FORMATS[name].suffix}" for plane in count())
-        if there := [Path(one) for one in takewhile(exists, all_names)]:
+        files = (_plane_file(Path(path), plane, digits, FORMATS[name].suffix) for plane in count())
+        if there := list(takewhile(exists, files)):
             return there
     return []
 
