@@ -46,6 +46,15 @@ def test_what_cannot_be_done_is_a_sentence(own_set: Path) -> None:
         assert "damaged" in wbcseg(*command, status=1).stderr
 
 
+def test_notes_of_an_image_name_no_line_of_code(own_set: Path) -> None:
+    mask = np.zeros((60, 80, 4), np.uint8)
+    mask[10:20, 10:20] = 255
+    Image.fromarray(mask).save("mask.png")
+    Image.fromarray(mask[..., :3]).save("smear.png")
+    said = wbcseg("corrections", "add", "smear.png", "mask.png")
+    assert said.stderr == "The alpha channel of mask.png was dropped.\n"
+
+
 def test_labels_of_a_result_are_numbers_and_say_their_model_and_their_picture(own_set: Path) -> None:
     labels = np.zeros((60, 80), np.uint16)
     labels[10:20, 10:20] = labels[40:50, 50:60] = 1  # one cell, in pieces

@@ -55,6 +55,13 @@ class TestHelp:
         text = " ".join(wbcseg("finetune", "--help").stdout.split())
         assert "Passes over the training data. (default: 10; classic: 6)" in text
 
+    def test_options_tell_of_none_that_the_command_lacks(self) -> None:
+        assert "--recipe" not in wbcseg("demo", "--help").stdout
+        settings = wbcseg("evaluate", "--help").stdout.partition("--settings")[2].partition("--fold")[0]
+        assert "model" not in settings
+        text = " ".join(wbcseg("segment", "--help").stdout.split())
+        assert "that of the recorded --settings, else wbc" in text
+
     @pytest.mark.parametrize(
         "arguments",
         [
@@ -67,6 +74,9 @@ class TestHelp:
             ["segment", "a.png", "--out", "x", "--repeat", "run.json"],
             ["train", "folder"],
             ["evaluate", "wbc"],
+            ["segment", "a.png", "--out", ""],
+            ["segment", "a.png", "--out="],
+            ["corrections", "--folder", "", "add", "a.png", "b.png"],
         ],
     )
     def test_a_command_that_cannot_be_understood_ends_with_status_2(self, arguments: list[str]) -> None:

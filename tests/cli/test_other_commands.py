@@ -143,3 +143,10 @@ def test_a_model_goes_out_comes_in_and_is_removed(model: Path, tmp_path: Path) -
     wbcseg("models", "remove", "back", "--yes")
     assert "back" not in wbcseg("models").stdout
     assert "none of your own" in wbcseg("models", "remove", "wbc", "--yes", status=1).output
+
+
+def test_what_the_system_refuses_is_a_sentence() -> None:
+    name = "x" * 300
+    said = wbcseg("models", "show", name, status=1)
+    assert said.stderr == f"{name} cannot be used (File name too long). Check the name and who may use it.\n"
+    assert isinstance(wbcseg("models", "show", name, "--debug", status=1).exception, OSError)

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from ..errors import Cancelled, SettingsError, WBCSegError
 from ..settings import SegmentationSettings, Setting, Settings, settings_of
 from ..version import __version__
-from .console import complain, on_signals
+from .console import complain, notes_of_images, on_signals
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
@@ -29,19 +29,33 @@ Kind = TypeVar("Kind", bound=Settings)
 class _Group(TyperGroup):
     """Commands that end in one red sentence, and no traceback, where a user can mend it."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse an empty argument: a path of no letters would be the present folder."""
+        for one in args:
+            if not one or (one.startswith("--") and one.endswith("=")):
+                ctx.fail(f"{one}'' is empty: is a variable of the shell not set?")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
-            with on_signals(_stop, "SIGTERM", "SIGHUP"):
+            with on_signals(_stop, "SIGTERM", "SIGHUP"), notes_of_images():
                 return super().invoke(ctx)
         except (KeyboardInterrupt, Cancelled):
             complain("Stopped.")
             raise typer.Exit(STOPPED) from None
-        except WBCSegError as error:
-            if ctx.obj == _DEBUG:
+        except (WBCSegError, OSError) as error:
+            # A closed pipe has no name: of that the shell itself takes care.
+            if ctx.obj == _DEBUG or (isinstance(error, OSError) and not error.filename):
                 raise
-            complain(str(error))
+            complain(_in_a_sentence(error))
             raise typer.Exit(FAILED) from None
+
+
+def _in_a_sentence(error: WBCSegError | OSError) -> str:
+    if isinstance(error, WBCSegError):
+        return str(error)
+    return f"{error.filename} cannot be used ({error.strerror}). Check the name and who may use it."
 
 
 def _stop(number: int, frame: Any) -> None:
@@ -190,17 +204,6 @@ def csv_file(path: Path | None) -> Path | None:
 
 
 # Parameters that several commands have.
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help="Name of a model (see `wbcseg models`) or its file.",
-        show_default="wbc; classic with --recipe classic",
-    ),
-]
-
-
 MasksOption = Annotated[
     Literal["auto", "foreground", "numbers"],  # `napari_wbcseg.datasets.masks.MaskReading`
     typer.Option(
@@ -213,8 +216,7 @@ SettingsOption = Annotated[
     Path | None,
     typer.Option(
         "--settings",
-        help="Settings to start from: a settings file, a NAME-result.json or the run.json of a run; "
-        "the last two bring their model along.",
+        help="Settings to start from: a settings file, a NAME-result.json or the run.json of a run.",
     ),
 ]
 

@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from ..errors import OutputError
-from .app import ModelOption, model_and_settings
+from .app import model_and_settings
 from .console import print_table, progress_bar, rounded
 
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")] = Path("wbcseg-demo"),
     seed: Annotated[int, typer.Option(min=0, help="Another number draws another smear.")] = 0,
-    model: ModelOption = None,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Name of a model (see `wbcseg models`) or its file.")
+    ] = "wbc",
 ) -> None:
     """Draw a synthetic smear, count its white cells, and show what was found.
 

@@ -12,7 +12,7 @@ import typer
 
 from ..errors import WBCSegError
 from ..words import counted, listed
-from .app import FAILED, ModelOption, SettingsOption, model_and_settings
+from .app import FAILED, SettingsOption, model_and_settings
 from .console import add_bar, complain, print_table, progress_bars, rounded
 
 if TYPE_CHECKING:
@@ -36,7 +36,15 @@ def segment(
             "the recorded images again.",
         ),
     ] = None,
-    model: ModelOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Name of a model (see `wbcseg models`) or its file.",
+            show_default="that of the recorded --settings, else wbc; classic with --recipe classic",
+        ),
+    ] = None,
     settings: SettingsOption = None,
     mask: Annotated[bool | None, typer.Option(help="Write NAME-mask.jpg too.", show_default="no")] = None,
     overlay: Annotated[bool | None, typer.Option(help="Write NAME-overlay.png.", show_default="yes")] = None,
