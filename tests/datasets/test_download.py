@@ -6,6 +6,7 @@ import errno
 import hashlib
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -232,6 +233,18 @@ def test_cancel_stops_soon_and_keeps_only_whole_files(
     assert _files(tmp_path / "cache") < set(NAMES)
     assert server.asked.total() <= 5
     assert pooch.get_logger().level == logging.INFO
+
+
+def test_an_interruption_does_not_wait_for_a_server_that_says_nothing(
+    fetch: Callable[..., Path], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "_PATIENCE", 0.1)
+    server.delay = 10
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fetch()
+    assert time.monotonic() - start < 5
 
 
 def test_the_registry_names_the_399_files_of_the_set() -> None:

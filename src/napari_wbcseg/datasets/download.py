@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
+from importlib import resources
+from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
 
 from ..errors import DownloadError
@@ -28,11 +30,12 @@ _STAGE = "Downloading the SigTuple set"
 _RETRIES = 1
 _TIMEOUT = 10, 30  # seconds until a connection stands, and without an answer
 _CONNECTIONS = 6
+_PATIENCE = 2.0  # seconds for files that are under way when it is stopped
 
 
 def sigtuple_registry() -> dict[str, str]:
     """Return the path of each of the 399 files in the set, with its ``sha256:`` hash."""
-    text = files(__package__).joinpath(_REGISTRY_FILE).read_text(encoding="utf-8")
+    text = resources.files(__package__).joinpath(_REGISTRY_FILE).read_text(encoding="utf-8")
     return dict(line.split() for line in text.splitlines() if line)
 
 
@@ -110,6 +113,8 @@ def fetch_sigtuple(
     store = pooch.create(folder, base_url.rstrip("/") + "/", registry=registry, retry_if_failed=_RETRIES)
 
     def fetch(name: str) -> None:
+        if stopped.is_set():
+            return
         try:
             # Two threads that find a folder missing both make it, and Pooch takes the second for a fault.
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -117,16 +122,24 @@ def fetch_sigtuple(
         except (OSError, ValueError) as error:
             raise _explain(error, name, store.base_url, folder) from error
 
+    # Python waits at its end for the threads of an executor, and one may wait for a server that says nothing.
+    stopped, files = threading.Event(), list[AsyncResult[None]]()
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("ERROR")  # one line a file otherwise
-    try:
-        progress(0, len(wanted), _STAGE)
-        with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="sigtuple-download") as workers:
-            for done, _ in enumerate(workers.map(fetch, wanted), start=1):
+    with ThreadPool(_CONNECTIONS) as workers:
+        try:
+            progress(0, len(wanted), _STAGE)
+            files = [workers.apply_async(fetch, (name,)) for name in wanted]
+            for done, file in enumerate(files, start=1):
+                file.get()
                 progress(done, len(wanted), _STAGE)
-    finally:
-        logger.setLevel(level)
+        finally:
+            stopped.set()
+            until = time.monotonic() + _PATIENCE
+            for file in files:
+                file.wait(max(0.0, until - time.monotonic()))
+            logger.setLevel(level)
     return folder
 
 
