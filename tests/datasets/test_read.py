@@ -68,6 +68,15 @@ def test_pairs_in_folders_of_the_two_folders_are_taken_too(tmp_path: Path) -> No
         read_pairs(tmp_path)
 
 
+def test_links_are_followed_as_they_are_where_images_are_segmented(tmp_path: Path) -> None:
+    _save(tmp_path / "there" / "a.png", _image())
+    _save(tmp_path / "cells" / "a.png", _mask())
+    for folder, elsewhere in {"images": "there", "labels": "cells"}.items():
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        (tmp_path / "set" / folder / "tuesday").symlink_to(tmp_path / elsewhere)
+    assert [pair.name for pair in read_pairs(tmp_path / "set")] == ["tuesday/a"]
+
+
 @pytest.mark.parametrize("truth", ["labels", "masks"])
 @pytest.mark.parametrize("ending", ["", "_mask"])
 def test_images_and_truth_lie_in_two_folders(tmp_path: Path, truth: str, ending: str) -> None:
@@ -122,6 +131,7 @@ def test_probabilities_are_thresholded_in_the_middle(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels > 0, mask > 0.5)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
 def test_numbered_cells_stay_as_they_are(tmp_path: Path, dtype: type) -> None:
     labels = _mask(value=1).astype(dtype)

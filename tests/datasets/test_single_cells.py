@@ -127,6 +127,8 @@ def test_what_a_model_takes_for_cells_is_boxed_where_there_are_none(tmp_path: Pa
 
 
 def test_a_folder_where_no_red_cell_can_be_measured_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="red cells"):
+        read_without_cells(tmp_path / "gone")
     Image.fromarray(np.full((50, 50, 3), 230, np.uint8)).save(tmp_path / "empty.png")
     with pytest.raises(DatasetError, match="red cells"):
         read_without_cells(tmp_path)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DatasetError
-from ..images.find import IMAGE_SUFFIXES, image_stem, is_mask_name, natural_key
+from ..images.find import IMAGE_SUFFIXES, image_stem, inside, is_mask_name, natural_key
 from ..images.read import orientation_of, read_rgb8, turned
 from ..words import counted, listed
 from .masks import PARAMETERS, MaskReading, read_labels
@@ -41,12 +41,7 @@ def read_folder(path: Path, reading: MaskReading) -> list[TrainingPair]:
 
 def image_files(folder: Path, deep: bool = False) -> list[Path]:
     """Return the image files in a folder, and with ``deep`` in the folders in it, in natural order."""
-    return [
-        file
-        for file in sorted(folder.rglob("*") if deep else folder.iterdir(), key=natural_key)
-        if is_image_name(file.name)
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    ]
+    return sorted((file for file in inside(folder, deep) if is_image_name(file.name)), key=natural_key)
 
 
 def is_image_name(name: str) -> bool:

@@ -96,7 +96,7 @@ def read_labels(
     if reading == "foreground":
         mask = np.where(values != 0, np.uint8(255), np.uint8(0))
         return _instances(mask, shown), mask
-    numbers = np.rint(values)
+    numbers = np.rint(values) if values.dtype.kind == "f" else values
     if numbers.min() < 0 or numbers.max() > np.iinfo(np.int32).max or not np.array_equal(values, numbers):
         raise DatasetError(f"{shown} has values that are neither black and white nor cell numbers 1, 2, ...")
     return values.astype(np.int32), None

@@ -18,10 +18,10 @@ import pandas as pd
 
 from ..box import Box
 from ..errors import DatasetError
-from ..images.find import IMAGE_SUFFIXES
 from ..images.illumination import background_colour, transmittance
 from ..images.read import read_rgb8
 from .csv_table import read_table
+from .folders import image_files
 from .pair import Outliner, TrainingPair, taken_for_cells
 
 PLATELET_CLASS = "platelet"
@@ -131,8 +131,7 @@ def dark_middle(image: np.ndarray, cell: float) -> Box | None:
 
 def without_cells_files(path: Path) -> list[Path]:
     """List the pictures of a folder, by name, those of `CHULA_WITH_WHITE_CELLS` left out."""
-    files = sorted(file for file in Path(path).iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-    return [file for file in files if file.stem not in CHULA_WITH_WHITE_CELLS]
+    return [file for file in sorted(image_files(path)) if file.stem not in CHULA_WITH_WHITE_CELLS]
 
 
 def read_without_cells(path: Path, outline: Outliner | None = None) -> list[TrainingPair]:

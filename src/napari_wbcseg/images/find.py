@@ -101,7 +101,7 @@ def find_images(
     if is_zarr(path):
         return [path]
     if path.is_dir():
-        found: Iterable[Path] = _inside(path, recursive, unreadable)
+        found: Iterable[Path] = inside(path, recursive, unreadable)
         none = f"The folder {path} holds no image{'' if recursive else ' (its subfolders were not searched)'}"
     elif glob.has_magic(str(path)) and not path.exists():
         found = map(Path, glob.glob(_pattern(path), recursive=True))
@@ -123,8 +123,10 @@ def _pattern(path: Path) -> str:
     return os.path.join(glob.escape(str(there)), path.relative_to(there))
 
 
-def _inside(folder: Path, recursive: bool, unreadable: Callable[[OSError], None] | None) -> Iterator[Path]:
-    """Yield what a folder holds; the thousands of files that make up a zarr are not looked at."""
+def inside(
+    folder: Path, recursive: bool = False, unreadable: Callable[[OSError], None] | None = None
+) -> Iterator[Path]:
+    """Yield what a folder holds, and where links lead; hidden folders and zarrs are not looked into."""
     seen = {os.path.realpath(folder)}  # a link may lead back
 
     def is_new(path: Path) -> bool:
