@@ -194,6 +194,8 @@ class TestClassify:
     ) -> None:
         (tmp_path / "bad.safetensors").write_bytes(b"nothing")
         assert "There is no NAME-result.json in in" in wbcseg("classify", "in", status=1).stderr
+        for name, words in {"gone": "no file in/gone", "a.png": "in/a.png cannot be read"}.items():
+            assert words in wbcseg("classify", Path("in", name), status=1).stderr
         with pytest.raises(SettingsError, match="in an empty list"):
             differential_of([])
         result = wbcseg("classify", "out", "--classes", "bad.safetensors", status=1)

@@ -80,6 +80,8 @@ def classify_results(
 
 def _renew(folder: Path, told: ModelRecord | None, done: Sequence[Path]) -> None:
     """Write the tables of a folder; its run is one with these classes where all that counts has them."""
+    if not any(file.parent == folder for file in done):
+        return
     every = {file.resolve() for file in counted_records(folder)[0]}
     renew_tables(folder, told if every <= {file.resolve() for file in done} else None)
 
