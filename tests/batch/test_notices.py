@@ -49,6 +49,14 @@ def test_copies_of_a_file_are_named_whatever_they_are_called(tmp_path: Path, mod
     )
 
 
+def test_the_two_endings_of_an_ome_tiff_are_one(tmp_path: Path, model: ModelFile) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "a.ome.tif"):
+        Image.fromarray(spots((150, 150), ((40, 40),))[0]).save(tmp_path / "in" / name)
+    (said,) = run(tmp_path, model).notices
+    assert said.startswith("a.ome.tif and a.png seem to be one picture")
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_picture_of_one_pixel_is_like_none(tmp_path: Path, model: ModelFile) -> None:
     (tmp_path / "in").mkdir()

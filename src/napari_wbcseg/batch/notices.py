@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..results.differential import not_in_tables
-from ..results.names import RESULT_SUFFIX
+from ..results.names import RESULT_SUFFIX, stem_of
 from ..results.records import Picture, ResultRecord
 from ..words import listed
 from .earlier import set_aside
@@ -57,7 +57,7 @@ def counted_twice(items: Mapping[BatchItem, str | None], outputs: Outputs) -> di
     of_a_name = defaultdict[Path, list[BatchItem]](list)
     of_a_content = defaultdict[str, list[BatchItem]](list)
     for item, sha256 in items.items():
-        of_a_name[item.path.with_suffix("")].append(item)
+        of_a_name[item.path.with_name(stem_of(item.path))].append(item)
         of_a_content[sha256 or str(item.path)].append(item)
     groups = [group for group in of_a_content.values() if len(group) > 1]
     for one, other in (pair for group in of_a_name.values() for pair in combinations(group, 2)):
