@@ -434,6 +434,16 @@ class TestWrongCalls:
                 save(result, path, "tiff", image_path=image)
         assert list(tmp_path.iterdir()) == []
 
+    def test_so_is_a_null_character_in_it(self, tmp_path, result):
+        for given in ({"path": f"{tmp_path}/a\0b"}, {"path": tmp_path / "a", "image_path": "a\0b"}):
+            with pytest.raises(OutputError, match=r"a\\x00b': leave out the null character"):
+                save(result, **given, formats="tiff")
+        assert not list(tmp_path.iterdir())
+
+    def test_labels_that_are_no_array_are_a_sentence(self, tmp_path, result):
+        with pytest.raises(OutputError, match="The labels are a list: give an array"):
+            save(dataclasses.replace(result, labels=result.labels.tolist()), tmp_path / "a", "tiff")
+
     def test_the_overlay_asks_for_its_image(self, tmp_path, result, image):
         with pytest.raises(OutputError, match="needs the image"):
             save(result, tmp_path / "a", "csv,overlay")

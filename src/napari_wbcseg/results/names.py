@@ -116,6 +116,8 @@ def as_text(path: str | Path) -> str:
 
 def no_text(path: str | Path) -> str:
     """Return in a sentence that a path cannot be written down, and what to do; nothing where it can."""
+    if "\0" in str(path):
+        return f"No file can be called {str(path)!r}: leave out the null character."
     if as_text(path) == str(path):
         return ""
     other = sys.getfilesystemencoding()  # of a locale that is no UTF-8: the name is not to blame

@@ -85,7 +85,9 @@ def save(
     if folder_alone or not path.name:
         raise OutputError("A result needs a name: give a folder and the name that its files begin with.")
     chosen = format_names(formats) if formats is not None else (format_of(path),)
-    found = _with_pixel_size(result if isinstance(result, Segmentation) else of_layer(result), pixel_size)
+    found = result if isinstance(result, Segmentation) else of_layer(result)
+    _require_array("The labels are", found.labels, "labels")
+    found = _with_pixel_size(found, pixel_size)
     _check_image(image, tuple(found.labels.shape), chosen)
     file = found.image_path if image_path is None else Path(image_path)
     for one in (path, file or path):
@@ -122,6 +124,11 @@ def save(
     return list(dict.fromkeys(written))
 
 
+def _require_array(what: str, given: Any, name: str) -> None:
+    if not hasattr(given, "shape"):
+        raise OutputError(f"{what} a {type(given).__name__}: give an array, such as np.asarray({name}).")
+
+
 def _check_image(image: Any, sides: tuple[int, ...], formats: Iterable[str]) -> None:
     """Check that an image is there where a format needs it, and of the size of its labels."""
     for wanted in map(FORMATS.__getitem__, formats):
@@ -129,8 +136,7 @@ def _check_image(image: Any, sides: tuple[int, ...], formats: Iterable[str]) -> 
             raise OutputError(f"The {wanted.title} needs the image: open it, or give it with image=...")
     if image is None:
         return
-    if not hasattr(image, "shape"):
-        raise OutputError(f"The image is a {type(image).__name__}: give an array, such as np.asarray(image).")
+    _require_array("The image is", image, "image")
     if image.shape[: len(sides)] != sides or len(image.shape) > len(sides) + 1:
         raise OutputError(
             f"The image is {image.shape} and its labels are {sides}: give the image that the labels lie on."
