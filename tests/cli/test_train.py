@@ -137,11 +137,13 @@ def test_the_new_model_is_scored_beside_the_old_and_kept_only_when_told(
     assert "Goes on from start with" in said
     assert "your cells (" in said
     assert "original images (" in said
-    assert "give --keep" in said
+    assert "with --resume --keep keeps it still" in said
     assert "was not kept" in said
     assert "mine" not in wbcseg("models").stdout
 
-    assert "Model mine: " in wbcseg(*arguments, "--name", "mine", "--keep").stdout
+    kept = wbcseg(*arguments, "--name", "mine", "--resume", "--keep")
+    assert "resumed after epoch 2" in kept.stderr
+    assert "Model mine: " in kept.stdout
     header = load_model("mine").header
     assert {"held_out_dice", "held_out_dice_of_start", "original_dice"} <= set(header.scores)
     assert "fine-tuned here from start@" in " ".join(wbcseg("models", "show", "mine").stdout.split())

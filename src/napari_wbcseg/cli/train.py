@@ -171,12 +171,12 @@ def finetune(
     if keep is None:
         keep = sys.stdin.isatty() and typer.confirm("Keep the new model?")
         if not sys.stdin.isatty():
-            typer.echo("Nobody was asked: give --keep to keep the new model.")
+            typer.echo("Nobody was asked.")
     if keep:
         kept = result.keep(name)
         typer.echo(f"Model {kept.name}: {kept.path}")
     else:
-        typer.echo("The new model was not kept.")
+        typer.echo("The new model was not kept; the same command with --resume --keep keeps it still.")
     if "stopped" in result.model.header.training.get("ended", ""):
         raise typer.Exit(STOPPED)
 
