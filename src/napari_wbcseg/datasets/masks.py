@@ -71,7 +71,7 @@ def read_labels(
     labels : ndarray of int32, shape (H, W)
         0 is background, cells are 1, 2, ...
     mask : ndarray of uint8, shape (H, W), or None
-        The black-and-white mask before the threshold; none where cells were numbered.
+        The black-and-white mask, of a JPEG before the threshold; none where cells were numbered.
 
     Raises
     ------
@@ -92,6 +92,8 @@ def read_labels(
     if mask is not None:
         if values.dtype.kind != "f":  # a probability below one half is no cell
             _refuse_lost(mask, lossy, shown)
+        if not lossy:  # a body in light grey is a cell, not half of one
+            mask = np.where(mask > PARAMETERS.threshold, np.uint8(255), np.uint8(0))
         return _instances(mask, shown), mask
     if reading == "foreground":
         mask = np.where(values != 0, np.uint8(255), np.uint8(0))

@@ -38,7 +38,7 @@ class TrainingPair:
     group : str
         Pairs of one group show the same slide or cells: keep them on one side of a split.
     mask : ndarray of uint8, shape (H, W), or None
-        The black-and-white mask as stored, before the threshold, where there was one.
+        The black-and-white mask, of a JPEG as stored, before the threshold, where there was one.
     red_cells, platelets : tuple of Box
         Where something is known to be no white cell, though it may look like one.
     all_boxed : bool

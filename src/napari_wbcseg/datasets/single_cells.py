@@ -87,7 +87,9 @@ def read_single_cells(path: Path, outline: Outliner | None) -> list[TrainingPair
         If an image cannot be read.
     """
     if outline is None:
-        raise DatasetError(f"{path} has classes but no outlines: name a model that draws them (--outlines).")
+        raise DatasetError(
+            f"{path} has classes but no outlines: to train on it, name a model that draws them (--outlines)."
+        )
     table = read_classes(path)
     named = table.loc[~table["held_out"], ["image", "class"]].itertuples(index=False)
     pairs = (_pair(Path(path) / "images" / name, kind, outline) for name, kind in named)
