@@ -97,6 +97,27 @@ def test_imagej_composite_of_three_channels_is_rgb(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), image)
 
 
+@pytest.mark.parametrize(
+    ("about", "order"),
+    [
+        ({"Name": ["Blue", "Red", "Green"]}, (2, 0, 1)),
+        ({"Color": [0x0000FFFF, 0x00FF00FF, 0xFF0000FF - 2**32]}, (2, 1, 0)),
+        ({"Name": ["R", "G", "B"], "Color": [0x0000FFFF, 0x00FF00FF, 0xFF0000FF - 2**32]}, (0, 1, 2)),
+        ({"Name": ["DAPI", "x", "y"], "Color": [-1, -1, -1]}, (0, 1, 2)),
+    ],
+)
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_channels_of_an_ome_tiff_are_taken_by_their_names_or_colours(
+    tmp_path: Path, about: dict[str, list[object]], order: tuple[int, ...], compression: str | None
+) -> None:
+    image = random_rgb()
+    stored = np.stack([image[..., channel] for channel in order])
+    about = {"axes": "CYX", "Channel": about}  # type: ignore[dict-item]
+    options = {"photometric": "minisblack", "compression": compression, "metadata": about}
+    tifffile.imwrite(tmp_path / "a.ome.tif", stored, **options)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.ome.tif"), image)
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("stack", [False, True])
 def test_lzw_tiff_needs_no_further_package(tmp_path: Path, bits: int, stack: bool) -> None:

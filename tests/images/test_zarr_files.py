@@ -132,14 +132,20 @@ def test_metadata_that_are_none_are_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [2, 3])
-@pytest.mark.parametrize("order", [("Blue", "Red", "Green"), ("r", "g", "b"), ("DAPI", "x", "y")])
-def test_channels_are_taken_by_their_names(tmp_path: Path, version: int, order: tuple[str, ...]) -> None:
-    places = {"Blue": 2, "Red": 0, "Green": 1}
+@pytest.mark.parametrize("told", ["label", "color"])
+@pytest.mark.parametrize(
+    "order",
+    [("Blue", "Red", "Green"), ("r", "g", "b"), ("DAPI", "x", "y"), ("0000FF", "00FF00", "FF0000")],
+)
+def test_channels_are_taken_by_their_names_or_colours(
+    tmp_path: Path, version: int, order: tuple[str, ...], told: str
+) -> None:
+    places = {"Blue": 2, "Red": 0, "Green": 1, "0000FF": 2, "00FF00": 1, "FF0000": 0}
     stored = np.stack([PIXELS[..., places.get(name, i)] for i, name in enumerate(order)])
     group = zarr.create_group(tmp_path / "a.zarr", zarr_format=version)
     group.create_array("0", data=stored)
     scales = {"axes": [{"name": name} for name in "cyx"], "datasets": [{"path": "0"}]}
-    about = {"multiscales": [scales], "omero": {"channels": [{"label": name} for name in order]}}
+    about = {"multiscales": [scales], "omero": {"channels": [{told: name} for name in order]}}
     group.attrs.update(about if version == 2 else {"ome": about})
     assert np.array_equal(read_image(tmp_path / "a.zarr"), PIXELS)
     assert np.array_equal(np.asarray(open_large(tmp_path / "a.zarr").levels[0]), PIXELS)

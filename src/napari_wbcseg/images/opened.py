@@ -147,6 +147,26 @@ def chunk_of(side: int, step: int) -> int:
     return min(side, step * math.ceil(CHUNK / step))
 
 
+#: What the channels of red, green and blue are called, and the colour that they are shown in.
+_COLOURS = (("red", "r", "ff0000"), ("green", "g", "00ff00"), ("blue", "b", "0000ff"))
+
+
+def colour_order(channels: Sequence[tuple[str, str]]) -> list[int]:
+    """Return where the channels of red, green and blue lie; nothing where that is not said.
+
+    Parameters
+    ----------
+    channels : sequence of (str, str)
+        The name of each, which is believed first, and its colour, RRGGBB.
+    """
+    for said in zip(*channels, strict=True):
+        words = [one.strip().lower() for one in said]
+        places = [next((i for i, one in enumerate(words) if one in of), -1) for of in _COLOURS]
+        if -1 not in places:
+            return places
+    return []
+
+
 # Which of the images in one file is the image ---------------------------------------------------
 
 _ASIDE = re.compile(r"\b(macro|label|thumbnail|overview|map|barcode|probability)\b", re.IGNORECASE)

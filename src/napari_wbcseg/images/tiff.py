@@ -23,7 +23,7 @@ from ..box import Box
 from ..errors import ImageError
 from .colours import JPEG, Conversion, conversion
 from .limits import check_expansion, check_memory
-from .opened import CHUNK, Candidate, LazyPixels, OpenedImage, chunk_of, main_images
+from .opened import CHUNK, Candidate, LazyPixels, OpenedImage, chunk_of, colour_order, main_images
 from .pixel_size import CENTIMETRES, Stated, of_dots, unit_symbol
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def open_tiff(path: Path) -> OpenedImage:
         file = opened()
         _check_chain(file)
         if file.ome_metadata and any(
-            planes > max(_MOST_PLANES, len(file.pages)) for planes, _ in ome_images(file.ome_metadata)
+            one.planes > max(_MOST_PLANES, len(file.pages)) for one in ome_images(file.ome_metadata)
         ):
             file = opened(is_ome=False)
         image = _image(file, str(path), path.stat().st_size)
@@ -102,8 +102,12 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
         raise ImageError(f"{name} has no pixels; save the image again.")
     chosen, notes = main_images([_candidate(series) for _, series in every])
     fields = [every[i][1] for i in chosen]
+    described = _described(file, every[chosen[0]][0])
+    order = colour_order(described.channels) if described else []
     levels = [
-        TiffPixels([plane for series in fields for plane in _planes(series.levels[number], name)], name, size)
+        TiffPixels(
+            [plane for series in fields for plane in _planes(series.levels[number], name, order)], name, size
+        )
         for number in range(min(len(series.levels) for series in fields))
     ]
     first = fields[0]
@@ -127,8 +131,8 @@ def _candidate(series: tifffile.TiffPageSeries) -> Candidate:
     return Candidate(sizes["Y"], sizes["X"], form, str(series.name or ""), aside)
 
 
-def _planes(series: tifffile.TiffPageSeries, name: str) -> list[list[_Plane]]:
-    """Return for each plane of a series where its colours lie: one place, or one for each."""
+def _planes(series: tifffile.TiffPageSeries, name: str, order: list[int]) -> list[list[_Plane]]:
+    """Return for each plane of a series where its colours lie: one place, or one for each, in an order."""
     page = series.keyframe
     samples, depth, height, width, _ = page.shaped
     axes, shape = series.axes, tuple(series.shape)
@@ -157,6 +161,8 @@ def _planes(series: tifffile.TiffPageSeries, name: str) -> list[list[_Plane]]:
         raise ImageError(f"{name} has several colour channels ({axes}, {shape}); save it as plain RGB.")
     grid = np.arange(count).reshape(leading)
     grid = np.moveaxis(grid, before.index(colours[0]), -1) if colours else grid[..., None]
+    if order and grid.shape[-1] == len(order):
+        grid = grid[..., order]
     return [[each[number] for number in row] for row in grid.reshape(-1, grid.shape[-1])]
 
 
@@ -274,8 +280,8 @@ def stated_pixel_size(file: tifffile.TiffFile, page: tifffile.TiffPage, series: 
         unit = str(described.get("PhysicalSizeUnit", "µm"))
         return Stated(described.get("PhysicalSizeY"), described["PhysicalSizeX"], unit, unit)
     if file.ome_metadata:
-        images = list(ome_images(file.ome_metadata))
-        return images[min(series, len(images) - 1)][1] if images else None
+        image = _described(file, series)
+        return image.pixel_size if image else None
     if file.is_svs:
         for field in page.description.split("|"):
             key, _, value = field.partition("=")
@@ -300,11 +306,22 @@ def _rational(tag: Any) -> float:
     return over / under if under else 0.0
 
 
-def ome_images(xml: str) -> Iterator[tuple[int, Stated | None]]:
-    """Yield planes, of all depths, channels and times, and pixel size of the images that OME-XML describes.
+class OmeImage(NamedTuple):
+    """What OME-XML says of an image: its planes, of all depths, channels and times, and its channels."""
 
-    There are none where it is no XML.
-    """
+    planes: int
+    pixel_size: Stated | None
+    channels: list[tuple[str, str]]  # name and colour, see `colour_order`
+
+
+def _described(file: tifffile.TiffFile, series: int) -> OmeImage | None:
+    """Return what OME-XML says of one of the images of a TIFF, where there is such."""
+    images = list(ome_images(file.ome_metadata or ""))
+    return images[min(series, len(images) - 1)] if images else None
+
+
+def ome_images(xml: str) -> Iterator[OmeImage]:
+    """Yield the images that OME-XML describes; none where it is no XML."""
     # The parser of Python opens no external entities, and expat stops those that swell.
     from xml.etree import ElementTree
 
@@ -321,4 +338,15 @@ def ome_images(xml: str) -> Iterator[tuple[int, Stated | None]]:
         if "PhysicalSizeX" in known and "PhysicalSizeY" in known:
             units = (known.get(f"PhysicalSize{axis}Unit", "µm") for axis in "YX")
             stated = Stated(known["PhysicalSizeY"], known["PhysicalSizeX"], *units)
-        yield planes, stated
+        channels = (one.attrib for one in element if str(one.tag).rpartition("}")[2] == "Channel")
+        yield OmeImage(
+            planes, stated, [(one.get("Name", ""), _rrggbb(one.get("Color", ""))) for one in channels]
+        )
+
+
+def _rrggbb(colour: str) -> str:
+    """Return a colour of OME-XML, a signed number of red, green, blue and alpha, in hexadecimals."""
+    try:
+        return f"{int(colour) >> 8 & 0xFFFFFF:06x}"
+    except ValueError:
+        return ""

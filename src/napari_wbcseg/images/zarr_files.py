@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import ImageError
 from .limits import check_folder_expansion, check_memory
-from .opened import Candidate, OpenedImage, chunk_of, main_images
+from .opened import Candidate, OpenedImage, chunk_of, colour_order, main_images
 from .pixel_size import Stated
 
 #: What a codec may be called, after ``numcodecs.`` where that is in front.
@@ -32,8 +32,6 @@ _KEPT_IN = (".zarray", ".zgroup", "zarr.json", ".zmetadata")
 _MOST_METADATA = 64 * 2**20  # bytes; those of our own results with 100,000 cells take 20 million
 _MOST_NODES = 10_000
 _MOST_SMALL_CHUNKS, _SMALL_CHUNK = 100_000, 1024  # a chunk is a file, or a search for one
-# What the channels of an RGB image are called in OME-Zarr.
-_COLOURS = (("red", "r"), ("green", "g"), ("blue", "b"))
 
 
 def is_zarr(path: str | Path) -> bool:
@@ -182,13 +180,10 @@ def _stated_pixel_size(multiscales: dict[str, Any]) -> Stated | None:
 
 
 def _in_order(planes: Any, group: Any) -> Any:
-    """Bring three channels that are called red, green and blue into that order, whichever they lie in."""
-    channels = (_ome(group).get("omero") or {}).get("channels") or []
-    names = [str(dict(channel).get("label", "")).strip().lower() for channel in channels]
-    colours = [next((i for i, name in enumerate(names) if name in of), -1) for of in _COLOURS]
-    if len(names) != planes.shape[-1] or -1 in colours:
-        return planes
-    return planes[..., colours]
+    """Bring three channels that are called red, green and blue, or shown so, into that order."""
+    channels = [dict(one) for one in (_ome(group).get("omero") or {}).get("channels") or []]
+    order = colour_order([(str(one.get("label", "")), str(one.get("color", ""))) for one in channels])
+    return planes[..., order] if order and len(channels) == planes.shape[-1] else planes
 
 
 def _ome(group: Any) -> dict[str, Any]:
