@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from napari_wbcseg import Segmentation, save
@@ -34,6 +35,20 @@ def test_a_field_is_added_listed_and_taken_out(tmp_path: Path, own_set: Path) ->
     assert "2 white cells in 1 field" in wbcseg("corrections").stdout, "the training set can be read"
     wbcseg("corrections", "remove", "smear")
     assert "0 white cells in 0 fields" in wbcseg("corrections").stdout
+
+
+def test_the_scale_is_that_of_the_picture_or_what_is_given(own_set: Path) -> None:
+    tifffile.imwrite(
+        "smear.tif",
+        np.full((60, 80, 3), 200, np.uint8),
+        resolution=(40_000, 20_000),
+        resolutionunit="CENTIMETER",
+    )
+    Image.fromarray(np.eye(60, 80, dtype=np.uint8) * 255).save("cells.png")
+    for given, scale in {(): (0.5, 0.25), ("--pixel-size", 0.1): (0.1, 0.1)}.items():
+        wbcseg("corrections", "add", "smear.tif", "cells.png", *given)
+        assert read_record()[0].scale == pytest.approx(scale)
+        assert read_record()[0].unit == "µm"
 
 
 def test_what_cannot_be_done_is_a_sentence(own_set: Path) -> None:

@@ -49,7 +49,13 @@ def add(
         str | None, typer.Option(help="What to call it.", show_default="that of the picture")
     ] = None,
     pixel_size: Annotated[
-        float | None, typer.Option(min=0, max=1000, help="Size of a pixel in micrometres.")
+        float | None,
+        typer.Option(
+            min=0,
+            max=1000,
+            help="Size of a pixel in micrometres.",
+            show_default="what the picture's file says",
+        ),
     ] = None,
     masks: MasksOption = "auto",
     by: Annotated[str | None, typer.Option(help="Who decided.", show_default="your login name")] = None,
@@ -57,11 +63,13 @@ def add(
     """Add a corrected field; the same field again replaces what was there."""
     from ..datasets.corrections import add_correction
     from ..datasets.masks import read_labels
-    from ..images.read import read_image
+    from ..images.pixel_size import PixelSize
+    from ..images.read import read_image, read_pixel_size
     from ..results.load import record_beside
     from ..results.records import ResultRecord
 
-    about: dict[str, Any] = {"scale": (pixel_size, pixel_size), "unit": "µm"} if pixel_size else {}
+    size = PixelSize(pixel_size, pixel_size, "µm") if pixel_size else read_pixel_size(image)
+    about: dict[str, Any] = {"scale": size[:2], "unit": size.unit} if size else {}
     beside = record_beside(labels)
     record = None if beside is None else ResultRecord.read(beside)
     if record is not None:
