@@ -268,7 +268,11 @@ class TestRepeat:
         library.mkdir()
         shutil.move(model, library / "moved.safetensors")
         wbcseg("segment", "--repeat", "a/run.json", "-o", "b")
+        wbcseg("models", "export", library / "moved.safetensors", "colleagues.safetensors")
         (library / "moved.safetensors").unlink()
+        wbcseg("models", "import", "colleagues.safetensors", "--name", "theirs")
+        wbcseg("segment", "--repeat", "a/run.json", "-o", "d")  # the same network under another name
+        wbcseg("models", "remove", "theirs", "--yes")
         write_dark_model(model, "another")
         result = wbcseg("segment", "--repeat", "a/run.json", "-o", "c", status=1)
         assert "cannot be repeated: its model dark@" in result.stderr

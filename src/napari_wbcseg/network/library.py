@@ -167,7 +167,10 @@ def import_model_file(path: str | Path, name: str | None = None) -> ModelFile:
     origin = f"imported from {path.name}"
     if model.header.origin:
         origin += f" ({model.header.origin})"
-    return save_to_library(replace(model, header=model.header.replace(origin=origin[:300])), name)
+    copy_of = () if of_keras else model.hashes
+    return save_to_library(
+        replace(model, header=model.header.replace(origin=origin[:300], copy_of=copy_of)), name
+    )
 
 
 def remove_from_library(name: str) -> None:

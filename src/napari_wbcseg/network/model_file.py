@@ -36,6 +36,8 @@ class ModelHeader(TensorHeader, frozen=True):
         What the network's input is, in words.
     origin : str
         Where it came from, in words; empty for a model trained on this computer.
+    copy_of : tuple of str
+        Hashes of the files that it was imported from: they hold the same network.
     extra : dict
         Constants that a recipe keeps with its weights.
     """
@@ -49,6 +51,7 @@ class ModelHeader(TensorHeader, frozen=True):
     second_look: bool = False
     input: str = ""
     origin: str = ""
+    copy_of: tuple[str, ...] = ()
     extra: dict[str, Any] = Field(default_factory=dict)
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -68,6 +71,11 @@ class ModelFile(TensorFile[ModelHeader]):
     def architecture(self) -> UNetArchitecture:
         """The network's architecture."""
         return self.header.architecture
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """By which a record may know it."""
+        return (self.hash, *self.header.copy_of)
 
     @cached_property
     def first(self) -> ModelFile:

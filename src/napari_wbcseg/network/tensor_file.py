@@ -107,6 +107,11 @@ class TensorFile(Generic[Header]):
         """``name@hash``, which a result is stored with."""
         return f"{self.name}@{self.hash}"
 
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """By which a record may know it."""
+        return (self.hash,)
+
     @classmethod
     def read(cls, path: str | Path) -> Self:
         """Read and validate a file.

@@ -151,7 +151,7 @@ class ModelRecord(BaseModel, extra="forbid"):
             except ModelError as error:
                 others.append(str(error))
                 continue
-            if file.hash == self.hash:
+            if self.hash in file.hashes:
                 return source, file
             others.append(f"{source} is now {file.hash}")
         raise ModelError(
