@@ -348,12 +348,16 @@ class TestTrainClassifier:
         self.train("--start", first.path)
         assert read_classifier("new.safetensors").header.training["start"] == first.id
 
+    def stopped(self) -> None:
+        """Leave what a training leaves that was stopped after an epoch."""
+        table = pd.read_csv("cells/classes.csv")
+        table[table["class"] != "monocyte"].to_csv("cells/classes.csv", index=False)
+        assert "Of the class monocyte there are 0 cells to train on: give at least 2" in self.train(status=1)
+        Path("new.training/state").mkdir()
+
     def test_what_is_left_of_a_training_on_other_data_is_not_gone_on_with(self, data: Path) -> None:
-        table = pd.read_csv(data / "classes.csv")
-        table[table["class"] != "monocyte"].to_csv(data / "classes.csv", index=False)
-        self.train(status=1)
         shutil.copytree(data, "other")
-        table.to_csv("other/classes.csv", index=False)
+        self.stopped()
         with_other = ("train-classifier", "other", "--out", "new.safetensors")
         assert (
             "new.training is what is left of a training on other data" in wbcseg(*with_other, status=1).output
@@ -361,18 +365,22 @@ class TestTrainClassifier:
 
     def test_nor_is_one_whose_classes_or_settings_were_changed_meanwhile(self, data: Path) -> None:
         table = pd.read_csv(data / "classes.csv")
-        table[table["class"] != "monocyte"].to_csv(data / "classes.csv", index=False)
-        self.train(status=1)
+        self.stopped()
         assert "other settings: remove it" in self.train("--epochs", 2, status=1)
         table.to_csv(data / "classes.csv", index=False)
         assert "other data" in self.train(status=1), "not once more that there is no monocyte"
 
     def test_nor_is_one_of_which_a_picture_was_replaced(self, data: Path) -> None:
-        table = pd.read_csv(data / "classes.csv")
-        table[table["class"] != "monocyte"].to_csv(data / "classes.csv", index=False)
-        assert "Monocyte: 0 cells" in self.train(status=1)
+        self.stopped()
         Image.open(data / "images" / "0-0.png").rotate(90).save(data / "images" / "0-0.png")
         assert "other data" in self.train(status=1)
+
+    def test_data_that_were_mended_are_trained_on(self, data: Path) -> None:
+        table = pd.read_csv(data / "classes.csv")
+        self.stopped()
+        Path("new.training/state").rmdir()
+        table.to_csv(data / "classes.csv", index=False)
+        assert "validation accuracy" in self.train()
 
     def test_a_file_that_is_there_or_of_another_ending_is_refused_before_the_work(self, data: Path) -> None:
         Path("new.safetensors").write_bytes(b"an hour of work")
@@ -382,7 +390,6 @@ class TestTrainClassifier:
     def test_a_class_with_too_few_cells_or_of_no_known_name_is_a_sentence(self, data: Path) -> None:
         table = pd.read_csv(data / "classes.csv")
         table[table["class"] != "monocyte"].to_csv(data / "classes.csv", index=False)
-        assert "Monocyte: 0 cells; it takes 2." in self.train(status=1)
+        assert "Of the class monocyte there are 0 cells" in self.train(status=1)
         table.replace("monocyte", "ghost").to_csv(data / "classes.csv", index=False)
-        shutil.rmtree("new.training")
         assert "cells names a class 'ghost', which is none of" in self.train(status=1)

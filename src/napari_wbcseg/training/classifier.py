@@ -36,6 +36,8 @@ from .batches import as_dataset
 from .class_cells import CLASSES, USUAL, ClassCells, class_table, cut_cells, discs, drawn_cells, joined
 from .class_views import SIDE, view
 
+_STATE = "state"  # what the folder of a training has that has trained
+
 
 @dataclass(frozen=True)
 class ClassifierTraining:
@@ -172,13 +174,15 @@ def _data_fingerprint(data: Path) -> str:
 
 
 def _claim_folder(folder: Path, what: list[str]) -> None:
-    """Note in a folder what a training is of; refuse the folder of another."""
+    """Note in a folder what a training is of; refuse the folder of another that has trained."""
     record = folder / "begun.json"
     if record.is_file() and json.loads(record.read_text()) != what:
-        raise TrainingError(
-            f"{folder} is what is left of a training on other data, from other models or with other "
-            "settings: remove it, or give the classifier another name."
-        )
+        if (folder / _STATE).exists():
+            raise TrainingError(
+                f"{folder} is what is left of a training on other data, from other models or with other "
+                "settings: remove it, or give the classifier another name."
+            )
+        shutil.rmtree(folder, ignore_errors=True)  # cells were cut out, of data that were mended since
     write_atomically(record, json.dumps(what).encode(), TrainingError)
 
 
@@ -188,7 +192,10 @@ def _kept_aside(kinds: np.ndarray, every: int) -> np.ndarray:
     for kind, name in enumerate(CLASSES):
         members = np.flatnonzero(kinds == kind)
         if len(members) < every:
-            raise TrainingError(f"{name.capitalize()}: {counted(len(members), 'cell')}; it takes {every}.")
+            raise TrainingError(
+                f"Of the class {name} there {'is' if len(members) == 1 else 'are'} "
+                f"{counted(len(members), 'cell')} to train on: give at least {every} of each class."
+            )
         aside[members[every - 1 :: every]] = True
     return aside
 
@@ -251,7 +258,7 @@ def _fit(
         progress(dataset.epoch * settings.steps + batch, total, "Training the classifier")
 
     model = _compile(architecture, start, settings)
-    backup = keras.callbacks.BackupAndRestore(str(folder / "state"), delete_checkpoint=False)
+    backup = keras.callbacks.BackupAndRestore(str(folder / _STATE), delete_checkpoint=False)
     following = keras.callbacks.LambdaCallback(on_epoch_begin=begin_epoch, on_train_batch_end=tell)
     keras.utils.set_random_seed(settings.seed)
     model.fit(dataset, epochs=settings.epochs, verbose=0, callbacks=[backup, following])
