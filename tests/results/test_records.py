@@ -10,7 +10,7 @@ import pytest
 from napari_wbcseg import SegmentationSettings
 from napari_wbcseg.errors import SettingsError
 from napari_wbcseg.results.load import settings_in
-from napari_wbcseg.results.origins import ModelRecord, file_sha256, library_versions
+from napari_wbcseg.results.origins import ImageRecord, ModelRecord, file_sha256, library_versions
 from napari_wbcseg.results.records import InputRecord, RunRecord
 
 
@@ -22,6 +22,14 @@ def record(**values: object) -> RunRecord:
         versions=library_versions(),
         **values,  # type: ignore[arg-type]
     )
+
+
+def test_an_image_at_a_place_that_the_system_refuses_is_one_that_is_gone(tmp_path: Path) -> None:
+    refused = tmp_path / ("x" * 300) / "a.png"  # as a folder that may not be entered, which root may
+    with pytest.raises(OSError, match="too long"):
+        refused.exists()
+    assert ImageRecord(name="a", path=str(refused)).file(tmp_path) is None
+    assert ImageRecord.of(refused, "a", tmp_path) == ImageRecord(name="a")
 
 
 class TestRun:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from os.path import exists  # `Path.exists` raises where a folder may not be entered
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ def segment_on_cluster(
     """
     small = []
     for item in items:
-        if item.large or item.problem or not item.path.exists():  # what fails need not travel
+        if item.large or item.problem or not exists(item.path):  # what fails need not travel
             with dask.config.set(scheduler="threads"):  # what is lazy is read here, not on the cluster
                 row = process(item, run, progress, client=client)
             yield item, row
@@ -201,7 +202,7 @@ def segment_on_cluster(
 def _work(shared: Shared, item: BatchItem) -> Row:
     """Do one file, on a worker."""
     address, capacity, needed = get_worker().address, shared.capacity, _needed(item)
-    if not item.path.exists():
+    if not exists(item.path):
         raise ImageError(f"The worker {address} does not see {item.path}, which is there here.")
     if capacity.size is not None and needed > capacity.size:
         raise ImageError(

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from os.path import exists  # `Path.exists` raises where a folder may not be entered
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,7 +51,7 @@ class FileRecord(BaseModel, extra="forbid"):
         In a copy of a folder it is the copied file; where another has taken its old place, that which moved.
         """
         places = folder / (self.relative or " "), Path(self.path or " ")
-        there = [path for path in places if path.exists()]
+        there = [path for path in places if exists(path)]
         if len(there) == 2 and not there[0].samefile(there[1]):
             return next((path for path in there if self.is_of(path)), there[0])
         return there[-1] if there else None
@@ -80,7 +81,7 @@ class ImageRecord(FileRecord):
     @classmethod
     def of(cls, path: Path | None, name: str, folder: Path, *, hashed: bool = True) -> ImageRecord:
         """Make the record of an image's file, to lie in a folder; without one it has a name only."""
-        if path is None or not path.exists():
+        if path is None or not exists(path):
             return cls(name=name)
         path = path.resolve()
         sha256 = file_sha256(path) if hashed and path.is_file() else None
@@ -155,7 +156,7 @@ class ModelRecord(BaseModel, extra="forbid"):
                 return source, file
             others.append(f"{source} is now {file.hash}")
         raise ModelError(
-            f"The run cannot be repeated: its {what} {self.id} is not here ({others[0]}). "
+            f"The run cannot be repeated: its {what} {self.id} is not here ({others[0].rstrip('.')}). "
             f"Put the {what}'s file back, or segment anew with another."
         )
 

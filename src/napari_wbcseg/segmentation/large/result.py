@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from os.path import exists  # `Path.exists` raises where a folder may not be entered
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ class LargeResult:
             places += [(folder / relative).resolve()] if (relative := plan.get("relative")) else []
             result = cls(
                 folder=folder,
-                image_file=next((place for place in places if place.exists()), None),
+                image_file=next((place for place in places if exists(place)), None),
                 labels=Pyramid.open(folder / LABELS_FOLDER),
                 cells=cells,
                 settings=plan["settings"],
