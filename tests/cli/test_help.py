@@ -61,6 +61,7 @@ class TestHelp:
         assert "model" not in settings
         text = " ".join(wbcseg("segment", "--help").stdout.split())
         assert "that of the recorded --settings, else wbc" in text
+        assert "...}..." not in wbcseg("classify", "--help").stdout
 
     @pytest.mark.parametrize(
         "arguments",

@@ -11,9 +11,7 @@ from ..words import counted
 from .app import FAILED, csv_file
 from .console import complain, new_console, print_table, progress_bar, rounded
 
-_Results = Annotated[
-    list[Path], typer.Argument(metavar="RESULTS...", help="Folders, or NAME-result.json files.")
-]
+_Results = Annotated[list[Path], typer.Argument(help="Folders, or NAME-result.json files.")]
 
 
 def classify(
@@ -69,9 +67,7 @@ def differential(
 
 
 def train_classifier(
-    data: Annotated[
-        list[Path], typer.Argument(metavar="DATA...", help="Folders with images and a classes.csv.")
-    ],
+    data: Annotated[list[Path], typer.Argument(help="Folders with images and a classes.csv.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The classifier's file to write (.safetensors).")],
     start: Annotated[
         Path | None, typer.Option(help="Go on from this classifier, not from the outlining model.")

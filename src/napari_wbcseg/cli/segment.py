@@ -31,9 +31,8 @@ def segment(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PATH...",
-            help="Images, folders of images, or patterns such as 'slides/*.tif'; with --settings none does "
-            "the recorded images again.",
+            help="Images, folders of images, or patterns such as 'slides/*.tif'; where none is given, those "
+            "that the file of --settings records.",
         ),
     ] = None,
     model: Annotated[
@@ -84,7 +83,7 @@ def segment(
     (NAME-result.json) and a picture of what was found (NAME-overlay.png) are written;
     for the run report.html, counts.csv, cells.csv and run.json. An image that cannot be
     read is reported and skipped; the exit status is then 1. The same command again does
-    only what is missing, or all if the model, the classifier or the settings changed.
+    only what is missing, or all if the model, the classifier, the settings or the version changed.
 
     Whole slides, zarr, OME-Zarr and TIFF files of more than 12 million pixels are
     not read as a whole; each gets a folder NAME-cells with labels.zarr,
@@ -152,7 +151,7 @@ def _print_result(result: BatchResult, out: Path) -> None:
         typer.echo(f"Done before, and not again: {counted(result.kept, 'image')}. --again does all.")
     elif result.outdated:
         typer.echo(
-            "The model, the classifier or the settings changed since the last run into this folder: "
+            "Model, classifier, settings or version changed since the last run into this folder: "
             f"{counted(result.outdated, 'image')} done anew, and the tables tell of nothing older."
         )
     for sentence in result.notices:

@@ -27,9 +27,7 @@ def train(
     changes: dict[str, Any],
     data: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="DATA...", help="Folders of images with masks or labels, or the SigTuple folder or tar."
-        ),
+        typer.Argument(help="Folders of images with masks or labels, or the SigTuple folder or tar."),
     ],
     out: Annotated[
         Path | None,
@@ -108,9 +106,7 @@ def finetune(
     changes: dict[str, Any],
     data: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="[DATA]...", help="Your fields with their labels.", show_default="the training set"
-        ),
+        typer.Argument(help="Your fields with their labels.", show_default="the training set"),
     ] = None,
     start: Annotated[str, typer.Option(help="The model to go on from.")] = "wbc",
     name: Annotated[
