@@ -6,7 +6,9 @@ surroundings as a trained one does.
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -160,6 +162,10 @@ def test_a_result_too_large_for_memory_lies_in_zarr_arrays(
         assert_same(result, one)
         steps = np.rint(one.probability * np.float32(255)) / np.float32(255)
         np.testing.assert_array_equal(np.asarray(result.probability), steps)
+        copies = pickle.loads(pickle.dumps(result)), copy.deepcopy(result)
+        del result  # and the folder of its arrays
+        for again in copies:
+            assert_same(again, one)
 
 
 def test_what_was_not_scanned_is_not_predicted(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:

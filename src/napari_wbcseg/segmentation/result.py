@@ -104,7 +104,7 @@ class Segmentation:
     notes : tuple of str
         What the user should know about this image, in sentences.
     extra : dict
-        What must live as long as the result.
+        What must live as long as the result, and is gone with it: the folder of its pixels.
     place : Placement or None
         Scale, units and translation; None where each pixel is a pixel.
     corner : tuple of int
@@ -140,6 +140,14 @@ class Segmentation:
     model_source: str = ""
     edited: bool = False
     classes: ClassList = BUILT_IN_CLASSES
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled or copied: with its pixels, where their folder goes with it."""
+        state = dict(vars(self))
+        if self.extra:
+            arrays = {name: np.asarray(state[name]) for name in ("labels", "probability")}
+            state |= {**arrays, "extra": {}}
+        return state
 
     @property
     def placement(self) -> Placement:

@@ -282,7 +282,6 @@ class LargeRun:
             **found,
             **self._method,
             **self._estimated,
-            extra={"folder": self.out},
             place=Placement.of_pixels(2, self._image.pixel_size),
             image_path=Path(self._image.name) if self._image.name else None,
         )
