@@ -171,13 +171,13 @@ def test_a_killed_run_goes_on_where_it_stopped(
     if sys.platform != "win32":
         assert child.returncode == -signal.SIGKILL
     done = {path: path.stat().st_mtime_ns for path in (out / "unfinished").glob("tile-*.npz")}
-    assert len(done) == 2
-    # One of the two is torn, as by a disk that lost its last write; it alone is done again.
+    assert len(done) >= 2, "and those that were under way meanwhile"
+    # One of them is torn, as by a disk that lost its last write; it alone is done again.
     torn = sorted(done)[1]
     torn.write_bytes(torn.read_bytes()[:100])
 
     run = LargeRun(image, out, model, SETTINGS)
-    assert len(list(run.tiles())) == TILES - 1
+    assert len(list(run.tiles())) == TILES - len(done) + 1
     assert sorted(done)[0].stat().st_mtime_ns == done[sorted(done)[0]]
     assert np.array_equal(np.asarray(run.finish().labels), segment(image, model, SETTINGS).labels)
 
