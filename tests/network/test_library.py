@@ -67,8 +67,9 @@ def test_an_unknown_name_gets_the_names_there_are(library: Path) -> None:
 
 
 def test_a_missing_file_gets_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"model file .* is missing"):
-        load_model(tmp_path / "gone.safetensors")
+    for path in (tmp_path / "gone.safetensors", Path("wbc")):  # a path is none of the names there are
+        with pytest.raises(ModelError, match=rf"model file .*{path.name} .* is missing"):
+            load_model(path)
 
 
 @pytest.mark.parametrize("name", ["model.zip", "model.onnx", "model.pt"])

@@ -81,7 +81,7 @@ def load_model(name_or_path: str | Path | ModelFile) -> ModelFile:
     if isinstance(name_or_path, str) and text in paths:
         return ModelFile.read(paths[text])
     path = Path(text).expanduser()
-    if path.suffix == SUFFIX or path.exists() or len(path.parts) > 1:
+    if isinstance(name_or_path, Path) or path.suffix == SUFFIX or path.exists() or len(path.parts) > 1:
         return ModelFile.read(path)
     raise ModelError(
         f"There is no model named {text!r}. Models: {', '.join(sorted(paths))}. "
