@@ -271,6 +271,14 @@ class TestDifferential:
         assert re.search(r"unsure\s+4\s+100", shown)
         assert "Classes told by" not in shown
 
+    def test_a_picture_without_cells_has_none_of_each_class(self, out: Path, tmp_path: Path) -> None:
+        Image.new("RGB", (100, 100), (225, 225, 225)).save(tmp_path / "in" / "empty.png")
+        segment("built-in")
+        counts = pd.read_csv(out / "counts.csv").set_index("image")
+        assert counts.loc["empty.png", ["white_cells", "neutrophil", "unsure", "platelet"]].eq(0).all()
+        segment("none")
+        assert "neutrophil" not in pd.read_csv(out / "counts.csv"), "nobody told any"
+
     def test_what_is_unlike_ordinary_blood_is_told_wherever_classes_are(self, out: Path) -> None:
         Image.fromarray(discs((VIOLET,) * 6)[0]).save("in/c.png")
         assert "Unlike ordinary blood" not in segment("none")

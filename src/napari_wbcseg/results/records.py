@@ -322,7 +322,7 @@ class ResultRecord(Record):
             "error": "",
             "notes": " ".join(dict.fromkeys(self.notes)),
         }
-        if self.in_doubt or class_of(cells).eq("").all():
+        if self.in_doubt or (self.classifier is None and class_of(cells).eq("").all()):
             return row
         found = differential(cells, self.class_list)
         classes = Counter({share.name: share.count for share in found.shares})
