@@ -259,7 +259,7 @@ def _training_view() -> Iterator[dict[str, Any]]:
 
 
 def _start_line(event: dict[str, Any]) -> str:
-    resumed = f", resumed after epoch {event['resumed_from']}" if event["resumed_from"] else ""
+    resumed = f", resumed after epoch {len(event['history'])}" if event["history"] else ""
     helpers = f" Processes that prepare batches: {event['processes']}." if event["processes"] else ""
     return (
         f"Training {event['name']} ({event['recipe']}){resumed}. {event['plan']}\n"

@@ -100,8 +100,9 @@ def train(
         Called after each step. When it raises `Cancelled`, training ends at once and
         leaves nothing. It may take its time: the training pauses meanwhile.
     on_event : callable, optional
-        Called with dicts: ``start`` once, ``step`` about four times a second, ``epoch``
-        after each epoch, ``note`` with a ``text``, ``end``. Steps and epochs carry
+        Called with dicts: ``start`` once, with the epochs done before as ``history``, ``step``
+        about four times a second, ``epoch`` after each epoch, ``note`` with a ``text``, ``end``.
+        Steps and epochs carry
         ``epoch``, ``epochs``, ``loss``, ``dice``, ``lr``, ``images_per_second``,
         ``seconds_left``; epochs also ``val_loss``, ``val_dice`` and ``best``. With
         ``preview`` also ``preview_tiles`` once and ``preview`` now and then, see
@@ -196,7 +197,7 @@ def _start_event(
         "steps": feeder.steps,
         "epochs": network.settings.epochs,
         "processes": feeder.processes,
-        "resumed_from": len(state.history),
+        "history": [{**row, "best": row["epoch"] == state.best_epoch} for row in state.history],
     }
 
 

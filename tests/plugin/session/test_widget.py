@@ -385,6 +385,19 @@ class TestSegmenting:
         assert "Another run is writing" in told.args[0]
         qtbot.waitUntil(lambda: not session.running, timeout=WAIT)
 
+    def test_a_folder_dropped_meanwhile_is_not_passed_over_without_a_word(
+        self, viewer, open_session, folder, tmp_path, qtbot
+    ):
+        from napari.utils.notifications import notification_manager
+
+        session = open_session(folder)
+        (tmp_path / "other").mkdir()
+        with qtbot.waitSignals([session.ended, session.listed], timeout=WAIT):
+            session.segment_all()
+            viewer.open(str(tmp_path / "other"), plugin="napari-wbcseg")
+            assert "Wait for the end, or press Cancel" in notification_manager.records[-1].message
+        assert session.session.out == folder / "counted"
+
     def test_elsewhere_the_pictures_are_counted_with_another_model(
         self, session, tmp_path, qtbot, monkeypatch
     ):

@@ -278,7 +278,9 @@ def test_a_training_is_watched_paused_killed_resumed_and_stopped(viewer, widget,
 
     widget.resume.accept_button.click()
     qtbot.waitUntil(lambda: bool(widget.run.monitor.history), timeout=WAIT)
-    assert widget.run.monitor.history[0]["epoch"] > done
+    kept = [row["epoch"] for row in widget.run.monitor.history]
+    assert kept == list(range(1, len(kept) + 1)), "the curve is of the whole training"
+    assert sum(row["best"] for row in widget.run.monitor.history[:done]) == 1, "the dotted line's"
     with qtbot.waitSignal(widget.trained, timeout=WAIT) as signal_:
         widget.run.stop_button.click()
     assert signal_.args[0].name == "our-stain"

@@ -11,6 +11,7 @@ from typing import Any
 
 import napari
 from napari.layers import Labels
+from napari.utils.notifications import show_info
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog
 
@@ -133,9 +134,11 @@ class SessionWidget(Panel):
     def open_pictures(self, paths: Sequence[str | Path], out: str | Path | None = None) -> None:
         """Open files and folders of pictures, or a folder of results; see `Session.open`.
 
-        The picture that was shown last is shown again. Does nothing while pictures are segmented.
+        The picture that was shown last is shown again. While pictures are segmented it only says so.
         """
-        if not self.running:
+        if self.running:  # a folder was dropped on the window
+            show_info("Pictures are being segmented. Wait for the end, or press Cancel, then open others.")
+        else:
             self._after_saving(lambda: self._open(paths, out))
 
     def look_again(self) -> None:

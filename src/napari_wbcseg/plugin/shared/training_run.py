@@ -84,6 +84,7 @@ class TrainMonitor(QWidget):
         if kind == "start":
             self.device.setText(f"Device: {event['device']}. Arithmetic: {event['precision']}.")
             self.plan.setText(event["plan"])
+            self.history = event["history"]
         elif kind == "note":
             self.notes.setText("\n".join(part for part in (self.notes.text(), event["text"]) if part))
         elif kind == "paused":
