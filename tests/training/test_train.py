@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import Cancelled, TrainingError
@@ -194,6 +196,23 @@ def test_resuming_with_something_else_gets_a_sentence(
     settings, other_pairs, init = change(FAST, pairs, tiny)
     with pytest.raises(TrainingError, match=message):
         train(other_pairs, settings, tmp_path, init=init, resume=True)
+
+
+def test_a_folder_that_changed_is_named_when_its_training_is_resumed(
+    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
+) -> None:
+    """The window, which offers to resume, does not show which folder it was."""
+    folder = tmp_path / "annotated"
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for pair in pairs:
+        tifffile.imwrite(folder / "images" / f"{pair.name}.tif", pair.image)
+        tifffile.imwrite(folder / "labels" / f"{pair.name}.tif", pair.labels.astype(np.uint16))
+    train(folder, FAST, tmp_path / "out", init=tiny)
+    for part in ("images", "labels"):
+        (folder / part / f"{pairs[0].name}.tif").unlink()
+    with pytest.raises(TrainingError, match=f"the training data in {re.escape(str(folder))} has changed"):
+        train(folder, FAST, tmp_path / "out", init=tiny, resume=True)
 
 
 def test_a_damaged_checkpoint_gets_a_sentence(

@@ -154,8 +154,15 @@ class Checkpoint:
         content = save(tensors, metadata={_KEY: json.dumps(state.model_dump(exclude={"best"}))})
         write_atomically(self._state, content, TrainingError)
 
-    def restore(self, model: KerasModel, wanted: State) -> State:
+    def restore(self, model: KerasModel, wanted: State, where: str = "") -> State:
         """Put a compiled model where training stood, and return that; else what is wanted, at its start.
+
+        Parameters
+        ----------
+        model : KerasModel
+        wanted : State
+        where : str
+            Of the training data, for the sentence that says they changed, such as `` in annotated``.
 
         Raises
         ------
@@ -169,7 +176,7 @@ class Checkpoint:
         advice = "train again without resuming, or into another folder"
         with reading(f"The checkpoint {self._state}", TrainingError, advice):
             state = self._read()
-            _check_same(state, wanted)
+            _check_same(state, wanted, where)
             tensors = load_file(self._state)
             best = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_BEST)}
             state.best = {name.removeprefix(_BEST): value for name, value in best.items()} or None
@@ -196,7 +203,7 @@ class Checkpoint:
             return State(**json.loads((file.metadata() or {})[_KEY]))
 
 
-def _check_same(found: State, wanted: State) -> None:
+def _check_same(found: State, wanted: State, where: str) -> None:
     """Refuse to go on with other settings, data or network than training began with.
 
     More or fewer ``epochs`` are allowed where the learning rate does not follow from them.
@@ -209,7 +216,7 @@ def _check_same(found: State, wanted: State) -> None:
         if name not in free and old[name] != new[name]
     ]
     if found.data != wanted.data:
-        different.append("the training data has changed")
+        different.append(f"the training data{where} has changed")
     if found.network != wanted.network:
         different.append("the network it starts from has changed")
     if different:

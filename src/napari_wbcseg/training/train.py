@@ -159,7 +159,8 @@ def train(
         model = network.build(facts["arithmetic"])
         state = State(settings=settings, data=fingerprint(pairs), network=network.id)
         if checkpoint is not None and resume:
-            state = checkpoint.restore(model, state)
+            where = f" in {data}" if isinstance(data, str | Path) else ""
+            state = checkpoint.restore(model, state, where)
         elif checkpoint is not None:
             checkpoint.discard()
         emit(_start_event(network, plan, facts, feeder, state))

@@ -113,6 +113,11 @@ class TestKilled:
         assert copies_left() == []
         assert not offer_of(open_panel(viewer, REVIEW)).text.text()
 
+    def test_one_more_copy_is_told_of(self, killed, viewer):
+        (folder,) = copies()
+        shutil.copytree(folder, folder.with_name("other"))
+        assert offer_of(open_panel(viewer, REVIEW)).text.text().endswith(" 1 more is kept.")
+
     def test_the_next_start_offers_every_correction(self, killed, viewer, qtbot):
         panel = open_panel(viewer, REVIEW)
         offer = offer_of(panel)

@@ -184,7 +184,8 @@ class UnsavedOffer(Offer):
         """Look for copies again."""
         copies = copies_left()
         self._copy = next(iter(copies), None)
-        more = f" {len(copies) - 1} more are kept." if len(copies) > 1 else ""
+        others = len(copies) - 1
+        more = f" {others} more {'is' if others == 1 else 'are'} kept." if others else ""
         self.say("" if self._copy is None else f"{words_of(self._copy)}{more}")
 
     def accept(self) -> None:
