@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socketserver
 import subprocess
 import sys
@@ -237,6 +238,27 @@ def test_a_scheduler_that_dies_is_a_sentence_and_nothing_else(
     assert len(done) >= 3
     assert done <= {*counts["image"]}
     assert len(counts) < IMAGES
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no groups of processes")
+def test_ctrl_c_which_a_terminal_sends_to_the_workers_too_is_a_word(
+    folder: Path, model: ModelFile, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ["segment", folder, "-m", model.path, "-o", out, "--workers", "2"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "napari_wbcseg", *map(str, command)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    wait_for((out / "run.json").exists)
+    os.killpg(run.pid, signal.SIGINT)
+    _, errors = run.communicate(timeout=120)
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == "Stopped."
+    assert run.returncode == 130
 
 
 def test_a_worker_writes_nothing_for_a_run_that_is_over(

@@ -7,6 +7,7 @@ A file that is read in tiles is none of these: its tiles are spread over the wor
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, KilledWorker, get_worker
+from distributed import Client, KilledWorker, WorkerPlugin, get_worker
 
 from ..errors import ImageError, ModelError, OutputError, first_line
 from ..executors import ClusterError, completed
@@ -63,6 +64,13 @@ class _Client(Client):
             raise
 
 
+class _DeafToCtrlC(WorkerPlugin):
+    """Keeps Ctrl-C, which a terminal sends to all processes, from workers: they end with the run."""
+
+    def setup(self, worker: Any) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextmanager
 def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iterator[Client]:
     """Connect to a cluster, or start one of processes on this machine.
@@ -99,6 +107,7 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
             LocalCluster(n_workers=count, silence_logs=logging.CRITICAL, **options) as local,
             _Client(local) as client,
         ):
+            client.register_plugin(_DeafToCtrlC())
             yield client
         return
     try:
