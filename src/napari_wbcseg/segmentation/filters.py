@@ -43,7 +43,8 @@ class FilterParameters:
         On validation sets (pig, leukaemia, marrow) true cells lie at 0.47 and more, and two thirds of the
         false ones, mostly dark red cells, below.
     contrast : float
-        Length of that way, of what is 0 on the empty slide and 2 in the dark, below which it tells nothing.
+        So far, of what is 0 on the empty slide and 2 in the dark, the stain of an example of white cells is
+        from that of red cells as dark or paler.
     """
 
     sure: float = 0.97
@@ -110,13 +111,31 @@ def too_small(
     return (areas < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)
 
 
+def white_cell_stain(
+    stain: np.ndarray, certainty: np.ndarray, red_cell_stain: tuple[float, float, float] | None
+) -> np.ndarray | None:
+    """Return how white cells are stained, (3,), by those that are sure; None where none of these shows it.
+
+    Red cells may pass for sure white ones by the dozen, beside a white cell that is plainly another thing:
+    only what is stained like no red cell, nor a paler one, is an example. For the parameters see
+    `red_cells_by_stain`.
+    """
+    if red_cell_stain is None:
+        return None
+    red = np.array(red_cell_stain)
+    paler = np.clip(stain @ red / (red @ red), 0, 1)[:, None] * red
+    unlike = np.linalg.norm(stain - paler, axis=1) >= PARAMETERS.contrast
+    examples = stain[unlike & (certainty >= PARAMETERS.reference)]
+    return np.median(examples, axis=0) if len(examples) else None
+
+
 def red_cells_by_stain(
     stain: np.ndarray,
     certainty: np.ndarray,
     red_cell_stain: tuple[float, float, float] | None,
-    look: np.ndarray,
+    white: np.ndarray | None,
 ) -> np.ndarray:
-    """Say which unsure cells are stained like the red cells rather than like the sure cells of the image.
+    """Say which unsure cells are stained like the red cells rather than like the white cells of the image.
 
     Parameters
     ----------
@@ -125,20 +144,16 @@ def red_cells_by_stain(
     certainty : ndarray, shape (n,)
     red_cell_stain : tuple of float or None
         The same of the red cells.
-    look : ndarray of int, shape (n,)
-        Which look at the image found it. Cells of other sizes, of later looks, are no example of white cells:
-        among them may be many red ones.
+    white : ndarray, shape (3,), or None
+        The same of the white cells, see `white_cell_stain`.
 
     Returns
     -------
     ndarray of bool, shape (n,)
     """
-    sure, none = (certainty >= PARAMETERS.reference) & (look == 0), np.zeros(len(stain), bool)
-    if red_cell_stain is None or not sure.any():
-        return none
-    red, white = np.array(red_cell_stain), np.median(stain[sure], axis=0)
+    if red_cell_stain is None or white is None:
+        return np.zeros(len(stain), bool)
+    red = np.array(red_cell_stain)
     way = white - red
-    if np.linalg.norm(way) < PARAMETERS.contrast:
-        return none
     like_red = (stain - red) @ way < PARAMETERS.like_red * (way @ way)
     return like_red & (certainty < PARAMETERS.judged) & (stain.sum(axis=1) < white.sum())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ..box import Box
 from .detections import TileCells, join
-from .filters import red_cells_by_stain
+from .filters import red_cells_by_stain, white_cell_stain
 from .prediction import Predictor
 from .robust import Look, look_at_tile, looks_for, robust_tiles, sure_in_standard, tiles_of_look
 from .scale import PARAMETERS as SCALE
@@ -63,26 +64,58 @@ class LookParameters:
 PARAMETERS = LookParameters()
 
 
-@dataclass(frozen=True)
-class _Attempt:
-    """The cells found when they were looked for at one size, image pixels.
+class _Attempt(NamedTuple):
+    """The cells found when they were looked for at one size, ``diameter``, image pixels.
 
-    Attributes
-    ----------
-    diameter : float
-        That they were looked for at.
-    tiles : list of TileCells
-    measured : float
-        Their median diameter, by area; 0 without a cell.
-    fitness : float
-        How much is said to be cells, how surely, how near to the size they were looked for at, and how
-        likely theirs is beside the red cells.
+    ``tiles`` hold them; ``rows`` are those of the cells of all tiles.
     """
 
     diameter: float
     tiles: list[TileCells]
-    measured: float
-    fitness: float
+    rows: np.ndarray
+
+
+class _Attempts:
+    """What was found at one size after the other; the fittest attempt wins.
+
+    Parameters
+    ----------
+    levels : Levels
+    estimate : ScaleEstimate
+    """
+
+    def __init__(self, levels: Levels, estimate: ScaleEstimate) -> None:
+        self._levels, self._estimate = levels, estimate
+        self._made: list[_Attempt] = []
+
+    def at(self, diameter: float) -> None:
+        """Look for cells of another size."""
+        tiles = _look(self._levels, Look(diameter))
+        self._made.append(_Attempt(diameter, tiles, join(tiles, len(tiles)).rows))
+
+    @property
+    def fittest(self) -> tuple[_Attempt, float, float]:
+        """The fittest one, the median diameter of its white cells, by area, 0 without any, and its fitness.
+
+        That is how much is said to be cells, how surely, how near to the size they were looked for at, and
+        how likely theirs is beside the red cells.
+        """
+        return max(((one, *self._fitness(one)) for one in self._made), key=lambda each: each[-1])
+
+    def _fitness(self, attempt: _Attempt) -> tuple[float, float]:
+        estimate, rows = self._estimate, attempt.rows
+        # At the size of the red cells nothing but these may be seen: what white cells are like, others show.
+        seen = np.concatenate([one.rows for one in self._made])
+        white = white_cell_stain(seen["stain"], seen["certainty"], estimate.red_cell_stain)
+        rows = rows[~red_cells_by_stain(rows["stain"], rows["certainty"], estimate.red_cell_stain, white)]
+        measured = typical_diameter(rows["area"])
+        # What is as wide as the image is a round field of view, or part of one.
+        if not 0 < measured <= SCALE.most_of_image * min(self._levels.image.shape[:2]):
+            return measured, 0.0
+        explained = float((rows["certainty"] ** PARAMETERS.sureness * rows["area"]).sum())
+        octaves = np.log2(measured / attempt.diameter) / PARAMETERS.octaves_off
+        likely = size_likelihood(measured, estimate.red_cell, estimate.many, estimate.round_field)
+        return measured, explained * float(np.exp(-0.5 * octaves**2)) * likely
 
 
 def choose_looks(
@@ -124,11 +157,13 @@ def choose_looks(
     if diameter is not None:
         looks, tiles = (Look(diameter),), _look(levels, Look(diameter))
     elif estimate.sizes:
-        looks, tiles = _other_sizes(levels, _fittest(levels, estimate), estimate)
+        looks, tiles = _other_sizes(levels, *_fittest(levels, estimate), estimate)
     else:
         return (), estimate, []
-    rows = _white_cells(tiles, estimate)
-    standard = StandardStain.of(rows["stain"], rows["certainty"], estimate.red_cell_stain)
+    rows, red = join(tiles, len(tiles)).rows, estimate.red_cell_stain
+    white = white_cell_stain(rows["stain"], rows["certainty"], red)
+    rows = rows[~red_cells_by_stain(rows["stain"], rows["certainty"], red, white)]
+    standard = StandardStain.of(rows["stain"], rows["certainty"], red)
     if standard is not None:
         grid = robust_tiles(levels.fields, looks, predictor.model)
         looks = looks_for([look.diameter for look in looks], standard)
@@ -141,40 +176,43 @@ def choose_looks(
     return looks, estimate, tiles
 
 
-def _fittest(levels: Levels, estimate: ScaleEstimate) -> _Attempt:
-    """Look for cells at the sizes that the estimate holds worth trying; the fittest attempt wins."""
+def _fittest(levels: Levels, estimate: ScaleEstimate) -> tuple[_Attempt, float]:
+    """Look for cells at the sizes that the estimate holds worth trying; the fittest attempt wins.
+
+    Returns it, and the diameter of its cells; 0 without one.
+    """
+    attempts = _Attempts(levels, estimate)
     sizes, red_cell = list(estimate.sizes), estimate.red_cell
     if (
         red_cell is not None
         and max(size_likelihood(size.diameter, red_cell) for size in sizes) < PARAMETERS.unlikely
     ):
         sizes.append(Size(SCALE.white_over_red * red_cell, np.inf))
-    found = _fittest_of(levels, estimate, sizes)
+    _try(attempts, sizes)
     # Ink and dirt may be all that these sizes show: then the cells are among what was given up beside it.
     left = [one for one in estimate.candidates if one.score >= SCALE.sure_candidate]
-    while not found.measured and (left := _of_other_sizes(left, sizes)):
+    while not attempts.fittest[1] and (left := _of_other_sizes(left, sizes)):
         sizes = sizes_to_try(left, red_cell, estimate.round_field)
-        found = _fittest_of(levels, estimate, sizes)
+        _try(attempts, sizes)
     low, high = PARAMETERS.same_size
     for _ in range(PARAMETERS.most_looks):
-        if not found.measured or low < found.measured / found.diameter < high:
+        found, measured, fitness = attempts.fittest
+        if not measured or low < measured / found.diameter < high:
             break
         # The estimate was off: what was found says better how large cells are.
-        again = _attempt(levels, found.measured, estimate)
-        if again.fitness <= found.fitness:
+        attempts.at(measured)
+        if attempts.fittest[2] <= fitness:
             break
-        found = again
-    return found
+    found, measured, _ = attempts.fittest
+    return found, measured
 
 
-def _fittest_of(levels: Levels, estimate: ScaleEstimate, sizes: list[Size]) -> _Attempt:
-    found = _attempt(levels, sizes[0].diameter, estimate)
+def _try(attempts: _Attempts, sizes: list[Size]) -> None:
+    attempts.at(sizes[0].diameter)
     for size in sizes[1:]:
         # What is seen so little of cannot come out fitter.
-        if PARAMETERS.most_found * size.weight > found.fitness:
-            attempt = _attempt(levels, size.diameter, estimate)
-            found = max(found, attempt, key=lambda one: one.fitness)
-    return found
+        if PARAMETERS.most_found * size.weight > attempts.fittest[2]:
+            attempts.at(size.diameter)
 
 
 def _of_other_sizes(candidates: list[Candidate], sizes: list[Size]) -> list[Candidate]:
@@ -184,7 +222,7 @@ def _of_other_sizes(candidates: list[Candidate], sizes: list[Size]) -> list[Cand
 
 
 def _other_sizes(
-    levels: Levels, found: _Attempt, estimate: ScaleEstimate
+    levels: Levels, found: _Attempt, measured: float, estimate: ScaleEstimate
 ) -> tuple[tuple[Look, ...], list[TileCells]]:
     """Look for cells of quite other sizes: in marrow some are four times as wide as others.
 
@@ -193,7 +231,7 @@ def _other_sizes(
     """
     looks: tuple[Look, ...] = (Look(found.diameter),)
     tiles, least = found.tiles, PARAMETERS.smallest_elsewhere * (estimate.red_cell or 0.0)
-    while found.measured and len(looks) <= PARAMETERS.most_other_sizes:
+    while measured and len(looks) <= PARAMETERS.most_other_sizes:
         boxes = np.concatenate([cells.rows["box"] for cells in tiles])
         missed = [
             candidate
@@ -226,22 +264,3 @@ def _look(levels: Levels, look: Look, number: int = 0) -> list[TileCells]:
         seen = levels if tile.window.shape == image.shape[:2] else None
         found.append(look_at_tile(tile, image[tile.window.slices], look, predictor, seen))
     return found
-
-
-def _white_cells(tiles: list[TileCells], estimate: ScaleEstimate) -> np.ndarray:
-    """Return the rows of the cells of all tiles, without those stained like the red cells."""
-    rows = join(tiles, len(tiles)).rows
-    return rows[~red_cells_by_stain(rows["stain"], rows["certainty"], estimate.red_cell_stain, rows["look"])]
-
-
-def _attempt(levels: Levels, diameter: float, estimate: ScaleEstimate) -> _Attempt:
-    tiles = _look(levels, Look(diameter))
-    rows = _white_cells(tiles, estimate)
-    measured = typical_diameter(rows["area"])
-    # What is as wide as the image is a round field of view, or part of one.
-    if not 0 < measured <= SCALE.most_of_image * min(levels.image.shape[:2]):
-        return _Attempt(diameter, tiles, measured, 0.0)
-    explained = float((rows["certainty"] ** PARAMETERS.sureness * rows["area"]).sum())
-    octaves = np.log2(measured / diameter) / PARAMETERS.octaves_off
-    likely = size_likelihood(measured, estimate.red_cell, estimate.many, estimate.round_field)
-    return _Attempt(diameter, tiles, measured, explained * float(np.exp(-0.5 * octaves**2)) * likely)
