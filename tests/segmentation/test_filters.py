@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_wbcseg.segmentation.filters import PARAMETERS, red_cells_by_stain, too_small
+from napari_wbcseg.segmentation.filters import PARAMETERS, red_cells_by_stain, too_small, white_cell_stain
 
 from ..drawings import disc_labels
 
@@ -67,8 +67,6 @@ def test_beside_several_likely_cells_of_any_look_the_red_cells_may_be_mistaken()
 
 
 RED, WHITE = (0.4, 0.9, 0.5), (1.4, 1.7, 0.9)
-#: Cells of the first look.
-FIRST = np.zeros(4, int)
 
 
 def between(*shares: float) -> np.ndarray:
@@ -76,34 +74,45 @@ def between(*shares: float) -> np.ndarray:
     return np.array([(1 - share) * np.array(RED) + share * np.array(WHITE) for share in shares])
 
 
+def left_out(stain: np.ndarray, *certainty: float) -> list[bool]:
+    """Say which cells are taken for red ones, beside the white ones that are sure."""
+    sure = np.array(certainty)
+    return red_cells_by_stain(stain, sure, RED, white_cell_stain(stain, sure, RED)).tolist()
+
+
 def test_an_unsure_cell_stained_as_the_red_cells_is_left_out() -> None:
-    out = red_cells_by_stain(between(1.0, 0.1, 0.1, 0.7), np.array([0.95, 0.7, 0.95, 0.7]), RED, FIRST[:4])
-    assert out.tolist() == [False, True, False, False], "the third is sure, the fourth stained as white cells"
+    out = left_out(between(1.0, 0.1, 0.1, 0.7), 0.95, 0.7, 0.95, 0.7)
+    assert out == [False, True, False, False], "the third is sure, the fourth stained as white cells"
 
 
 def test_a_fairly_sure_cell_shows_the_stain_of_white_cells_and_is_judged_by_it_too() -> None:
     assert PARAMETERS.reference < 0.85 < PARAMETERS.judged
-    stain, certainty = between(1.0, 1.0, 0.0), np.array([0.85, 0.85, 0.85])
-    assert red_cells_by_stain(stain, certainty, RED, FIRST[:3]).tolist() == [False, False, True]
+    assert left_out(between(1.0, 1.0, 0.0), 0.85, 0.85, 0.85) == [False, False, True]
+
+
+def test_many_fairly_sure_red_cells_are_no_examples_of_white_ones_beside_one_that_is() -> None:
+    stain = between(1.0, 0.0, 0.1, 0.0, -0.1)
+    assert left_out(stain, 0.9, *[0.85] * 4) == [False, True, True, True, True]
+
+
+def test_a_pale_red_cell_is_no_example_and_a_pale_white_one_of_another_hue_is() -> None:
+    pale_red, pale_white = 0.6 * np.array([RED]), np.array([[0.5, 0.5, 0.05]])
+    assert np.linalg.norm(pale_red - np.array(RED)) >= PARAMETERS.contrast
+    assert pale_white.sum() < np.sum(RED)
+    assert white_cell_stain(pale_red, np.array([0.95]), RED) is None
+    np.testing.assert_allclose(white_cell_stain(pale_white, np.array([0.95]), RED), pale_white[0])
 
 
 def test_what_is_darker_than_the_white_cells_stays_whatever_its_colour() -> None:
     dark_blue = np.array([[1.9, 1.9, 0.3]])
-    stain = np.concatenate([between(1.0), dark_blue])
     assert dark_blue.sum() > np.sum(WHITE)
-    assert not red_cells_by_stain(stain, np.array([0.95, 0.5]), RED, FIRST[:2]).any()
+    assert left_out(np.concatenate([between(1.0), dark_blue]), 0.95, 0.5) == [False, False]
 
 
 def test_stain_tells_nothing_without_a_reference() -> None:
     stain, certainty = between(1.0, 0.0), np.array([0.95, 0.5])
-    assert red_cells_by_stain(stain, certainty, RED, FIRST[:2]).tolist() == [False, True]
-    assert not red_cells_by_stain(stain, certainty, None, FIRST[:2]).any(), "no red cell"
-    assert not red_cells_by_stain(stain, np.array([0.75, 0.5]), RED, FIRST[:2]).any(), "no sure cell"
-    alike = between(0.1, 0.0)
-    assert not red_cells_by_stain(alike, certainty, RED, FIRST[:2]).any(), "red and white cells look the same"
-
-
-def test_many_red_cells_of_a_later_look_do_not_pass_for_examples_of_white_ones() -> None:
-    stain, certainty = between(1.0, 0.0, 0.1, 0.0), np.array([0.92, 0.85, 0.85, 0.85])
-    out = red_cells_by_stain(stain, certainty, RED, np.array([0, 1, 1, 1]))
-    assert out.tolist() == [False, True, True, True]
+    assert left_out(stain, *certainty) == [False, True]
+    assert white_cell_stain(stain, certainty, None) is None, "no red cell"
+    assert not red_cells_by_stain(stain, certainty, None, None).any()
+    assert left_out(stain, 0.75, 0.5) == [False, False], "no sure cell"
+    assert left_out(between(0.1, 0.0), *certainty) == [False, False], "red and white cells look the same"
