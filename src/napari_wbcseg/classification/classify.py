@@ -112,9 +112,9 @@ def predict_cells(
     classes = classifier.header.architecture.classes
     if not classifier.header.taught and {LYMPHOCYTE, ERYTHROBLAST} <= set(classes):
         areas = np.array([mask.sum() for mask in masks])
-        narrow = areas < np.pi / 4 * (SMALL_CELLS.narrow * (diameter or 1.0)) ** 2
+        narrow = np.flatnonzero(areas < np.pi / 4 * (SMALL_CELLS.narrow * (diameter or 1.0)) ** 2)
         probabilities[narrow, classes.index(LYMPHOCYTE)] *= SMALL_CELLS.lymphocyte
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        probabilities[narrow] /= probabilities[narrow].sum(axis=1, keepdims=True)
     return probabilities, embedding
 
 

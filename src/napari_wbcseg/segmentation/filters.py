@@ -43,8 +43,8 @@ class FilterParameters:
         On validation sets (pig, leukaemia, marrow) true cells lie at 0.47 and more, and two thirds of the
         false ones, mostly dark red cells, below.
     contrast : float
-        So far, of what is 0 on the empty slide and 2 in the dark, the stain of an example of white cells is
-        from that of red cells as dark or paler.
+        So far, of what is 0 on the empty slide and 2 in the dark, the stain of white cells is from that of
+        red cells as dark or paler; else they look alike.
     """
 
     sure: float = 0.97
@@ -112,21 +112,38 @@ def too_small(
 
 
 def white_cell_stain(
-    stain: np.ndarray, certainty: np.ndarray, red_cell_stain: tuple[float, float, float] | None
+    stain: np.ndarray,
+    certainty: np.ndarray,
+    red_cell_stain: tuple[float, float, float] | None,
+    many: bool = False,
 ) -> np.ndarray | None:
-    """Return how white cells are stained, (3,), by those that are sure; None where none of these shows it.
+    """Return how white cells are stained, (3,), by those that are sure; None where these do not show it.
 
-    Red cells may pass for sure white ones by the dozen, beside a white cell that is plainly another thing:
-    only what is stained like no red cell, nor a paler one, is an example. For the parameters see
-    `red_cells_by_stain`.
+    Dense red cells may pass for sure white ones by the dozen. Where most are stained like red cells of which
+    many are seen, what is plainly another thing beside them is the example.
+
+    Parameters
+    ----------
+    stain, certainty, red_cell_stain
+        As of `red_cells_by_stain`.
+    many : bool
+        Whether many red cells show their stain. Of few, some may be pale blasts.
     """
     if red_cell_stain is None:
         return None
     red = np.array(red_cell_stain)
-    paler = np.clip(stain @ red / (red @ red), 0, 1)[:, None] * red
-    unlike = np.linalg.norm(stain - paler, axis=1) >= PARAMETERS.contrast
-    examples = stain[unlike & (certainty >= PARAMETERS.reference)]
-    return np.median(examples, axis=0) if len(examples) else None
+
+    def from_red(stain: np.ndarray) -> np.ndarray:
+        """Return how far stains are from that of red cells as dark or paler."""
+        paler = np.clip(stain @ red / (red @ red), 0, 1)[..., None] * red
+        return np.linalg.norm(stain - paler, axis=-1)
+
+    sure = stain[certainty >= PARAMETERS.reference]
+    examples = [sure, sure[from_red(sure) >= PARAMETERS.contrast]] if many else [sure]
+    for some in examples:
+        if len(some) and from_red(np.median(some, axis=0)) >= PARAMETERS.contrast:
+            return np.asarray(np.median(some, axis=0))
+    return None
 
 
 def red_cells_by_stain(

@@ -106,7 +106,7 @@ class _Attempts:
         estimate, rows = self._estimate, attempt.rows
         # At the size of the red cells nothing but these may be seen: what white cells are like, others show.
         seen = np.concatenate([one.rows for one in self._made])
-        white = white_cell_stain(seen["stain"], seen["certainty"], estimate.red_cell_stain)
+        white = white_cell_stain(seen["stain"], seen["certainty"], estimate.red_cell_stain, estimate.many)
         rows = rows[~red_cells_by_stain(rows["stain"], rows["certainty"], estimate.red_cell_stain, white)]
         measured = typical_diameter(rows["area"])
         # What is as wide as the image is a round field of view, or part of one.
@@ -161,7 +161,7 @@ def choose_looks(
     else:
         return (), estimate, []
     rows, red = join(tiles, len(tiles)).rows, estimate.red_cell_stain
-    white = white_cell_stain(rows["stain"], rows["certainty"], red)
+    white = white_cell_stain(rows["stain"], rows["certainty"], red, estimate.many)
     rows = rows[~red_cells_by_stain(rows["stain"], rows["certainty"], red, white)]
     standard = StandardStain.of(rows["stain"], rows["certainty"], red)
     if standard is not None:

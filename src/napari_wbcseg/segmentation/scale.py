@@ -47,7 +47,8 @@ class ScaleParameters:
         Scale around that, and degrees of freedom, of a Student's t distribution: a lymphocyte is as
         large as a red cell, a blast twice as large, and red cells may be mistaken.
     many_red_cells, exact_octaves : float
-        Of so many red cells the size is sure, and what is as small as they are is hardly white.
+        Of so many red cells size and stain are sure, and what is as small as they are is hardly white. In
+        fields of leukaemia, where pale blasts pass for red cells, up to 115 are seen.
     least_red_cells : float
         So many red cells make a reference size.
     red_octaves, red_agreeing : float
@@ -77,7 +78,7 @@ class ScaleParameters:
     worth_trying: float = 0.1
     white_over_red: float = 1.75
     white_octaves: float = 0.45
-    many_red_cells: float = 300.0
+    many_red_cells: float = 200.0
     exact_octaves: float = 0.22
     white_freedom: float = 3.0
     least_red_cells: float = 4.0
