@@ -133,3 +133,10 @@ def test_no_data_is_a_sentence(model: ModelFile, tmp_path: Path) -> None:
         evaluate(model, [])
     with pytest.raises(DatasetError, match="nowhere"):
         evaluate(model, tmp_path / "nowhere")
+
+
+def test_boxes_are_no_outlines_to_be_scored_by(model: ModelFile, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "boxes.csv").touch()
+    with pytest.raises(DatasetError, match="not how they are outlined"):
+        evaluate(model, tmp_path)

@@ -38,12 +38,13 @@ def evaluate(
     ] = None,
 ) -> None:
     """Compare what a model finds with the truth."""
-    from ..datasets.read import read_pairs
+    from ..datasets.read import read_pairs, require_outlines
     from ..datasets.sigtuple import fold_of, is_sigtuple
     from ..evaluation.evaluate import evaluate as evaluate_model
     from ..results.formats.tables import write_table
 
     file, chosen, *_ = model_and_settings(model, settings, changes)
+    require_outlines(data)
     pairs = read_pairs(data, masks)
     if fold is not None:
         pairs = [pair for pair in pairs if fold_of(pair.name) == fold]

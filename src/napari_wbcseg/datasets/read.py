@@ -70,6 +70,16 @@ def read_pairs(
     return read_folder(path, masks)
 
 
+def require_outlines(path: str | Path) -> None:
+    """Raise a `DatasetError` where a data set says where its cells are, and not how they are outlined."""
+    path = Path(path).expanduser()
+    if is_boxes(path) or is_single_cells(path):
+        raise DatasetError(
+            f"{path} says where cells are, not how they are outlined, so nothing can be scored by it. "
+            "Give images with masks or labels."
+        )
+
+
 def pairs_of(data: str | Path | Pairs) -> list[TrainingPair]:
     """Return training pairs; what is a path is read by `read_pairs`."""
     pairs = read_pairs(data) if isinstance(data, str | Path) else list(data)

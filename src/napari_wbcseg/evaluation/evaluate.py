@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..datasets.pair import Pairs, TrainingPair
-from ..datasets.read import pairs_of
+from ..datasets.read import pairs_of, require_outlines
 from ..datasets.sigtuple import cut_tiles, is_sigtuple
 from ..errors import DatasetError
 from ..network.classic import classic_arrays, classic_target
@@ -103,6 +103,8 @@ def evaluate(
     """
     file = load_model(model)
     settings = settings or SegmentationSettings(recipe=file.header.recipe)
+    if isinstance(data, str | Path):
+        require_outlines(data)
     pairs = pairs_of(data)
     if tiles or (tiles is None and isinstance(data, str | Path) and is_sigtuple(data)):
         pairs = cut_tiles(pairs)
