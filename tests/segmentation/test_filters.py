@@ -77,7 +77,7 @@ def between(*shares: float) -> np.ndarray:
 def left_out(stain: np.ndarray, *certainty: float, many: bool = False) -> list[bool]:
     """Say which cells are taken for red ones, beside the white ones that are sure."""
     sure = np.array(certainty)
-    return red_cells_by_stain(stain, sure, RED, white_cell_stain(stain, sure, RED, many)).tolist()
+    return red_cells_by_stain(stain, sure, RED, white_cell_stain(stain, sure, RED, many), many).tolist()
 
 
 def test_an_unsure_cell_stained_as_the_red_cells_is_left_out() -> None:
@@ -117,3 +117,8 @@ def test_stain_tells_nothing_without_a_reference() -> None:
     assert not red_cells_by_stain(stain, certainty, None, None).any()
     assert left_out(stain, 0.75, 0.5) == [False, False], "no sure cell"
     assert left_out(between(0.1, 0.0), *certainty) == [False, False], "red and white cells look the same"
+
+
+def test_many_red_cells_tell_what_is_one_also_where_no_white_cell_is_sure() -> None:
+    stain = between(0.0, 0.1, 1.0, -0.2)
+    assert left_out(stain, 0.85, 0.5, 0.7, 0.95, many=True) == [True, True, False, False], "the last is sure"

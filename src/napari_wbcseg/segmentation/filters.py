@@ -63,6 +63,7 @@ class FilterParameters:
 
 
 PARAMETERS = FilterParameters()
+_LEAST_SQUARE = 1e-9  # of a stain; red cells may hardly be stained
 
 
 def too_small(
@@ -131,18 +132,13 @@ def white_cell_stain(
     """
     if red_cell_stain is None:
         return None
-    red = np.array(red_cell_stain)
-
-    def from_red(stain: np.ndarray) -> np.ndarray:
-        """Return how far stains are from that of red cells as dark or paler."""
-        paler = np.clip(stain @ red / (red @ red), 0, 1)[..., None] * red
-        return np.linalg.norm(stain - paler, axis=-1)
-
     sure = stain[certainty >= PARAMETERS.reference]
-    examples = [sure, sure[from_red(sure) >= PARAMETERS.contrast]] if many else [sure]
-    for some in examples:
-        if len(some) and from_red(np.median(some, axis=0)) >= PARAMETERS.contrast:
-            return np.asarray(np.median(some, axis=0))
+    unlike = sure[_from_red(sure, red_cell_stain) >= PARAMETERS.contrast]
+    for examples in (sure, unlike) if many else (sure,):
+        if len(examples):
+            white = np.asarray(np.median(examples, axis=0))
+            if _from_red(white, red_cell_stain) >= PARAMETERS.contrast:
+                return white
     return None
 
 
@@ -151,6 +147,7 @@ def red_cells_by_stain(
     certainty: np.ndarray,
     red_cell_stain: tuple[float, float, float] | None,
     white: np.ndarray | None,
+    many: bool = False,
 ) -> np.ndarray:
     """Say which unsure cells are stained like the red cells rather than like the white cells of the image.
 
@@ -163,14 +160,28 @@ def red_cells_by_stain(
         The same of the red cells.
     white : ndarray, shape (3,), or None
         The same of the white cells, see `white_cell_stain`.
+    many : bool
+        Whether many red cells show their stain: then what is stained like them is one also where no white
+        cell is sure.
 
     Returns
     -------
     ndarray of bool, shape (n,)
     """
-    if red_cell_stain is None or white is None:
+    if red_cell_stain is None or (white is None and not many):
         return np.zeros(len(stain), bool)
+    if white is None:
+        like_red = _from_red(stain, red_cell_stain) < PARAMETERS.contrast
+    else:
+        red = np.array(red_cell_stain)
+        way = white - red
+        like_red = (stain - red) @ way < PARAMETERS.like_red * (way @ way)
+        like_red &= stain.sum(axis=1) < white.sum()
+    return np.asarray(like_red & (certainty < PARAMETERS.judged))
+
+
+def _from_red(stain: np.ndarray, red_cell_stain: tuple[float, float, float]) -> np.ndarray:
+    """Return how far stains, (..., 3), are from that of red cells as dark or paler."""
     red = np.array(red_cell_stain)
-    way = white - red
-    like_red = (stain - red) @ way < PARAMETERS.like_red * (way @ way)
-    return like_red & (certainty < PARAMETERS.judged) & (stain.sum(axis=1) < white.sum())
+    paler = np.clip(stain @ red / max(red @ red, _LEAST_SQUARE), 0, 1)[..., None] * red
+    return np.asarray(np.linalg.norm(stain - paler, axis=-1))

@@ -106,8 +106,7 @@ class _Attempts:
         estimate, rows = self._estimate, attempt.rows
         # At the size of the red cells nothing but these may be seen: what white cells are like, others show.
         seen = np.concatenate([one.rows for one in self._made])
-        white = white_cell_stain(seen["stain"], seen["certainty"], estimate.red_cell_stain, estimate.many)
-        rows = rows[~red_cells_by_stain(rows["stain"], rows["certainty"], estimate.red_cell_stain, white)]
+        rows = rows[~_red_cells(rows, seen, estimate)]
         measured = typical_diameter(rows["area"])
         # What is as wide as the image is a round field of view, or part of one.
         if not 0 < measured <= SCALE.most_of_image * min(self._levels.image.shape[:2]):
@@ -160,10 +159,9 @@ def choose_looks(
         looks, tiles = _other_sizes(levels, *_fittest(levels, estimate), estimate)
     else:
         return (), estimate, []
-    rows, red = join(tiles, len(tiles)).rows, estimate.red_cell_stain
-    white = white_cell_stain(rows["stain"], rows["certainty"], red, estimate.many)
-    rows = rows[~red_cells_by_stain(rows["stain"], rows["certainty"], red, white)]
-    standard = StandardStain.of(rows["stain"], rows["certainty"], red)
+    rows = join(tiles, len(tiles)).rows
+    rows = rows[~_red_cells(rows, rows, estimate)]
+    standard = StandardStain.of(rows["stain"], rows["certainty"], estimate.red_cell_stain)
     if standard is not None:
         grid = robust_tiles(levels.fields, looks, predictor.model)
         looks = looks_for([look.diameter for look in looks], standard)
@@ -264,3 +262,10 @@ def _look(levels: Levels, look: Look, number: int = 0) -> list[TileCells]:
         seen = levels if tile.window.shape == image.shape[:2] else None
         found.append(look_at_tile(tile, image[tile.window.slices], look, predictor, seen))
     return found
+
+
+def _red_cells(rows: np.ndarray, seen: np.ndarray, estimate: ScaleEstimate) -> np.ndarray:
+    """Say which cells are stained like red ones, by what all that were seen show of the white ones."""
+    red, many = estimate.red_cell_stain, estimate.many
+    white = white_cell_stain(seen["stain"], seen["certainty"], red, many)
+    return red_cells_by_stain(rows["stain"], rows["certainty"], red, white, many)

@@ -305,7 +305,7 @@ def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
         erythroblast = cells.classes[:, names.index(ERYTHROBLAST)]
     small = too_small(rows["area"], cut, rows["certainty"], red_cell, many, erythroblast, rows["look"])
     stains = rows["stain"], rows["certainty"], work.estimates.red_cell_stain
-    return small | red_cells_by_stain(*stains, white_cell_stain(*stains, many))
+    return small | red_cells_by_stain(*stains, white_cell_stain(*stains, many), many)
 
 
 def _cut(work: TileWork, boxes: np.ndarray) -> np.ndarray:
