@@ -1,4 +1,4 @@
-"""What is too small for a white cell beside the others and the red cells; what is sure stays."""
+"""What is left out: too small beside the other cells, or stained like red ones; what is sure stays."""
 
 from __future__ import annotations
 

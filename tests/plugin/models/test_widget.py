@@ -202,9 +202,11 @@ class TestFineTuning:
         panel.original = None
         assert panel.resume.training.epochs_done >= 1
         assert ResumePanel().training is None, "the Train widget would keep its model without asking"
+        done = panel.resume.training.epochs_done
         panel.resume.accept_button.click()
-        qtbot.waitUntil(lambda: bool(panel.run.monitor.history), timeout=120_000)
-        assert panel.run.monitor.history[0]["epoch"] > 1
+        qtbot.waitUntil(lambda: len(panel.run.monitor.history) > done, timeout=120_000)
+        epochs = [row["epoch"] for row in panel.run.monitor.history]
+        assert epochs == list(range(1, len(epochs) + 1)), "the curve is whole"
         with qtbot.waitSignal(panel.compared, timeout=60_000) as caught:
             panel.run.stop()
         comparison = caught.args[0]
