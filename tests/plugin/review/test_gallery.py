@@ -217,6 +217,14 @@ class TestNaming:
         assert drop(widget.gallery, [THIRD], "basophil")
         assert said(widget, 3) == ("basophil", "person")
 
+    def test_cells_that_a_filter_hides_do_not_go_along(self, widget):
+        widget.select([FIRST, THIRD])
+        widget.show_only(condition="class == 'lymphocyte'")
+        assert widget.selected == [THIRD]
+        widget.gallery.press("1")
+        assert said(widget, 1) == ("neutrophil", "model")
+        assert said(widget, 3)[1] == "person"
+
     def test_a_hand_that_slips_as_it_clicks_names_nothing(self, widget):
         assert not drop(widget.gallery, [THIRD], THIRD)
         assert said(widget, 3) == ("lymphocyte", "model")

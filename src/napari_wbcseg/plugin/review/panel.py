@@ -218,7 +218,7 @@ class ReviewPanel:
         self.show_counts()
 
     def filter(self) -> None:
-        """Apply what the panel's filter says.
+        """Apply what the panel's filter says; cells that it hides are selected no more.
 
         Raises
         ------
@@ -230,6 +230,9 @@ class ReviewPanel:
         if self.this_plane.isChecked() and review is not None and review.plane is not None:
             conditions.append(f"plane == {review.plane}")
         self.model.set_conditions(conditions)
+        listed = [cell for cell in self.selection.cells if self.model.row_of(cell) is not None]
+        if len(listed) < len(self.selection.cells):
+            self.selection.select(listed)
         self.show_counts()
         self.draw_histogram()
 
