@@ -235,6 +235,15 @@ def test_cancel_stops_soon_and_keeps_only_whole_files(
     assert pooch.get_logger().level == logging.INFO
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt, which a shell's background jobs are started to ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interruption_does_not_wait_for_a_server_that_says_nothing(
     fetch: Callable[..., Path], server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
