@@ -74,10 +74,15 @@ def between(*shares: float) -> np.ndarray:
     return np.array([(1 - share) * np.array(RED) + share * np.array(WHITE) for share in shares])
 
 
+def rows_of(stain: np.ndarray, *certainty: float) -> np.ndarray:
+    rows = np.zeros(len(stain), [("stain", float, 3), ("certainty", float)])
+    rows["stain"], rows["certainty"] = stain, certainty
+    return rows
+
+
 def left_out(stain: np.ndarray, *certainty: float, many: bool = False) -> list[bool]:
     """Say which cells are taken for red ones, beside the white ones that are sure."""
-    sure = np.array(certainty)
-    return red_cells_by_stain(stain, sure, RED, white_cell_stain(stain, sure, RED, many), many).tolist()
+    return red_cells_by_stain(rows_of(stain, *certainty), RED, many).tolist()
 
 
 def test_an_unsure_cell_stained_as_the_red_cells_is_left_out() -> None:
@@ -100,8 +105,8 @@ def test_a_pale_red_cell_is_no_example_and_a_pale_white_one_of_another_hue_is() 
     pale_red, pale_white = 0.6 * np.array([RED]), np.array([[0.5, 0.5, 0.05]])
     assert np.linalg.norm(pale_red - np.array(RED)) >= PARAMETERS.contrast
     assert pale_white.sum() < np.sum(RED)
-    assert white_cell_stain(pale_red, np.array([0.95]), RED) is None
-    np.testing.assert_allclose(white_cell_stain(pale_white, np.array([0.95]), RED), pale_white[0])
+    assert white_cell_stain(rows_of(pale_red, 0.95), RED) is None
+    np.testing.assert_allclose(white_cell_stain(rows_of(pale_white, 0.95), RED), pale_white[0])
 
 
 def test_what_is_darker_than_the_white_cells_stays_whatever_its_colour() -> None:
@@ -113,8 +118,8 @@ def test_what_is_darker_than_the_white_cells_stays_whatever_its_colour() -> None
 def test_stain_tells_nothing_without_a_reference() -> None:
     stain, certainty = between(1.0, 0.0), np.array([0.95, 0.5])
     assert left_out(stain, *certainty) == [False, True]
-    assert white_cell_stain(stain, certainty, None) is None, "no red cell"
-    assert not red_cells_by_stain(stain, certainty, None, None).any()
+    assert white_cell_stain(rows_of(stain, *certainty), None) is None, "no red cell"
+    assert not red_cells_by_stain(rows_of(stain, *certainty), None).any()
     assert left_out(stain, 0.75, 0.5) == [False, False], "no sure cell"
     assert left_out(between(0.1, 0.0), *certainty) == [False, False], "red and white cells look the same"
 

@@ -97,8 +97,9 @@ def predict_cells(
     probabilities : ndarray of float32, shape (n, classes)
     embedding : ndarray of float32, shape (n, embedding)
     """
+    diameters = 2 * np.sqrt(np.array([mask.sum() for mask in masks]) / np.pi)
     if diameter is None and len(masks):
-        diameter = float(np.median([2 * np.sqrt(mask.sum() / np.pi) for mask in masks]))
+        diameter = float(np.median(diameters))
     side = classifier.header.architecture.side
     # Its own canonical diameter, where that is not the package's.
     wanted = (diameter or 1.0) * PARAMETERS.diameter / classifier.header.diameter
@@ -111,8 +112,7 @@ def predict_cells(
     probabilities, embedding = (np.concatenate(parts) for parts in zip(*found, strict=True))
     classes = classifier.header.architecture.classes
     if not classifier.header.taught and {LYMPHOCYTE, ERYTHROBLAST} <= set(classes):
-        areas = np.array([mask.sum() for mask in masks])
-        narrow = np.flatnonzero(areas < np.pi / 4 * (SMALL_CELLS.narrow * (diameter or 1.0)) ** 2)
+        narrow = np.flatnonzero(diameters < SMALL_CELLS.narrow * (diameter or 1.0))
         probabilities[narrow, classes.index(LYMPHOCYTE)] *= SMALL_CELLS.lymphocyte
         probabilities[narrow] /= probabilities[narrow].sum(axis=1, keepdims=True)
     return probabilities, embedding

@@ -118,7 +118,7 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
         fields=len(fields),
         depths=dict(zip(first.axes, first.shape, strict=True)).get("Z", 1),
         alpha=any(int(sample) in _ALPHA for sample in page.extrasamples),
-        read_stated=lambda: stated_pixel_size(file, page, every[chosen[0]][0]),
+        read_stated=lambda: stated_pixel_size(file, page, described),
         read_orientation=lambda: getattr(page.tags.get(ORIENTATION), "value", None),
     )
 
@@ -273,15 +273,16 @@ class TiffPixels(LazyPixels):
 # What the metadata state -------------------------------------------------------------------------------
 
 
-def stated_pixel_size(file: tifffile.TiffFile, page: tifffile.TiffPage, series: int) -> Stated | None:
-    """Return what a TIFF states of one of its images, given by a page and a number."""
-    described: dict[str, Any] = (file.shaped_metadata or ({},))[0]
-    if "PhysicalSizeX" in described:
-        unit = str(described.get("PhysicalSizeUnit", "µm"))
-        return Stated(described.get("PhysicalSizeY"), described["PhysicalSizeX"], unit, unit)
+def stated_pixel_size(
+    file: tifffile.TiffFile, page: tifffile.TiffPage, described: OmeImage | None
+) -> Stated | None:
+    """Return what a TIFF states of one of its images, given by a page and what OME-XML says of it."""
+    shaped: dict[str, Any] = (file.shaped_metadata or ({},))[0]
+    if "PhysicalSizeX" in shaped:
+        unit = str(shaped.get("PhysicalSizeUnit", "µm"))
+        return Stated(shaped.get("PhysicalSizeY"), shaped["PhysicalSizeX"], unit, unit)
     if file.ome_metadata:
-        image = _described(file, series)
-        return image.pixel_size if image else None
+        return described.pixel_size if described else None
     if file.is_svs:
         for field in page.description.split("|"):
             key, _, value = field.partition("=")

@@ -65,6 +65,9 @@ class FilterParameters:
 PARAMETERS = FilterParameters()
 _LEAST_SQUARE = 1e-9  # of a stain; red cells may hardly be stained
 
+#: What is absorbed of red, green and blue: 0 on the empty slide, 2 in the dark.
+Stain = tuple[float, float, float]
+
 
 def too_small(
     areas: np.ndarray,
@@ -112,27 +115,51 @@ def too_small(
     return (areas < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)
 
 
-def white_cell_stain(
-    stain: np.ndarray,
-    certainty: np.ndarray,
-    red_cell_stain: tuple[float, float, float] | None,
-    many: bool = False,
-) -> np.ndarray | None:
-    """Return how white cells are stained, (3,), by those that are sure; None where these do not show it.
-
-    Dense red cells may pass for sure white ones by the dozen. Where most are stained like red cells of which
-    many are seen, what is plainly another thing beside them is the example.
+def red_cells_by_stain(
+    rows: np.ndarray, red_cell_stain: Stain | None, many: bool = False, seen: np.ndarray | None = None
+) -> np.ndarray:
+    """Say which unsure cells are stained like the red cells rather than like the white cells of the image.
 
     Parameters
     ----------
-    stain, certainty, red_cell_stain
-        As of `red_cells_by_stain`.
+    rows : ndarray, shape (n,)
+        A row a cell, with ``stain``, what their darker halves absorb, and ``certainty``.
+    red_cell_stain : tuple of float or None
+        The same of the red cells.
     many : bool
-        Whether many red cells show their stain. Of few, some may be pale blasts.
+        Whether many red cells show their stain: then what is stained like them is one also where no white
+        cell is sure.
+    seen : ndarray, shape (m,), optional
+        Rows of all cells that may show how white ones are stained; by default the same.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    stain = rows["stain"]
+    white = white_cell_stain(rows if seen is None else seen, red_cell_stain, many)
+    if red_cell_stain is None or (white is None and not many):
+        return np.zeros(len(rows), bool)
+    if white is None:
+        like_red = _from_red(stain, red_cell_stain) < PARAMETERS.contrast
+    else:
+        red = np.array(red_cell_stain)
+        way = white - red
+        like_red = (stain - red) @ way < PARAMETERS.like_red * (way @ way)
+        like_red &= stain.sum(axis=1) < white.sum()
+    return np.asarray(like_red & (rows["certainty"] < PARAMETERS.judged))
+
+
+def white_cell_stain(rows: np.ndarray, red_cell_stain: Stain | None, many: bool = False) -> np.ndarray | None:
+    """Return how white cells are stained, (3,), by those that are sure; None where these do not show it.
+
+    Dense red cells may pass for sure white ones by the dozen. Where most are stained like red cells of which
+    many are seen, what is plainly another thing beside them is the example. Of few red cells some may be
+    pale blasts. See `red_cells_by_stain` for the parameters.
     """
     if red_cell_stain is None:
         return None
-    sure = stain[certainty >= PARAMETERS.reference]
+    sure = rows["stain"][rows["certainty"] >= PARAMETERS.reference]
     unlike = sure[_from_red(sure, red_cell_stain) >= PARAMETERS.contrast]
     for examples in (sure, unlike) if many else (sure,):
         if len(examples):
@@ -142,45 +169,7 @@ def white_cell_stain(
     return None
 
 
-def red_cells_by_stain(
-    stain: np.ndarray,
-    certainty: np.ndarray,
-    red_cell_stain: tuple[float, float, float] | None,
-    white: np.ndarray | None,
-    many: bool = False,
-) -> np.ndarray:
-    """Say which unsure cells are stained like the red cells rather than like the white cells of the image.
-
-    Parameters
-    ----------
-    stain : ndarray, shape (n, 3)
-        What their darker halves absorb.
-    certainty : ndarray, shape (n,)
-    red_cell_stain : tuple of float or None
-        The same of the red cells.
-    white : ndarray, shape (3,), or None
-        The same of the white cells, see `white_cell_stain`.
-    many : bool
-        Whether many red cells show their stain: then what is stained like them is one also where no white
-        cell is sure.
-
-    Returns
-    -------
-    ndarray of bool, shape (n,)
-    """
-    if red_cell_stain is None or (white is None and not many):
-        return np.zeros(len(stain), bool)
-    if white is None:
-        like_red = _from_red(stain, red_cell_stain) < PARAMETERS.contrast
-    else:
-        red = np.array(red_cell_stain)
-        way = white - red
-        like_red = (stain - red) @ way < PARAMETERS.like_red * (way @ way)
-        like_red &= stain.sum(axis=1) < white.sum()
-    return np.asarray(like_red & (certainty < PARAMETERS.judged))
-
-
-def _from_red(stain: np.ndarray, red_cell_stain: tuple[float, float, float]) -> np.ndarray:
+def _from_red(stain: np.ndarray, red_cell_stain: Stain) -> np.ndarray:
     """Return how far stains, (..., 3), are from that of red cells as dark or paler."""
     red = np.array(red_cell_stain)
     paler = np.clip(stain @ red / max(red @ red, _LEAST_SQUARE), 0, 1)[..., None] * red

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..box import Box
 from .detections import TileCells, join
-from .filters import red_cells_by_stain, white_cell_stain
+from .filters import red_cells_by_stain
 from .prediction import Predictor
 from .robust import Look, look_at_tile, looks_for, robust_tiles, sure_in_standard, tiles_of_look
 from .scale import PARAMETERS as SCALE
@@ -65,18 +65,28 @@ PARAMETERS = LookParameters()
 
 
 class _Attempt(NamedTuple):
-    """The cells found when they were looked for at one size, ``diameter``, image pixels.
+    """The cells found when they were looked for at one size, image pixels.
 
-    ``tiles`` hold them; ``rows`` are those of the cells of all tiles.
+    Attributes
+    ----------
+    diameter : float
+        That they were looked for at.
+    tiles : list of TileCells
+    measured : float
+        Median diameter of the white cells, by area; 0 without one.
+    fitness : float
+        How much is said to be cells, how surely, how near to the size they were looked for at, and how
+        likely theirs is beside the red cells.
     """
 
     diameter: float
     tiles: list[TileCells]
-    rows: np.ndarray
+    measured: float
+    fitness: float
 
 
 class _Attempts:
-    """What was found at one size after the other; the fittest attempt wins.
+    """Looks for cells of one size after the other.
 
     Parameters
     ----------
@@ -86,35 +96,34 @@ class _Attempts:
 
     def __init__(self, levels: Levels, estimate: ScaleEstimate) -> None:
         self._levels, self._estimate = levels, estimate
-        self._made: list[_Attempt] = []
+        self._seen: dict[float, tuple[list[TileCells], np.ndarray]] = {}
 
     def at(self, diameter: float) -> None:
         """Look for cells of another size."""
         tiles = _look(self._levels, Look(diameter))
-        self._made.append(_Attempt(diameter, tiles, join(tiles, len(tiles)).rows))
+        self._seen[diameter] = tiles, join(tiles, len(tiles)).rows
 
     @property
-    def fittest(self) -> tuple[_Attempt, float, float]:
-        """The fittest one, the median diameter of its white cells, by area, 0 without any, and its fitness.
-
-        That is how much is said to be cells, how surely, how near to the size they were looked for at, and
-        how likely theirs is beside the red cells.
-        """
-        return max(((one, *self._fitness(one)) for one in self._made), key=lambda each: each[-1])
-
-    def _fitness(self, attempt: _Attempt) -> tuple[float, float]:
-        estimate, rows = self._estimate, attempt.rows
+    def fittest(self) -> _Attempt:
+        """The fittest attempt of all that were made."""
         # At the size of the red cells nothing but these may be seen: what white cells are like, others show.
-        seen = np.concatenate([one.rows for one in self._made])
-        rows = rows[~_red_cells(rows, seen, estimate)]
+        every = np.concatenate([rows for _, rows in self._seen.values()])
+        attempts = (self._attempt(diameter, *seen, every) for diameter, seen in self._seen.items())
+        return max(attempts, key=lambda one: one.fitness)
+
+    def _attempt(
+        self, diameter: float, tiles: list[TileCells], rows: np.ndarray, every: np.ndarray
+    ) -> _Attempt:
+        estimate = self._estimate
+        rows = rows[~red_cells_by_stain(rows, estimate.red_cell_stain, estimate.many, every)]
         measured = typical_diameter(rows["area"])
         # What is as wide as the image is a round field of view, or part of one.
         if not 0 < measured <= SCALE.most_of_image * min(self._levels.image.shape[:2]):
-            return measured, 0.0
+            return _Attempt(diameter, tiles, measured, 0.0)
         explained = float((rows["certainty"] ** PARAMETERS.sureness * rows["area"]).sum())
-        octaves = np.log2(measured / attempt.diameter) / PARAMETERS.octaves_off
+        octaves = np.log2(measured / diameter) / PARAMETERS.octaves_off
         likely = size_likelihood(measured, estimate.red_cell, estimate.many, estimate.round_field)
-        return measured, explained * float(np.exp(-0.5 * octaves**2)) * likely
+        return _Attempt(diameter, tiles, measured, explained * float(np.exp(-0.5 * octaves**2)) * likely)
 
 
 def choose_looks(
@@ -156,11 +165,11 @@ def choose_looks(
     if diameter is not None:
         looks, tiles = (Look(diameter),), _look(levels, Look(diameter))
     elif estimate.sizes:
-        looks, tiles = _other_sizes(levels, *_fittest(levels, estimate), estimate)
+        looks, tiles = _other_sizes(levels, _fittest(levels, estimate), estimate)
     else:
         return (), estimate, []
     rows = join(tiles, len(tiles)).rows
-    rows = rows[~_red_cells(rows, rows, estimate)]
+    rows = rows[~red_cells_by_stain(rows, estimate.red_cell_stain, estimate.many)]
     standard = StandardStain.of(rows["stain"], rows["certainty"], estimate.red_cell_stain)
     if standard is not None:
         grid = robust_tiles(levels.fields, looks, predictor.model)
@@ -174,11 +183,8 @@ def choose_looks(
     return looks, estimate, tiles
 
 
-def _fittest(levels: Levels, estimate: ScaleEstimate) -> tuple[_Attempt, float]:
-    """Look for cells at the sizes that the estimate holds worth trying; the fittest attempt wins.
-
-    Returns it, and the diameter of its cells; 0 without one.
-    """
+def _fittest(levels: Levels, estimate: ScaleEstimate) -> _Attempt:
+    """Look for cells at the sizes that the estimate holds worth trying; the fittest attempt wins."""
     attempts = _Attempts(levels, estimate)
     sizes, red_cell = list(estimate.sizes), estimate.red_cell
     if (
@@ -189,27 +195,26 @@ def _fittest(levels: Levels, estimate: ScaleEstimate) -> tuple[_Attempt, float]:
     _try(attempts, sizes)
     # Ink and dirt may be all that these sizes show: then the cells are among what was given up beside it.
     left = [one for one in estimate.candidates if one.score >= SCALE.sure_candidate]
-    while not attempts.fittest[1] and (left := _of_other_sizes(left, sizes)):
+    while not attempts.fittest.measured and (left := _of_other_sizes(left, sizes)):
         sizes = sizes_to_try(left, red_cell, estimate.round_field)
         _try(attempts, sizes)
     low, high = PARAMETERS.same_size
     for _ in range(PARAMETERS.most_looks):
-        found, measured, fitness = attempts.fittest
-        if not measured or low < measured / found.diameter < high:
+        found = attempts.fittest
+        if not found.measured or low < found.measured / found.diameter < high:
             break
         # The estimate was off: what was found says better how large cells are.
-        attempts.at(measured)
-        if attempts.fittest[2] <= fitness:
+        attempts.at(found.measured)
+        if attempts.fittest.fitness <= found.fitness:
             break
-    found, measured, _ = attempts.fittest
-    return found, measured
+    return attempts.fittest
 
 
 def _try(attempts: _Attempts, sizes: list[Size]) -> None:
     attempts.at(sizes[0].diameter)
     for size in sizes[1:]:
         # What is seen so little of cannot come out fitter.
-        if PARAMETERS.most_found * size.weight > attempts.fittest[2]:
+        if PARAMETERS.most_found * size.weight > attempts.fittest.fitness:
             attempts.at(size.diameter)
 
 
@@ -220,7 +225,7 @@ def _of_other_sizes(candidates: list[Candidate], sizes: list[Size]) -> list[Cand
 
 
 def _other_sizes(
-    levels: Levels, found: _Attempt, measured: float, estimate: ScaleEstimate
+    levels: Levels, found: _Attempt, estimate: ScaleEstimate
 ) -> tuple[tuple[Look, ...], list[TileCells]]:
     """Look for cells of quite other sizes: in marrow some are four times as wide as others.
 
@@ -229,7 +234,7 @@ def _other_sizes(
     """
     looks: tuple[Look, ...] = (Look(found.diameter),)
     tiles, least = found.tiles, PARAMETERS.smallest_elsewhere * (estimate.red_cell or 0.0)
-    while measured and len(looks) <= PARAMETERS.most_other_sizes:
+    while found.measured and len(looks) <= PARAMETERS.most_other_sizes:
         boxes = np.concatenate([cells.rows["box"] for cells in tiles])
         missed = [
             candidate
@@ -262,10 +267,3 @@ def _look(levels: Levels, look: Look, number: int = 0) -> list[TileCells]:
         seen = levels if tile.window.shape == image.shape[:2] else None
         found.append(look_at_tile(tile, image[tile.window.slices], look, predictor, seen))
     return found
-
-
-def _red_cells(rows: np.ndarray, seen: np.ndarray, estimate: ScaleEstimate) -> np.ndarray:
-    """Say which cells are stained like red ones, by what all that were seen show of the white ones."""
-    red, many = estimate.red_cell_stain, estimate.many
-    white = white_cell_stain(seen["stain"], seen["certainty"], red, many)
-    return red_cells_by_stain(rows["stain"], rows["certainty"], red, white, many)

@@ -24,7 +24,7 @@ from ..progress import Progress, silent
 from ..settings import SegmentationSettings
 from . import classic, robust
 from .detections import JoinedCells, Kept, TileCells, cells_of_tile, draw, join
-from .filters import red_cells_by_stain, too_small, white_cell_stain
+from .filters import red_cells_by_stain, too_small
 from .global_estimates import GlobalEstimates
 from .measure import measure_labels
 from .prediction import Predictor
@@ -304,8 +304,7 @@ def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
     if ERYTHROBLAST in names and len(cells):
         erythroblast = cells.classes[:, names.index(ERYTHROBLAST)]
     small = too_small(rows["area"], cut, rows["certainty"], red_cell, many, erythroblast, rows["look"])
-    stains = rows["stain"], rows["certainty"], work.estimates.red_cell_stain
-    return small | red_cells_by_stain(*stains, white_cell_stain(*stains, many), many)
+    return small | red_cells_by_stain(rows, work.estimates.red_cell_stain, many)
 
 
 def _cut(work: TileWork, boxes: np.ndarray) -> np.ndarray:

@@ -102,8 +102,7 @@ def train(
     on_event : callable, optional
         Called with dicts: ``start`` once, with the epochs done before as ``history``, ``step``
         about four times a second, ``epoch`` after each epoch, ``note`` with a ``text``, ``end``.
-        Steps and epochs carry
-        ``epoch``, ``epochs``, ``loss``, ``dice``, ``lr``, ``images_per_second``,
+        Steps and epochs carry ``epoch``, ``epochs``, ``loss``, ``dice``, ``lr``, ``images_per_second``,
         ``seconds_left``; epochs also ``val_loss``, ``val_dice`` and ``best``. With
         ``preview`` also ``preview_tiles`` once and ``preview`` now and then, see
         `napari_wbcseg.training.preview`.
