@@ -9,13 +9,7 @@ import pytest
 
 from napari_wbcseg import SegmentationSettings, segment, synthetic_smear
 from napari_wbcseg.classification.classes import BUILT_IN_CLASSES
-from napari_wbcseg.classification.classify import (
-    SMALL_CELLS,
-    class_list,
-    classifier_of,
-    classify_cells,
-    predict_labels,
-)
+from napari_wbcseg.classification.classify import class_list, classifier_of, classify_cells, predict_labels
 from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import ImageError, ModelError
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
@@ -113,18 +107,3 @@ def test_segmenting_and_looking_again_say_the_same() -> None:
     # The outlines are the same; the light is divided out in one piece and not in tiles.
     same = (again["class"] == found.cells["class"]).mean()
     assert same >= 0.9
-
-
-def test_what_is_narrower_than_red_cells_is_a_late_erythroblast_rather_than_a_lymphocyte() -> None:
-    image, labels, cells = discs((VIOLET,))
-    diameter = 2 * np.sqrt(labels.sum() / np.pi)
-
-    def odds(of_typical: float) -> float:
-        probabilities, _ = predict_labels(labels, cells, image, diameter / of_typical)
-        assert probabilities.sum() == pytest.approx(1)
-        names = read_classifier().header.architecture.classes
-        lymphocyte, erythroblast = (probabilities[0, names.index(n)] for n in ("lymphocyte", "erythroblast"))
-        return float(lymphocyte / erythroblast)
-
-    narrow = SMALL_CELLS.narrow
-    assert odds(0.99 * narrow) == pytest.approx(SMALL_CELLS.lymphocyte * odds(1.01 * narrow), rel=0.5)

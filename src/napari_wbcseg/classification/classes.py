@@ -49,7 +49,7 @@ class CellClass:
 
 
 NEUTROPHIL, BAND, SEGMENTED = "neutrophil", "band neutrophil", "segmented neutrophil"
-LYMPHOCYTE, ERYTHROBLAST, PLATELET, UNSURE = "lymphocyte", "erythroblast", "platelet", "unsure"
+ERYTHROBLAST, PLATELET, UNSURE = "erythroblast", "platelet", "unsure"
 
 
 class ClassList(tuple[CellClass, ...]):
@@ -153,7 +153,7 @@ BUILT_IN_CLASSES = ClassList(
         CellClass(NEUTROPHIL, "#56b4e9"),
         CellClass(BAND, "#a6dcff", part_of=NEUTROPHIL),
         CellClass(SEGMENTED, "#1f7fc4", part_of=NEUTROPHIL),
-        CellClass(LYMPHOCYTE, "#00c853"),
+        CellClass("lymphocyte", "#00c853"),
         CellClass("monocyte", "#f0e442"),
         CellClass("eosinophil", "#ff5252"),
         CellClass("basophil", "#d500f9"),

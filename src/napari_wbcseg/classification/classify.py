@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..images.prepare import prepare_image
 from ..network.classifier import BUILT_IN_CLASSIFIER, ClassifierFile, read_classifier
 from ..progress import Progress, silent
 from ..settings import SegmentationSettings
-from .classes import BUILT_IN_CLASSES, ERYTHROBLAST, LYMPHOCYTE, ClassList
+from .classes import BUILT_IN_CLASSES, ClassList
 from .crops import PARAMETERS, alone, cut_out
 from .naming import said_by_model
 
@@ -27,26 +26,6 @@ _REACH, _MARGIN = 1.0, 64
 
 #: Gives the transmittance of a part of an image, of its pixels and its box.
 Light = Callable[[np.ndarray, Box], np.ndarray]
-
-
-@dataclass(frozen=True)
-class SmallCellParameters:
-    """What its size tells of a cell that is a small lymphocyte or a late erythroblast.
-
-    Attributes
-    ----------
-    narrow : float
-        Diameter over that of a typical white cell, 0.9 of a red cell: of 350 lymphocytes of ``pbc`` none is
-        narrower, of 350 erythroblasts 22.
-    lymphocyte : float
-        How much less likely a lymphocyte is then: less than 1 in 22, were it not that cells are also cut off.
-    """
-
-    narrow: float = 0.51
-    lymphocyte: float = 0.1
-
-
-SMALL_CELLS = SmallCellParameters()
 
 
 def classifier_of(settings: SegmentationSettings) -> ClassifierFile | None:
@@ -97,9 +76,8 @@ def predict_cells(
     probabilities : ndarray of float32, shape (n, classes)
     embedding : ndarray of float32, shape (n, embedding)
     """
-    diameters = 2 * np.sqrt(np.array([mask.sum() for mask in masks]) / np.pi)
     if diameter is None and len(masks):
-        diameter = float(np.median(diameters))
+        diameter = float(np.median([2 * np.sqrt(mask.sum() / np.pi) for mask in masks]))
     side = classifier.header.architecture.side
     # Its own canonical diameter, where that is not the package's.
     wanted = (diameter or 1.0) * PARAMETERS.diameter / classifier.header.diameter
@@ -110,11 +88,6 @@ def predict_cells(
         views = [alone(*cut_out(image, mask, corner, wanted, side)) for corner, mask in cells]
         found.append(classifier.predict(np.stack(views)))
     probabilities, embedding = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    classes = classifier.header.architecture.classes
-    if not classifier.header.taught and {LYMPHOCYTE, ERYTHROBLAST} <= set(classes):
-        narrow = np.flatnonzero(diameters < SMALL_CELLS.narrow * (diameter or 1.0))
-        probabilities[narrow, classes.index(LYMPHOCYTE)] *= SMALL_CELLS.lymphocyte
-        probabilities[narrow] /= probabilities[narrow].sum(axis=1, keepdims=True)
     return probabilities, embedding
 
 
