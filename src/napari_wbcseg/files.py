@@ -55,6 +55,7 @@ def read_text(path: Path) -> str:
     SettingsError
         If it is not there or is no text.
     """
+    path = user_path(path)
     try:
         check_ordinary(path, _MOST_TEXT)
         return path.read_text(encoding="utf-8-sig")  # editors on Windows put a mark in front
@@ -75,7 +76,7 @@ def write_atomically(path: str | Path, content: bytes, error: type[WBCSegError] 
     error
         With a sentence, when the disk is full, or the folder cannot be made or written.
     """
-    path = Path(path)
+    path = user_path(path)
     with written_whole(path, error, len(content)) as temporary:
         temporary.write_bytes(content)
     return path
@@ -209,11 +210,16 @@ def numbered(name: str) -> Iterator[str]:
     yield from (f"{name}-{number}" for number in itertools.count(2))
 
 
+def user_path(path: str | Path) -> Path:
+    """Return a path that a user gave, in which ``~`` is the home folder and ``~unknown`` a name."""
+    return Path(os.path.expanduser(path))
+
+
 def user_folder(name: str, variable: str) -> Path:
     """Return a folder of the user's data, which an environment variable moves."""
     chosen = os.environ.get(variable)
     if chosen:
-        return Path(chosen).expanduser()
+        return user_path(chosen)
     from platformdirs import user_data_path
 
     return user_data_path("napari-wbcseg", appauthor=False) / name

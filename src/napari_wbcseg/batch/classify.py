@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..classification.classify import class_list, classify_cells
 from ..errors import ImageError
+from ..files import user_path
 from ..images.read import open_large, read_file
 from ..network.classifier import BUILT_IN_CLASSIFIER, ClassifierFile, read_classifier
 from ..progress import Progress, silent
@@ -61,7 +62,7 @@ def classify_results(
         If a file cannot be written.
     """
     classifier = read_classifier(classes)
-    source = classes if classes == BUILT_IN_CLASSIFIER else str(Path(classes).expanduser().resolve())
+    source = classes if classes == BUILT_IN_CLASSIFIER else str(user_path(classes).resolve())
     told = ModelRecord.of(classifier.id, source)
     files, _ = counted_records(results)
     done, problems = list[Path](), list[str]()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, OutputError, SettingsError, WBCSegError
-from ..files import relative_path, remove_leftovers, write_problem
+from ..files import relative_path, remove_leftovers, user_path, write_problem
 from ..images.find import find_images, natural_key
 from ..network.engines import create_engine
 from ..network.model_file import ModelFile
@@ -94,7 +94,7 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
 
     for given in dict.fromkeys(map(str, paths)):
         try:
-            every, itself = find_images(given, recursive, unreadable), Path(given).expanduser()
+            every, itself = find_images(given, recursive, unreadable), user_path(given)
             inputs = [path for path in every if path == itself or not is_output(path)]
             if not inputs:
                 wrote = "holds only what an earlier run wrote"
@@ -177,7 +177,7 @@ def segment_files(
     ClusterError
         If the cluster cannot do the work.
     """
-    folder = Path(out).expanduser().resolve()
+    folder = user_path(out).resolve()
     model, settings = model_and_settings(model, settings)
     wanted: dict[str, Any] = {"mask": mask, "overlay": overlay, "formats": tuple(formats)}
     if client is None:
@@ -269,7 +269,7 @@ def renew_tables(folder: str | Path, classifier: ModelRecord | None = None) -> N
     SettingsError
         If the record of the run is damaged.
     """
-    folder = Path(folder).expanduser().resolve()
+    folder = user_path(folder).resolve()
     if not (folder / RUN_FILE).is_file():
         return
     with alone_in(folder):

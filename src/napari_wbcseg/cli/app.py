@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import Cancelled, SettingsError, WBCSegError
+from ..files import user_path
 from ..settings import SegmentationSettings, Setting, Settings, settings_of
 from ..version import __version__
 from .console import complain, notes_of_images, on_signals
@@ -117,7 +118,8 @@ def add_command(
         given = {option: values.pop(option) for option in options}
         if settings is not None:
             values["changes"] = {option: value for option, value in given.items() if value is not None}
-        return function(**values)
+        paths = {name: user_path(value) for name, value in values.items() if isinstance(value, Path)}
+        return function(**values | paths)
 
     parameters = [
         *(one.replace(kind=one.KEYWORD_ONLY) for one in own.values() if one.name != "changes"),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, FiniteFloat
 
 from ..errors import DatasetError, WBCSegError, reading
-from ..files import ABANDONED, numbered, remove_leftovers, safe_name, user_folder, write_atomically
+from ..files import ABANDONED, numbered, remove_leftovers, safe_name, user_folder, user_path, write_atomically
 from ..images.pixel_size import PixelSize, unit_symbol
 from ..images.prepare import as_rgb8
 from ..images.read import read_image, read_rgb8
@@ -109,7 +109,7 @@ class _Record(BaseModel):
 
 def corrections_folder(folder: str | Path | None = None) -> Path:
     """Return a training set, by default the user's, which the variable ``WBCSEG_CORRECTIONS`` moves."""
-    return Path(folder).expanduser() if folder else user_folder("training-set", FOLDER_VARIABLE)
+    return user_path(folder) if folder else user_folder("training-set", FOLDER_VARIABLE)
 
 
 def learnt_file() -> Path:

@@ -11,7 +11,7 @@ from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
 
 from ..errors import DownloadError
-from ..files import write_problem
+from ..files import user_path, write_problem
 from ..images.find import image_stem
 from ..progress import Progress, silent
 from .sigtuple import is_sigtuple
@@ -58,7 +58,7 @@ def local_sigtuple(part: str = "") -> Path | None:
         ``Train_Data`` or ``Test_Data``, where only that is needed.
     """
     given = os.environ.get(DATA_VARIABLE)
-    if given and is_sigtuple(folder := Path(given).expanduser() / "sigtuple"):
+    if given and is_sigtuple(folder := user_path(given) / "sigtuple"):
         return folder
     cache = sigtuple_cache()
     # A file only ever comes to its name after it was verified, so being there is enough.
@@ -108,7 +108,7 @@ def fetch_sigtuple(
     import pooch
 
     registry = dict(sigtuple_registry() if registry is None else registry)
-    folder = sigtuple_cache() if cache is None else Path(cache).expanduser()
+    folder = sigtuple_cache() if cache is None else user_path(cache)
     wanted = list(registry) if names is None else _select(names, registry)
     store = pooch.create(folder, base_url.rstrip("/") + "/", registry=registry, retry_if_failed=_RETRIES)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import DatasetError
+from ..files import user_path
 from .boxes import is_boxes, read_boxed_pairs
 from .corrections import is_corrections, read_corrections
 from .folders import read_folder
@@ -54,7 +55,7 @@ def read_pairs(
     ImageError
         If an image cannot be read.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.exists():
         raise DatasetError(f"There is no folder or archive {path}; check the name.")
     if is_tar(path) or is_sigtuple(path):
@@ -72,7 +73,7 @@ def read_pairs(
 
 def require_outlines(path: str | Path) -> None:
     """Raise a `DatasetError` where a data set says where its cells are, and not how they are outlined."""
-    path = Path(path).expanduser()
+    path = user_path(path)
     if is_boxes(path) or is_single_cells(path):
         raise DatasetError(
             f"{path} says where cells are, not how they are outlined, so nothing can be scored by it. "

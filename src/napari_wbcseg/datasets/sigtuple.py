@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..box import Box
 from ..errors import DatasetError, WBCSegError, reading
-from ..files import check_ordinary
+from ..files import check_ordinary, user_path
 from ..images.find import natural_key
 from .csv_table import read_table
 from .folders import image_files, is_image_name, read_matching, split_masks
@@ -61,7 +61,7 @@ def is_sigtuple(path: str | Path) -> bool:
         Folder ``SigTuple_data`` or any that holds ``Train_Data`` or ``Test_Data``, one
         of these themselves, or a ``.tar`` or ``.tar.gz`` of them.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.is_dir():
         return any(_section(path, name) for name in (TRAIN_FOLDER, TEST_FOLDER))
     if not (is_tar(path) and path.is_file()):
@@ -101,7 +101,7 @@ def read_sigtuple(path: str | Path) -> list[TrainingPair]:
     ImageError
         If an image cannot be read.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     with nullcontext(_section(path, TRAIN_FOLDER)) if path.is_dir() else _unpacked(path) as section:
         files = [] if section is None else image_files(section)
         if section is None or not files:
@@ -132,7 +132,7 @@ def sigtuple_classes(path: str | Path) -> pd.DataFrame:
     sections = table["held_out"].map({0: TRAIN_FOLDER, 1: TEST_FOLDER})
     table["image"] = sections + "/" + table["image"] + ".jpg"
     table["held_out"] = table["held_out"] == 1
-    return table[[(Path(path) / image).is_file() for image in table["image"]]]
+    return table[[(user_path(path) / image).is_file() for image in table["image"]]]
 
 
 def cut_tiles(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:

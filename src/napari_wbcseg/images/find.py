@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..errors import ImageError
+from ..files import user_path
 from .zarr_files import is_zarr
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
@@ -97,7 +98,7 @@ def find_images(
     """
     if not str(given).strip():
         raise ImageError("An empty name stands for no image: is a variable of the shell not set?")
-    path = Path(given).expanduser()
+    path = user_path(given)
     if is_zarr(path):
         return [path]
     if path.is_dir():

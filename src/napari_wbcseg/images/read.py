@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, first_line
+from ..files import user_path
 from .find import SLIDE_SUFFIXES
 from .limits import check_is_file, check_memory, image_head
 from .opened import LazyPixels, OpenedImage
@@ -149,7 +150,7 @@ def read_rgb8(path: Path) -> NDArray[np.uint8]:
 
 def read_file(path: str | Path) -> ReadImage:
     """Read an image and what its file tells of it; see `read_image`."""
-    path = Path(path)
+    path = user_path(path)
     with _in_sentences(path), contextlib.closing(open_image(path)) as opened:
         full = opened.levels[0]
         check_memory(full.nbytes, str(path))
@@ -248,7 +249,7 @@ def open_large(path: str | Path, *, fields: bool = False) -> LargeImage:
     """
     import dask.array as da
 
-    path = Path(path)
+    path = user_path(path)
     with _in_sentences(path):
         image = open_image(path)  # kept open by the arrays that read from it
         if not image.in_parts:
@@ -291,7 +292,7 @@ def is_large_file(path: str | Path) -> bool:
 
     Only the head of the file is read. A broken file is none: whoever reads it says what is wrong.
     """
-    path = Path(path)
+    path = user_path(path)
 
     def large(image: OpenedImage) -> bool:
         count, height, width, _ = image.levels[0].shape
@@ -309,12 +310,12 @@ def read_pixel_size(path: str | Path) -> PixelSize | None:
     such as the dots per inch of prints, are left alone. It never fails: whoever reads the pixels says
     what is wrong with a file.
     """
-    return _told(Path(path), lambda image: image.pixel_size[0])
+    return _told(user_path(path), lambda image: image.pixel_size[0])
 
 
 def image_pixels(path: str | Path) -> int | None:
     """Return how many pixels an image file holds, over all planes; None where that cannot be understood."""
-    return _told(Path(path), lambda image: prod(image.levels[0].shape[:3]))
+    return _told(user_path(path), lambda image: prod(image.levels[0].shape[:3]))
 
 
 def depths_of(path: Path) -> int | None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ImageError
+from ..files import user_path
 from .limits import check_folder_expansion, check_memory
 from .opened import Candidate, OpenedImage, chunk_of, colour_order, main_images
 from .pixel_size import Stated
@@ -36,7 +37,7 @@ _MOST_SMALL_CHUNKS, _SMALL_CHUNK = 100_000, 1024  # a chunk is a file, or a sear
 
 def is_zarr(path: str | Path) -> bool:
     """Say whether a folder is a zarr array or group."""
-    path = Path(path)
+    path = user_path(path)
     return path.is_dir() and any(os.path.exists(path / name) for name in (".zarray", ".zgroup", "zarr.json"))
 
 
@@ -50,7 +51,7 @@ def open_zarr(path: str | Path, mode: Literal["r", "r+"] = "r") -> Any:
     """
     import zarr
 
-    path = Path(path)
+    path = user_path(path)
     if not is_zarr(path):
         raise ImageError(f"{path} is a folder, but no zarr array or OME-Zarr image.")
     for count, (file, metadata) in enumerate(_metadata(path)):

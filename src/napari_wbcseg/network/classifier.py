@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from ..errors import ModelError
+from ..files import user_path
 from .architecture import Convolution, convolution_shapes, down_convolutions
 from .backend import KerasModel, import_keras
 from .device import available_cpus
@@ -247,7 +248,7 @@ def read_classifier(name_or_path: str | Path | ClassifierFile = BUILT_IN_CLASSIF
     """
     if isinstance(name_or_path, ClassifierFile):
         return name_or_path
-    path = _PACKAGED if name_or_path == BUILT_IN_CLASSIFIER else Path(name_or_path).expanduser()
+    path = _PACKAGED if name_or_path == BUILT_IN_CLASSIFIER else user_path(name_or_path)
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
     return _read(path, stamp)
 

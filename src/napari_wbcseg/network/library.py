@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ModelError, WBCSegError
-from ..files import ABANDONED, numbered, remove_leftovers, user_folder, write_atomically
+from ..files import ABANDONED, numbered, remove_leftovers, user_folder, user_path, write_atomically
 from .model_file import ModelFile, ModelHeader, clean_name
 from .tensor_file import SUFFIX
 
@@ -80,7 +80,7 @@ def load_model(name_or_path: str | Path | ModelFile) -> ModelFile:
     paths = _paths()
     if isinstance(name_or_path, str) and text in paths:
         return ModelFile.read(paths[text])
-    path = Path(text).expanduser()
+    path = user_path(text)
     if isinstance(name_or_path, Path) or path.suffix == SUFFIX or path.exists() or len(path.parts) > 1:
         return ModelFile.read(path)
     raise ModelError(
@@ -156,7 +156,7 @@ def import_model_file(path: str | Path, name: str | None = None) -> ModelFile:
     """
     from .exchange.import_keras import KERAS_SUFFIXES, import_keras_weights
 
-    path = Path(path).expanduser()
+    path = user_path(path)
     of_keras = path.suffix.lower() in KERAS_SUFFIXES
     if not (of_keras or path.suffix == SUFFIX):
         raise ModelError(

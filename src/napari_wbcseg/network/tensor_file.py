@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from ..errors import ModelError, reading
-from ..files import check_ordinary, write_atomically
+from ..files import check_ordinary, user_path, write_atomically
 from ..version import __version__
 from ..words import listed
 
@@ -123,7 +123,7 @@ class TensorFile(Generic[Header]):
             tensors are not exactly those of its header (names, shapes, float16 or
             float32, finite).
         """
-        path = Path(path)
+        path = user_path(path)
         return cls._decoded(read_content(path, cls.header_type.kind), path)
 
     @classmethod
@@ -135,7 +135,7 @@ class TensorFile(Generic[Header]):
         ModelError
             As `read`, but for the tensors, which are not looked at.
         """
-        path = Path(path)
+        path = user_path(path)
         return cls._opened(read_content(path, cls.header_type.kind), f"The {cls.header_type.kind} {path}")[0]
 
     @classmethod
@@ -169,7 +169,7 @@ class TensorFile(Generic[Header]):
         ModelError
             If the weights do not fit the header, or the file cannot be written (a full disk).
         """
-        path = Path(path)
+        path = user_path(path)
         if path.suffix != SUFFIX:
             raise ModelError(f"{path}: a {header.kind} must end in {SUFFIX}.")
         content = encoded(header, weights, dtype)

@@ -13,6 +13,7 @@ import pandas as pd
 from ..classification.classes import CLASS, CLASS_BY, PERSON, ClassList, class_of
 from ..classification.differential import Differential, pooled
 from ..errors import SettingsError
+from ..files import user_path
 from .load import record_now
 from .names import RESULT_SUFFIX, RUN_FILE
 from .records import ResultRecord, RunRecord
@@ -54,7 +55,7 @@ def classes_in(path: str | Path) -> ResultClasses:
     ImageError
         If the folder of a large image is gone or damaged.
     """
-    path = Path(path)
+    path = user_path(path)
     record, cells = record_now(ResultRecord.read(path), path.parent)
     told_by = {record.classifier.id} if record.classifier else set()
     if CLASS_BY in cells and cells[CLASS_BY].eq(PERSON).any():
@@ -106,7 +107,7 @@ def counted_records(results: str | Path | Iterable[str | Path]) -> tuple[list[Pa
         If there is none.
     """
     given = [results] if isinstance(results, str | Path) else results
-    paths, found = list(map(Path, given)), list[Path]()
+    paths, found = list(map(user_path, given)), list[Path]()
     for path in paths:
         found += sorted(path.glob(f"*{RESULT_SUFFIX}")) if path.is_dir() else [path]
     if not found:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..classification.classes import BUILT_IN_CLASSES
 from ..errors import ImageError, SettingsError
-from ..files import read_text
+from ..files import read_text, user_path
 from ..images.limits import check_memory
 from ..images.read import read_file
 from ..images.zarr_files import open_zarr, weigh
@@ -37,7 +37,7 @@ def record_beside(path: str | Path) -> Path | None:
     path : str or Path
         ``NAME-labels.tif`` or ``NAME.tif``.
     """
-    path = Path(path)
+    path = user_path(path)
     for base in dict.fromkeys((path.name.removesuffix(LABELS_SUFFIX), path.stem)):
         record, labels = (path.with_name(f"{base}{suffix}") for suffix in (RESULT_SUFFIX, LABELS_SUFFIX))
         if record.is_file() and (labels == path or not labels.is_file()):  # else the path may be its image
@@ -65,7 +65,7 @@ def load_result(path: str | Path) -> Segmentation:
     ImageError
         If the labels cannot be read or are others than those of the record.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.is_dir():
         return _of_zarr(path)
     beside = path if path.suffix.lower() == ".json" else record_beside(path)
@@ -201,7 +201,7 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     ModelError
         If the model or the classifier is not there any more.
     """
-    path = Path(path)
+    path = user_path(path)
     record = ResultRecord.read(path)
     if record.settings is None or record.model is None:
         raise SettingsError(f"{path} tells of cells that no model found, so there is nothing to do again.")
@@ -230,7 +230,7 @@ def settings_in(path: str | Path) -> tuple[SegmentationSettings, ResultRecord | 
     SettingsError
         If the file holds no settings.
     """
-    path = Path(path)
+    path = user_path(path)
     text = read_text(path)
     if RESULT_FORMAT in text[:200]:
         record = ResultRecord.read(path)

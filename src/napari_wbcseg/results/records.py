@@ -16,7 +16,7 @@ from ..classification.classes import BUILT_IN_CLASSES, CLASS, CLASS_BY, PERSON, 
 from ..classification.classify import classifier_of
 from ..classification.differential import differential
 from ..errors import SettingsError, first_problem
-from ..files import read_text, write_atomically
+from ..files import read_text, user_path, write_atomically
 from ..images.pixel_size import CENTIMETRES
 from ..network.model_file import ModelFile
 from ..segmentation.large.files import table_file
@@ -86,7 +86,7 @@ class Record(BaseModel, extra="forbid"):
         SettingsError
             If the file cannot be read or is no such record.
         """
-        path = Path(path)
+        path = user_path(path)
         try:
             return cls.model_validate_json(read_text(path))
         except SettingsError as error:
@@ -416,7 +416,7 @@ class RunRecord(Record):
     ) -> RunRecord:
         """Begin the record of a run: time, model, classifier, versions and platform are filled in."""
         classifier = classifier_of(settings)
-        if source is None or Path(source).exists():
+        if source is None or user_path(source).exists():
             source = str(model.path.resolve()) if model.path else model.name
         return cls(
             settings=settings,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OutputError
+from ..files import user_path
 from ..images.pixel_size import PixelSize
 from ..progress import Progress, silent
 from ..segmentation.measure import current_cells, known_rows
@@ -81,7 +82,7 @@ def save(
         If there is no such format.
     """
     folder_alone = str(path).endswith(("/", os.sep))
-    path = Path(path)
+    path = user_path(path)
     if folder_alone or not path.name:
         raise OutputError("A result needs a name: give a folder and the name that its files begin with.")
     chosen = format_names(formats) if formats is not None else (format_of(path),)
@@ -89,7 +90,7 @@ def save(
     _require_array("The labels are", found.labels, "labels")
     found = _with_pixel_size(found, pixel_size)
     _check_image(image, tuple(found.labels.shape), chosen)
-    file = found.image_path if image_path is None else Path(image_path)
+    file = found.image_path if image_path is None else user_path(image_path)
     for one in (path, file or path):
         if problem := no_text(one.absolute()):
             raise OutputError(problem)

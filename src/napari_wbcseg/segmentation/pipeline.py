@@ -13,6 +13,7 @@ import pandas as pd
 from ..box import Box
 from ..classification.classify import class_list, classifier_of
 from ..errors import ImageError, ModelError, SettingsError
+from ..files import user_path
 from ..images.opened import focus_note
 from ..images.pictures import array_of
 from ..images.pixel_source import PixelSource
@@ -184,7 +185,7 @@ def model_and_settings(
             f"for {settings.recipe}: choose a model of that recipe, or set recipe to {file.header.recipe}."
         )
     if settings.classes not in (None, BUILT_IN_CLASSIFIER):
-        settings = settings.replace(classes=str(Path(settings.classes).expanduser().resolve()))
+        settings = settings.replace(classes=str(user_path(settings.classes).resolve()))
     return file, settings
 
 

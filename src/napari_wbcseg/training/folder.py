@@ -23,7 +23,7 @@ import numpy as np
 from ..box import Box
 from ..datasets.pair import Pairs, TrainingPair
 from ..errors import DatasetError, TrainingError, WBCSegError, reading
-from ..files import locked, numbered, write_atomically, write_problem
+from ..files import locked, numbered, user_path, write_atomically, write_problem
 from ..network.library import models_folder, require_writable
 from ..network.model_file import ModelFile, clean_name
 from ..settings import TrainingSettings
@@ -137,7 +137,7 @@ def write_job(folder: Path, job: TrainingJob) -> None:
         If it cannot be written; then nothing of it is left.
     """
     place = folder / JOB
-    path = str(Path(job.data).expanduser().resolve()) if isinstance(job.data, str | Path) else None
+    path = str(user_path(job.data).resolve()) if isinstance(job.data, str | Path) else None
     record = {
         **vars(job),
         "data": path,

@@ -13,7 +13,7 @@ import pandas as pd
 from ..datasets.pair import Pairs
 from ..datasets.read import pairs_of
 from ..errors import TrainingError
-from ..files import write_atomically
+from ..files import user_path, write_atomically
 from ..network.backend import KerasModel, import_keras
 from ..network.device import describe_device, dtype_policy
 from ..network.model_file import ModelFile, ModelHeader, clean_name
@@ -132,7 +132,8 @@ def train(
         recipe: Recipe = "classic" if init is None else init.header.recipe
         settings = TrainingSettings.for_recipe(recipe, fine_tuning=init is not None)
     network = _Network(settings, init, name)
-    checkpoint = Checkpoint(Path(out)) if out is not None else None
+    folder = None if out is None else user_path(out)
+    checkpoint = None if folder is None else Checkpoint(folder)
     emit = on_event or (lambda event: None)
     with contextlib.ExitStack() as stack:
         if checkpoint is not None:
@@ -172,10 +173,10 @@ def train(
         where = f" from {Path(data).name}" if isinstance(data, str | Path) else ""
         described = training_data or f"{counted(len(pairs), 'image')}{where}"
         trained = network.trained(model, state, facts | {"images": len(pairs)}, described)
-        if out is not None:
-            trained = ModelFile.write(Path(out) / f"{trained.name}{SUFFIX}", trained.header, trained.weights)
+        if folder is not None:
+            trained = ModelFile.write(folder / f"{trained.name}{SUFFIX}", trained.header, trained.weights)
             table = pd.DataFrame(state.history, columns=None if state.history else ["epoch"])
-            write_atomically(Path(out) / "history.csv", table.to_csv(index=False).encode(), TrainingError)
+            write_atomically(folder / "history.csv", table.to_csv(index=False).encode(), TrainingError)
     path = str(trained.path) if trained.path else None
     ended = {"text": state.ended, "model": path, "best_epoch": state.best_epoch, "seconds": state.seconds}
     emit({"event": "end", **ended})

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from ..errors import TrainingError, WBCSegError
+from ..files import user_path
 from ..network.model_file import ModelFile
 from .batches import PARENT_GONE, end_with_parent
 from .checkpoint import Checkpoint
@@ -64,7 +65,7 @@ class TrainingProcess:
     """
 
     def __init__(self, folder: str | Path, job: TrainingJob | None = None, *, preview: bool = False) -> None:
-        self.folder = Path(folder).resolve()
+        self.folder = user_path(folder).resolve()
         self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._final: dict[str, Any] | None = None
         flags = ["--resume"] if job is None else []

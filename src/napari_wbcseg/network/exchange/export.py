@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from ...errors import ModelError
-from ...files import write_atomically
+from ...files import user_path, write_atomically
 from ...images.illumination import BRIGHTEST, background_colour, transmittance
 from ...synthetic.smear import synthetic_smear
 from ...version import __version__
@@ -64,7 +64,7 @@ def export_model(model: ModelFile, path: str | Path) -> Path:
         If the ending is another one, what the format needs is not installed, or the file cannot
         be written.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if path.suffix.lower() not in _FORMATS:
         known = ", ".join(f"{suffix} ({words})" for suffix, (words, _) in _FORMATS.items())
         raise ModelError(f"{path}: the ending says the format, and must be one of {known}.")

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from ...errors import ModelError, reading
+from ...files import user_path
 from ...images.find import natural_key
 from ..architecture import CLASSIC
 from ..classic import INPUT
@@ -51,7 +52,7 @@ def import_keras_weights(path: str | Path, name: str | None = None) -> ModelFile
     ModelError
         If the file cannot be read, refers to other files, or holds another network.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     weights = _read_weights(read_content(path), path)
     header = ModelHeader(
         name=clean_name(name or path.name.split(".")[0]),

@@ -18,7 +18,7 @@ from ...batch.process import with_pictures
 from ...batch.report import small_picture
 from ...batch.run import BatchResult, collect, segment_files
 from ...errors import ImageError, SettingsError, WBCSegError
-from ...files import read_text, write_atomically
+from ...files import read_text, user_path, write_atomically
 from ...images.read import read_file, read_image
 from ...network.library import load_model
 from ...progress import Progress
@@ -70,12 +70,12 @@ class Session:
         out : path, optional
             For the results; by default ``counted`` beside the pictures.
         """
-        given = [Path(path).expanduser().resolve() for path in paths]
+        given = [user_path(path).resolve() for path in paths]
         if out is None and any((given[0] / name).is_file() for name in (RUN_FILE, SESSION_FILE)):
             out = given.pop(0)
         elif out is None:
             out = (given[0] if given[0].is_dir() else given[0].parent) / RESULTS
-        folder = Path(out).expanduser().resolve()
+        folder = user_path(out).resolve()
         kept: dict[str, Any] = {}
         run = None
         with suppress(SettingsError, ValueError):  # none yet, or damaged

@@ -18,6 +18,7 @@ from ...datasets.pair import TrainingPair
 from ...datasets.read import read_pairs
 from ...datasets.sigtuple import TRAIN_FOLDER, read_sigtuple
 from ...errors import DatasetError
+from ...files import user_path
 from ...progress import Progress
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import LayerInfo, is_picture, role_of
@@ -128,7 +129,7 @@ class SourcePanel(QWidget):
             return TrainingSource(_reader(corrections_folder()), "corrections of the user")
         if not self.folder:
             raise DatasetError("Choose the folder or archive with the training images.")
-        folder = Path(self.folder).expanduser()
+        folder = user_path(self.folder)
         if not folder.exists():
             raise DatasetError(f"There is nothing at {self.folder}. Choose a folder or archive.")
         masks: MaskReading = self.masks.currentData()

@@ -22,7 +22,7 @@ from ...classification.classes import (
 )
 from ...classification.classify import class_list, classify_cells
 from ...errors import ImageError, OutputError, reading
-from ...files import write_atomically
+from ...files import user_path, write_atomically
 from ...images.pixel_size import PixelSize
 from ...images.pixel_source import PixelSource
 from ...images.prepare import rgb_pixels
@@ -96,7 +96,7 @@ class LargeResult:
         ImageError
             If there is none, or it is damaged.
         """
-        folder = Path(folder)
+        folder = user_path(folder)
         with reading(f"The result of a large image in {folder}", ImageError, _ADVICE):
             plan = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
             record = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))

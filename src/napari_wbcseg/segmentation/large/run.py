@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from ...box import Box
 from ...classification.classify import class_list, classifier_of
 from ...errors import ImageError, OutputError, SettingsError
-from ...files import relative_path, write_atomically
+from ...files import relative_path, user_path, write_atomically
 from ...images.pixel_source import PixelSource
 from ...images.prepare import held
 from ...images.read import LargeImage, open_large
@@ -133,7 +133,7 @@ class LargeRun:
     ) -> None:
         import dask
 
-        self.out, self.progress = Path(out).absolute(), progress
+        self.out, self.progress = user_path(out).absolute(), progress
         self.model, self.settings = model_and_settings(model, settings)
         self._classifier = classifier_of(self.settings)
         self._client, self._preview = client, preview

@@ -1,0 +1,83 @@
+"""What is said of files holds for every function that takes one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_wbcseg import (
+    classify_results,
+    differential_of,
+    load_model,
+    load_result,
+    replay,
+    save,
+    segment,
+    segment_large,
+)
+from napari_wbcseg.datasets.read import read_pairs
+from napari_wbcseg.errors import ModelError
+from napari_wbcseg.evaluation.evaluate import evaluate
+from napari_wbcseg.files import user_path
+from napari_wbcseg.images.read import open_large, read_image, read_pixel_size
+from napari_wbcseg.images.tiff_writer import write_tiff
+from napari_wbcseg.segmentation.large.result import LargeResult
+from napari_wbcseg.settings import SegmentationSettings, TrainingSettings
+
+from .drawings import two_discs
+
+
+class TestHomeFolder:
+    """A path in quotes, or given to a function: no shell has put the home folder in place of its ~."""
+
+    @pytest.fixture
+    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        for name in ("HOME", "USERPROFILE"):
+            monkeypatch.setenv(name, str(tmp_path / "home"))
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        return tmp_path / "home"
+
+    def test_is_known_to_every_function_that_takes_a_path(self, home: Path) -> None:
+        image = np.where(two_discs() > 0, 90, 230).astype(np.uint8)
+        write_tiff("~/images/a.tif", image)
+        write_tiff("~/images/a_mask.tif", np.where(two_discs() > 0, 255, 0).astype(np.uint8))
+        (home / "settings.json").write_text(SegmentationSettings().to_json())
+
+        assert (read_image("~/images/a.tif") == image).all()
+        assert read_pixel_size("~/images/a.tif") is None
+        assert open_large("~/images/a.tif").full.shape == image.shape
+        SegmentationSettings.from_json(Path("~/settings.json"))
+        result = segment(image)
+        save(result, "~/saved/a", "tiff,csv", image=image, image_path="~/images/a.tif")
+        assert (load_result("~/saved/a-result.json").labels == result.labels).all()
+        assert (replay("~/saved/a-result.json").labels == result.labels).all()
+        assert classify_results("~/saved")[0] == [home / "saved" / "a-result.json"]
+        assert differential_of(["~/saved"])[0].white_cells == result.count
+        segment_large("~/images/a.tif", "~/saved/a-cells")
+        assert LargeResult.open("~/saved/a-cells").labels.arrays[0].shape == image.shape[:2]
+        assert len(read_pairs("~/images")) == 1
+        assert len(evaluate("wbc", "~/images").rows) == 1
+        assert not list(Path().iterdir())
+
+    def test_of_a_training_is_written_to(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from napari_wbcseg.training.checkpoint import Checkpoint
+        from napari_wbcseg.training.train import train
+
+        class Asked(Exception):
+            pass
+
+        def remember(self: Checkpoint, folder: Path) -> None:
+            assert folder == home / "training"
+            raise Asked
+
+        monkeypatch.setattr(Checkpoint, "__init__", remember)
+        with pytest.raises(Asked):
+            train([], TrainingSettings(), "~/training")
+
+    def test_of_nobody_is_a_name_like_others(self, home: Path) -> None:
+        assert user_path("~nobody-of-that-name") == Path("~nobody-of-that-name")
+        with pytest.raises(ModelError, match="There is no"):
+            load_model("~nobody-of-that-name")
