@@ -49,6 +49,13 @@ def test_a_second_model_of_one_name_gets_a_number(library: Path) -> None:
     assert save_to_library(random_model(seed=2), "mine").name == "mine-2"
 
 
+def test_the_same_model_again_gets_no_second_file(library: Path) -> None:
+    # A training that is finished gives it once more when it is resumed.
+    for seed, name in ((1, "mine"), (1, "mine"), (2, "mine-2"), (2, "mine-2")):
+        assert save_to_library(random_model(seed=seed), "mine").name == name
+    assert {info.name for info in list_models() if not info.built_in} == {"mine", "mine-2"}
+
+
 def test_the_names_of_built_in_models_are_taken(library: Path) -> None:
     assert save_to_library(random_model(), "classic").name == "classic-2"
     assert save_to_library(random_model(), "WBC").name == "WBC-2"

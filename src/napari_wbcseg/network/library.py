@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import ModelError, WBCSegError
 from ..files import ABANDONED, numbered, remove_leftovers, user_folder, user_path, write_atomically
 from .model_file import ModelFile, ModelHeader, clean_name
-from .tensor_file import SUFFIX
+from .tensor_file import SUFFIX, encoded
 
 #: Names of the built-in models and their files in the package.
 BUILT_IN_MODELS = {"wbc": "robust", "classic": "classic"}
@@ -111,8 +111,8 @@ def save_to_library(model: ModelFile, name: str | None = None) -> ModelFile:
     ----------
     model : ModelFile
     name : str, optional
-        By default the model's own. Characters that a file name cannot have become ``-``, and one that is
-        taken gets a number.
+        By default the model's own. Characters that a file name cannot have become ``-``, and one that another
+        model has gets a number.
 
     Returns
     -------
@@ -124,13 +124,17 @@ def save_to_library(model: ModelFile, name: str | None = None) -> ModelFile:
     ModelError
         If nothing of the name is left, or the file cannot be written.
     """
-    folder = models_folder()
-    final = next(
-        free
+    named = (
+        (models_folder() / f"{free}{SUFFIX}", model.header.replace(name=free))
         for free in numbered(clean_name(model.name if name is None else name))
-        if free.lower() not in BUILT_IN_MODELS and not (folder / f"{free}{SUFFIX}").exists()
+        if free.lower() not in BUILT_IN_MODELS
     )
-    return ModelFile.write(folder / f"{final}{SUFFIX}", model.header.replace(name=final), model.weights)
+    path, header = next(
+        (path, header)
+        for path, header in named
+        if not path.exists() or path.read_bytes() == encoded(header, model.weights)
+    )
+    return ModelFile.write(path, header, model.weights)
 
 
 def import_model_file(path: str | Path, name: str | None = None) -> ModelFile:
