@@ -99,8 +99,9 @@ class TestTrain:
     def test_a_model_that_is_there_is_not_written_over(self, pairs: Path, tmp_path: Path, out: str) -> None:
         file = Path(out) if out.endswith(".safetensors") else Path(out, "mine.safetensors")
         before = write_dark_model(file).hash
-        result = wbcseg("train", pairs, "--out", out, "--name", "mine", status=1)
-        assert f"{file} is there already" in result.stderr
+        for more in ((), ("--resume",)):  # there is nothing to go on with
+            result = wbcseg("train", pairs, "--out", out, "--name", "mine", *more, status=1)
+            assert f"{file} is there already" in result.stderr
         assert ModelFile.read(file).hash == before
 
     @pytest.mark.parametrize("command", [("train", "pairs"), ("finetune", "pairs")])

@@ -81,7 +81,7 @@ def train(
     else:
         as_file = out.suffix == SUFFIX
         folder = out.with_name(f"{out.stem}-training") if as_file else out
-        if not resume:
+        if not (resume and Checkpoint(folder).exists):
             require_free(out if as_file else out / f"{name}{SUFFIX}")
     if not resume:
         Checkpoint(folder).refuse_unfinished()
