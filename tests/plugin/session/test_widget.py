@@ -165,13 +165,21 @@ class TestOpening:
         assert texts(widget) == said, "also another day"
 
     def test_its_pictures_are_known_after_a_run_though_none_could_be_shown(self, viewer, tmp_path, qtbot):
-        write_images(tmp_path / "bad", 2, bad=[0])
+        write_images(tmp_path / "bad", 2, bad=[0, 1])
         widget = open_panel(viewer, TITLE)
         widget.model, widget.settings = "dark", SETTINGS
         with qtbot.waitSignals([widget.listed, widget.failed], timeout=WAIT):
             widget.open_pictures([tmp_path / "bad"])
+        assert "0000.png cannot be read" in widget.message.text(), "the one that was to be shown"
         segment_all(widget, qtbot)
         assert widget.session.pictures == (str(tmp_path / "bad"),)
+
+    def test_the_first_picture_that_can_be_read_is_shown(self, open_session, tmp_path):
+        """Where the first could not, the canvas was empty."""
+        write_images(tmp_path / "bad", 4, bad=[0, 1])
+        widget = open_session(tmp_path / "bad")
+        assert widget.shown.item.image == "0002.png"
+        assert "0000.png cannot be read" in widget.message.text()
 
     def test_that_a_picture_is_there_twice_is_said(self, open_session, folder, out, qtbot):
         Image.open(folder / "0003.png").save(folder / "0003.jpg", quality=95)

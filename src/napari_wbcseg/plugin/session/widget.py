@@ -263,6 +263,11 @@ class SessionWidget(Panel):
             self._after_saving(lambda: self._show(entry, contents, words or contents.words))
 
         def failed(why: str) -> None:
+            why = words or why
+            behind = self.entries[self.entries.index(entry) + 1 :] if entry in self.entries else []
+            if self.shown is None and behind:  # rather one that can be read than an empty canvas
+                self._read(behind[0], why)
+                return
             self.fail(why)
             if self._picture.discarded and entry is not self.shown:  # then what is shown is not so any more
                 self._read(there(self.shown), why)
