@@ -409,3 +409,18 @@ def test_cells_that_the_filter_cannot_be_asked_of_are_all_listed(viewer, open_re
     widget.show_only(condition="grade > 1")
     widget.labels = viewer.layers["without a class"]
     assert (len(widget.shown), widget.panel.condition.text()) == (3, "")
+
+
+def test_labels_of_more_axes_than_a_stack_say_why_they_are_not_reviewed(viewer, open_review):
+    """They were not offered, and the list said that there were no labels yet."""
+    stack = np.stack([three_cells()] * 2)
+    viewer.add_labels(np.stack([stack] * 2), name="times")
+    widget = open_review(viewer)
+    assert widget.labels is viewer.layers["times"]
+    assert "times has 4 axes" in widget.message.text()
+    with pytest.raises(EditError, match="times has 4 axes"):
+        widget.accept()
+    assert not widget.panel.buttons["accept"].isEnabled()
+    widget.labels = viewer.add_labels(viewer.layers["times"].data[0])
+    assert widget.review.count == 6
+    assert "axes" not in widget.message.text()

@@ -86,7 +86,7 @@ class LayerChoice:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self.labels = LayerPicker(viewer, _is_cells, "no labels yet")
+        self.labels = LayerPicker(viewer, lambda layer: isinstance(layer, Labels), "no labels yet")
         self.image = LayerPicker(viewer, self._fits, "no image of that shape", follows=self._no_other_image)
         self._soon = timer(0, self._look)  # once both images and cells were replaced
         viewer.layers.events.inserted.connect(self._watch)
@@ -126,10 +126,6 @@ class LayerChoice:
     def _fits(self, layer: Layer) -> bool:
         cells = self.labels.value
         return cells is not None and is_picture(layer) and plane_shape(layer) == plane_shape(cells)
-
-
-def _is_cells(layer: Layer) -> bool:
-    return isinstance(layer, Labels) and layer.ndim in (2, 3)
 
 
 class ReviewPanel:

@@ -95,8 +95,19 @@ class ScriptedReview(Panel):
     def need_review(self) -> LayerReview:
         """Return the review; `EditError` without one."""
         if self.review is None:
-            raise EditError(f"There is no layer with cells. {_START}")
+            raise EditError(self._why_none)
         return self.review
+
+    @property
+    def _why_none(self) -> str:
+        """Say why there is no review."""
+        labels = self.labels
+        if labels is None:
+            return f"There is no layer with cells. {_START}"
+        return (
+            f"{labels.name} has {labels.ndim} axes: cells are reviewed in a single image or in a stack of "
+            f"planes. Add one as a layer: viewer.add_labels(viewer.layers[{labels.name!r}].data[0])."
+        )
 
     # Following the layer ---------------------------------------------------------------------------------
 
@@ -107,13 +118,13 @@ class ScriptedReview(Panel):
         self._let_go(later=True)
         labels = self.labels
         self._layers.take_source()
-        if labels is not None:
+        if labels is not None and labels.ndim in (2, 3):
             self._start(labels)
         on_disk = self.review is not None and self.review.on_disk
-        self.say(_START if labels is None else ON_DISK if on_disk else "")
+        self.say(ON_DISK if on_disk else "" if self.review is not None else self._why_none)
         self.large.refresh()
         for name, press in self.panel.buttons.items():
-            press.setEnabled(labels is not None and not (on_disk and name in EDITING))
+            press.setEnabled(self.review is not None and not (on_disk and name in EDITING))
         self._show_learnt()
         self._on_changed()
         self._on_measured()
