@@ -20,7 +20,7 @@ from napari_wbcseg.plugin.segment.save_form import SaveForm
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.plugin.shared.panel import open_panel
-from napari_wbcseg.plugin.shared.unsaved import UnsavedOffer
+from napari_wbcseg.plugin.shared.unsaved import UnsavedOffer, keep_unsaved
 from napari_wbcseg.plugin.shared.unsaved_copies import copies_left, unsaved_folder
 
 from ..conftest import dark_discs, discs
@@ -202,3 +202,20 @@ class TestCopies:
         assert load_result(copies()[0] / "cells-result.json").cells["class"].tolist() == ["blast"]
         viewer.layers.clear()
         panel.close()
+
+
+def test_that_classes_went_as_napari_converted_the_layer_is_said(viewer, picture, monkeypatch):
+    """The cells came back from an image without a class, and no word told of it."""
+    from napari.layers._layer_actions import _convert_to_image, _convert_to_labels
+
+    said = []
+    monkeypatch.setattr("napari_wbcseg.plugin.shared.unsaved.show_info", said.append)
+    keep_unsaved(viewer)
+    (image,) = viewer.open(picture)
+    name = add_segmentation(viewer, dark_discs(image.data), image).cells.name
+    _convert_to_image(viewer.layers)
+    viewer.layers.selection = {viewer.layers[name]}
+    assert not said
+    _convert_to_labels(viewer.layers)
+    assert len(said) == 1
+    assert said[0].startswith(f"{name} has no table any more")

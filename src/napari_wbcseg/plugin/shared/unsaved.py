@@ -14,7 +14,7 @@ from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QCoreApplication, QObject, QThreadPool
 
 from ...classification.classes import CLASS, CLASS_BY, PERSON
@@ -33,6 +33,10 @@ from .viewer import own_viewer
 
 _DELAY = 500  # ms after a correction
 _PATIENCE = 5000  # ms, for what is being written when napari is closed
+_TABLE_LOST = (
+    "has no table any more, as napari converts a layer without it: classes and decisions of its cells are "
+    "gone. Open what was saved of them, or segment the picture again."
+)
 
 _kept: weakref.WeakKeyDictionary[Any, Unsaved] = weakref.WeakKeyDictionary()
 
@@ -126,6 +130,8 @@ class Unsaved(QObject):
     def _follow(self, layer: Layer) -> None:
         if is_cells(layer) and not is_on_disk(layer):
             self._followed.setdefault(layer, _Followed(state_of(layer)))
+            if layer.features.empty:
+                show_info(f"{layer.name} {_TABLE_LOST}")
 
     def _on_changed(self, layer: Labels) -> None:
         if is_on_disk(layer):
