@@ -974,11 +974,13 @@ class TestDifferential:
         panel = open_panel(seen, "Review white blood cells").differential
         qtbot.waitUntil(lambda: panel.summary.text() == "3 white cells in 1 picture.", timeout=WAIT)
         assert panel.isVisible()
-        # What the shell writes is seen as it is written.
+        # What the shell writes meanwhile is seen when the tab is opened again.
         Image.fromarray(255 - np.asarray(Image.open(folder / "0001.png"))).save(folder / "0009.png")
         shell(folder / "0009.png", "-o", out)
         said = "3 white cells in 1 picture, 1 in doubt."
+        session.differential()
         qtbot.waitUntil(lambda: panel.summary.text() == said, timeout=WAIT)
         shell(folder / "0009.png", "-o", out, "--min-area", 10)
         said = "0 white cells in 0 pictures, 1 in doubt, 1 of another run left out."
+        session.differential()
         qtbot.waitUntil(lambda: panel.summary.text() == said, timeout=WAIT)

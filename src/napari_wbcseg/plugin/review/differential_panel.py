@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,25 @@ from qtpy.QtWidgets import (
 
 from ...classification.classes import UNSURE
 from ...classification.differential import Differential, Share, differential
-from ...results.differential import ResultClasses, pooled_results
+from ...errors import WBCSegError
+from ...progress import Progress
+from ...results.differential import ResultClasses, classes_in, not_in_tables, pooled_results
+from ...results.names import RESULT_SUFFIX
 from ...words import counted
+from ..shared.jobs import Job, in_background
 from ..shared.layer_picker import LayerPicker
 from ..shared.panel import Sentence, button, fill, form, there, with_tip
 from ..shared.regions import inside, is_regions, region_outlines
 from ..shared.viewer import PLACED
-from .folder_results import FolderResults
 from .layer import LayerReview
 
 _HEADERS = ("class", "cells", "%", "95 %", "")
 _BAR = len(_HEADERS) - 1
 _SHARE = Qt.ItemDataRole.UserRole
+
+#: What each result in a folder tells, by its record, None where it is damaged; and the records that the
+#: tables do not tell of.
+_Results = tuple[dict[Path, ResultClasses | None], set[Path]]
 
 
 class BarDelegate(QStyledItemDelegate):
@@ -77,7 +85,7 @@ class DifferentialPanel(QWidget):
         The Shapes layer whose regions are counted; its ``value`` is None for the picture.
     folder : QCheckBox
         Whether all results in the folder of this one, or in that last asked for, are counted, this one as
-        it is now.
+        it is now. The others are read when that is asked for, and as another picture or the tab is opened.
     """
 
     def __init__(self, viewer: ViewerModel, review: Callable[[], LayerReview | None]) -> None:
@@ -89,9 +97,10 @@ class DifferentialPanel(QWidget):
         self.regions.changed.connect(self._on_regions)
         self.folder = with_tip(QCheckBox("all pictures of the folder"), "All results beside this one.")
         self.folder.hide()
-        self.folder.toggled.connect(self.refresh)
-        self._results = FolderResults(self)
-        self._results.changed.connect(self.refresh)
+        self.folder.toggled.connect(self._read_anew)
+        self._reading: Job | None = None
+        self._read_for: tuple[Path, Path | None] | None = None  # a folder, and the record shown then
+        self._results: _Results | None = None
         self.table = QTreeWidget()
         self.table.setHeaderLabels(list(_HEADERS))
         self.table.setItemDelegateForColumn(_BAR, BarDelegate(self.table))
@@ -116,7 +125,7 @@ class DifferentialPanel(QWidget):
         """Count all results in a folder, also where no cells are reviewed; None for the picture alone."""
         self._asked = folder
         self.folder.setChecked(folder is not None)
-        self.refresh()
+        self._read_anew()
 
     def refresh(self, event: Any = None) -> None:
         """Count again; a hidden panel does so when it is opened."""
@@ -132,7 +141,7 @@ class DifferentialPanel(QWidget):
         together = folder is not None and self.folder.isChecked()
         self.regions.enabled = not together
         if folder is not None and together:
-            self._results.follow(folder)
+            self._read(folder, record)
             self.differential, words = self._of_folder(record)
         else:
             self.differential, words = self._of_picture()
@@ -158,23 +167,45 @@ class DifferentialPanel(QWidget):
 
     def _of_folder(self, record: Path | None) -> tuple[Differential | None, str]:
         """Count the cells of the results in the folder, those of this picture as they are now."""
-        read, review = self._results.read, self._review()
-        if read is None:
+        review = self._review()
+        if self._results is None:
             return None, "Reading the results …"
-        told = {file: known for file, (_, known) in read.known.items()}
-        if review is not None and record is not None and record not in read.outdated:
-            doubt = review.info.in_doubt
-            told[record] = ResultClasses(review.cells, review.classes, doubt)
+        read, outdated = self._results
+        told = dict(read)
+        if review is not None and record is not None and record not in outdated:
+            told[record] = ResultClasses(review.cells, review.classes, review.info.in_doubt)
         every = [one for one in told.values() if one is not None]
         found = pooled_results(every)
         left_out = {
             "in doubt": found.in_doubt,
-            "of another run left out": len(read.outdated),
+            "of another run left out": len(outdated),
             "that cannot be read": len(told) - len(every),
         }
         pictures = f" in {counted(len(every) - found.in_doubt, 'picture')}"
         pictures += "".join(f", {number} {what}" for what, number in left_out.items() if number)
         return found, _in_words(found, pictures)
+
+    def _read(self, folder: Path, record: Path | None) -> None:
+        """Read the results in a folder in the background, once for each picture that is shown."""
+        if self._read_for == (folder, record):
+            return
+        if self._read_for is None or self._read_for[0] != folder:
+            self._results = None
+        self._read_for = folder, record
+        self._reading = in_background(
+            lambda progress: read_folder(folder, progress),
+            "" if self._results else "Reading the results",
+            done=self._on_read,
+            instead_of=self._reading,
+        )
+
+    def _read_anew(self) -> None:
+        self._read_for = None
+        self.refresh()
+
+    def _on_read(self, results: _Results) -> None:
+        self._results = results
+        self.refresh()
 
     def copy(self) -> None:
         """Put the table on the clipboard, columns parted by tabs."""
@@ -223,8 +254,19 @@ class DifferentialPanel(QWidget):
 
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
-        self._results.look()  # where a network drive does not tell of its changes
-        self.refresh()
+        self._read_anew()
+
+
+def read_folder(folder: Path, progress: Progress) -> _Results:
+    """Read the results in a folder; for a worker thread."""
+    outdated = set(not_in_tables(folder))
+    files = [file for file in folder.glob(f"*{RESULT_SUFFIX}") if file not in outdated]
+    read: dict[Path, ResultClasses | None] = dict.fromkeys(files)
+    for number, file in enumerate(files):
+        progress(number, len(files), "Reading the results")
+        with suppress(WBCSegError):
+            read[file] = classes_in(file)
+    return read, outdated
 
 
 def _texts(share: Share) -> list[str]:
