@@ -162,6 +162,17 @@ def test_labels_that_another_program_changed_are_what_counts(options: list[str],
     assert pd.read_csv(out / "cells.csv")["area"].tolist() == [(TRUTH == 2).sum(), 301]
 
 
+def test_cells_that_went_with_a_file_are_not_missed_without_a_word(
+    options: list[str], tmp_path: Path
+) -> None:
+    command, result = segmented(tmp_path, *options)
+    (result.folder / "labels.zarr" / "0" / "0" / "0").unlink()
+    for _ in range(2):
+        output = wbcseg(*command).output
+        assert "labels.zarr are gone, and cells with them (2 before, 0 now)" in " ".join(output.split())
+    assert output.count("put it back") == 1
+
+
 def test_tables_and_report_say_of_corrected_cells_what_the_differential_says(
     options: list[str], tmp_path: Path
 ) -> None:

@@ -164,6 +164,7 @@ def record_now(record: ResultRecord, folder: Path) -> tuple[ResultRecord, pd.Dat
             settings=record.settings and record.settings.replace(classes=asked),
             classifier=ModelRecord.of(large.classifier, asked or ""),
             edited=large.edited,
+            notes=tuple(dict.fromkeys((*record.notes, *large.notes))),
             classes=[] if classes == BUILT_IN_CLASSES else classes.to_list(),
             **({} if large.in_table else {"cells_sha256": ""}),
         )

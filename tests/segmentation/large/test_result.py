@@ -144,6 +144,16 @@ def test_labels_that_are_none_any_more_are_said(folder: Path) -> None:
         LargeResult.open(folder)
 
 
+def test_cells_that_went_with_their_file_are_told_of(folder: Path, model: ModelFile) -> None:
+    # By a copy that was cut short, perhaps: zarr takes what is missing for empty.
+    (folder / "labels.zarr" / "0" / "2" / "4").unlink()
+    result = LargeResult.open(folder)
+    assert result.cells["label"].tolist() == [1, 2, 3]
+    assert "labels.zarr are gone, and cells with them (4 before, 3 now)" in result.notes[-1]
+    again = segment_large(picture(TRUTH), folder, model, SETTINGS)
+    assert again.notes == result.notes == LargeResult.open(folder).notes
+
+
 def test_labels_in_other_chunks_are_measured(folder: Path) -> None:
     pyramid.Pyramid.create(folder / "labels.zarr", TRUTH.shape, np.uint16).arrays[0][:] = TRUTH * (TRUTH > 1)
     assert_is_of(LargeResult.open(folder).cells, TRUTH * (TRUTH > 1))

@@ -29,6 +29,7 @@ from ...images.prepare import rgb_pixels
 from ...images.read import read_pixel_size
 from ...network.classifier import ClassifierFile
 from ...progress import Progress, silent
+from ...words import listed
 from ..global_estimates import GlobalEstimates, image_digest
 from ..measure import find_regions, fitting_rows, measure_labels
 from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, table_file, write_table
@@ -124,7 +125,7 @@ class LargeResult:
         labels = self.labels.arrays[0]
         with reading(f"{self.labels.path}, changed by another program,", ImageError, _ADVICE):
             now = self.labels.stamps(self.stamps)
-            parts = self.labels.changed(self.stamps, now)
+            parts, before = self.labels.changed(self.stamps, now), len(self.cells)
             if parts and (labels.shape != shape or labels.dtype.kind not in "iu"):
                 raise ValueError(f"{labels.dtype} of shape {labels.shape}")
             for box in parts:
@@ -132,6 +133,12 @@ class LargeResult:
                 if len(others):
                     self._measure(box, others)
                     self.edited, self.in_table = True, False
+            if not self.in_table and (gone := sorted(self.stamps.keys() - now.keys())):
+                # Some programs remove the file of a part in which they erased all cells.
+                self.notes += (
+                    f"The files {listed(gone)} of {self.labels.path} are gone, and cells with them "
+                    f"({before} before, {len(self.cells)} now): unless somebody erased them, put it back.",
+                )
             self.stamps = now
 
     def _others_than_known(self, box: Box) -> np.ndarray:
@@ -302,7 +309,7 @@ class LargeResult:
         file, self.edited = self.folder / RESULT_FILE, edited
         record = json.loads(file.read_text(encoding="utf-8"))
         record |= {"classifier": self.classifier, "classes": self.classes.to_list()}
-        record |= {"edited": edited, "count": len(self.cells), "stamps": self.stamps}
+        record |= {"edited": edited, "count": len(self.cells), "stamps": self.stamps, "notes": self.notes}
         write_atomically(file, json.dumps(record).encode(), OutputError)
         self.in_table = True
 

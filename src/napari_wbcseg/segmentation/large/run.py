@@ -279,9 +279,7 @@ class LargeRun:
         return Segmentation(
             labels=self.labels.arrays[0],
             probability=self._work.probability.arrays[0],
-            **found,
-            **self._method,
-            **self._estimated,
+            **{**self._method, **self._estimated, **found},
             place=Placement.of_pixels(2, self._image.pixel_size),
             image_path=Path(self._image.name) if self._image.name else None,
         )
@@ -332,6 +330,7 @@ class LargeRun:
             "proposals": proposals,
             "classes": known.classes,
             "edited": known.edited,
+            "notes": known.notes,
         }
 
 
