@@ -201,6 +201,13 @@ class TestClassify:
         result = wbcseg("classify", "out", "--classes", "bad.safetensors", status=1)
         assert "bad.safetensors cannot be read" in result.stderr
 
+    def test_a_picture_that_counts_twice_is_told_of(self, out: Path, tmp_path: Path) -> None:
+        one = wbcseg("differential", out).output
+        shutil.copytree(out, tmp_path / "copy")
+        assert "of the same picture" not in one
+        assert "another one is of the same picture: 2 results." in wbcseg("differential", out, "copy").output
+        assert differential_of([out, "copy"])[0].twice == 2
+
     def test_a_script_may_give_one_folder_as_it_is(self, out: Path) -> None:
         found = differential_of([out])
         assert differential_of(out) == differential_of(str(out)) == found

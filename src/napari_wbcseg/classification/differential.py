@@ -72,6 +72,8 @@ class Differential:
         Pictures that were left out, as what their count depends on is not known.
     outdated : int
         Results that were left out, as the tables beside them do not tell of them any more.
+    twice : int
+        Results that count although another one is of the same picture.
     """
 
     shares: tuple[Share, ...]
@@ -80,6 +82,7 @@ class Differential:
     colours: dict[str, str]
     in_doubt: int = 0
     outdated: int = 0
+    twice: int = 0
 
     @property
     def erythroblasts(self) -> int:

@@ -60,6 +60,9 @@ def differential(
     if found.outdated:
         left_out = counted(found.outdated, "result")
         typer.echo(f"Left out, as the tables beside them are of another run: {left_out}.")
+    if found.twice:
+        more = counted(found.twice, "result")
+        typer.echo(f"Counted, though another one is of the same picture: {more}. Leave one of each out.")
     if told_by:
         typer.echo(f"Classes told by {', '.join(told_by)}.")
     if csv is not None:

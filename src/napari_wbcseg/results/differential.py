@@ -32,12 +32,15 @@ class ResultClasses(NamedTuple):
         Whether a note asks what the count depends on, and nobody has corrected the cells since.
     told_by : set of str
         ``name@hash`` of a classifier, ``a person``, or both.
+    picture : str
+        What the image is known by: the SHA-256 of its file or, of a large one, its place.
     """
 
     cells: pd.DataFrame
     classes: ClassList
     in_doubt: bool
     told_by: AbstractSet[str] = frozenset()
+    picture: str = ""
 
 
 def classes_in(path: str | Path) -> ResultClasses:
@@ -60,7 +63,10 @@ def classes_in(path: str | Path) -> ResultClasses:
     told_by = {record.classifier.id} if record.classifier else set()
     if CLASS_BY in cells and cells[CLASS_BY].eq(PERSON).any():
         told_by.add("a person")
-    return ResultClasses(class_of(cells).to_frame(CLASS), record.class_list, record.in_doubt, told_by)
+    picture = record.image.sha256 or record.image.path or ""
+    return ResultClasses(
+        class_of(cells).to_frame(CLASS), record.class_list, record.in_doubt, told_by, picture
+    )
 
 
 def differential_of(results: str | Path | Iterable[str | Path]) -> tuple[Differential, list[str]]:
@@ -87,7 +93,8 @@ def differential_of(results: str | Path | Iterable[str | Path]) -> tuple[Differe
     files, outdated = counted_records(results)
     every = [classes_in(file) for file in files]
     told_by = sorted(set().union(*(one.told_by for one in every)))
-    return replace(pooled_results(every), outdated=outdated), told_by
+    pictures = [one.picture for one in every if one.picture and not one.in_doubt]
+    return replace(pooled_results(every), outdated=outdated, twice=len(pictures) - len({*pictures})), told_by
 
 
 def pooled_results(results: Sequence[ResultClasses]) -> Differential:
