@@ -53,6 +53,15 @@ def test_a_result_of_no_file_is_called_as_its_files_are(tmp_path, result, image)
     assert set(pd.read_csv(tmp_path / "other-cells.csv")["image"]) == {"other"}
 
 
+def test_labels_whose_folder_is_gone_are_not_saved_as_empty(tmp_path, result, labels):
+    # Zarr takes a file that is not there for zeros.
+    zarr.save_array(str(tmp_path / "l.zarr"), labels)
+    on_disk = dataclasses.replace(result, labels=zarr.open_array(str(tmp_path / "l.zarr")))
+    (tmp_path / "l.zarr").rename(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match=r"l\.zarr, which is gone"):
+        save(on_disk, tmp_path / "smear", "tiff")
+
+
 def test_other_files_of_labels_that_are_saved_anew_follow(tmp_path, result, labels, image):
     save(result, tmp_path / "smear", EVERY, image=image)
     corrected = dataclasses.replace(result, labels=np.where(labels == 3, 0, labels))

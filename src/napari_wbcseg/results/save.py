@@ -185,6 +185,9 @@ def _label_array(data: Any) -> np.ndarray:
             f"Labels of shape {tuple(data.shape)} are too large to be saved at once. "
             "Save a part of them; a whole slide is in its own labels.zarr and table already."
         )
+    store = getattr(data, "store", None)  # of a zarr, which is empty where its folder is gone
+    if (root := getattr(store, "root", None)) is not None and not isdir(root):
+        raise OutputError(f"The labels were in {root}, which is gone: put it back, or segment again.")
     array = np.asarray(data)
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)
