@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from PIL import Image
 
 from napari_wbcseg import load_result, save
 
-from .shell import wbcseg
+from .shell import environment, wbcseg
 
 DATA = os.environ.get("WBCSEG_DATA")
 
@@ -52,6 +54,17 @@ class TestEvaluate:
 
 
 class TestModels:
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+    def test_a_list_that_cannot_be_printed_is_a_sentence(self) -> None:
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "napari_wbcseg", "models"]
+            result = subprocess.run(
+                command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment()
+            )
+        assert result.returncode == 1
+        assert "No space left on device" in result.stderr
+        assert "Traceback" not in result.stderr
+
     def test_the_list_tells_name_recipe_and_origin(self, model: Path) -> None:
         imported = wbcseg("models", "import", model, "--name", "my dark")
         assert imported.stdout.startswith("Model my-dark: ")

@@ -46,8 +46,8 @@ class _Group(TyperGroup):
             complain("Stopped.")
             raise typer.Exit(STOPPED) from None
         except (WBCSegError, OSError) as error:
-            # A closed pipe has no name: of that the shell itself takes care.
-            if ctx.obj == _DEBUG or (isinstance(error, OSError) and not error.filename):
+            # Of a closed pipe the shell itself takes care.
+            if ctx.obj == _DEBUG or isinstance(error, BrokenPipeError):
                 raise
             complain(_in_a_sentence(error))
             raise typer.Exit(FAILED) from None
@@ -56,6 +56,8 @@ class _Group(TyperGroup):
 def _in_a_sentence(error: WBCSegError | OSError) -> str:
     if isinstance(error, WBCSegError):
         return str(error)
+    if not error.filename:
+        return f"Something was not written ({error.strerror}), what is printed perhaps: --debug shows where."
     return f"{error.filename} cannot be used ({error.strerror}). Check the name and who may use it."
 
 
