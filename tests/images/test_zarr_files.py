@@ -11,7 +11,7 @@ import pytest
 import zarr
 
 from napari_wbcseg.errors import ImageError
-from napari_wbcseg.images.read import open_large, read_image
+from napari_wbcseg.images.read import open_large, read_file, read_image
 from napari_wbcseg.images.zarr_files import open_zarr
 from napari_wbcseg.results.load import load_result
 
@@ -149,3 +149,19 @@ def test_channels_are_taken_by_their_names_or_colours(
     group.attrs.update(about if version == 2 else {"ome": about})
     assert np.array_equal(read_image(tmp_path / "a.zarr"), PIXELS)
     assert np.array_equal(np.asarray(open_large(tmp_path / "a.zarr").levels[0]), PIXELS)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_parts_that_are_missing_are_said(tmp_path: Path, version: int) -> None:
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=version)
+    array = group.create_array("0", shape=PIXELS.shape, chunks=(20, 25, 3), dtype=np.uint8)
+    array[:] = PIXELS
+    levels = [{"axes": ["y", "x", "c"], "datasets": [{"path": "0"}]}]
+    group.attrs.update({"ome": {"multiscales": levels}} if version == 3 else {"multiscales": levels})
+    folder = tmp_path / "a.zarr" / "0"
+    assert not read_file(tmp_path / "a.zarr").notes
+    assert not read_file(folder).notes
+    next(path for path in folder.rglob("*") if path.is_file() and path.name in ("1.1.0", "0")).unlink()
+    for image in (tmp_path / "a.zarr", folder):
+        assert "1 of the 4 parts of" in read_file(image).notes[0]
+        assert "unless the image is empty there" in open_large(image).notes[0]

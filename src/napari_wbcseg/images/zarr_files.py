@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,7 +142,7 @@ def open_zarr_image(path: Path) -> OpenedImage:
 
     node = open_zarr(path)
     if isinstance(node, zarr.Array):
-        return OpenedImage((_planes(node, None, path),))
+        return OpenedImage((_planes(node, None, path),), _incomplete([node], path))
     images = list(_multiscales(node))
     if not images:
         raise ImageError(f"{path} is a zarr group without an OME-Zarr image; name the array inside it.")
@@ -153,14 +153,30 @@ def open_zarr_image(path: Path) -> OpenedImage:
         for group, scales in (images[i] for i in chosen)
     ]
     levels = [same[0] if len(same) == 1 else da.concatenate(same) for same in zip(*fields, strict=False)]
-    group, scales = images[chosen[0]]
-    shape = group[scales["datasets"][0]["path"]].shape
+    _, scales = images[chosen[0]]
+    full = [images[i][0][images[i][1]["datasets"][0]["path"]] for i in chosen]
     return OpenedImage(
         tuple(levels),
-        notes,
+        (*notes, *_incomplete(full, path)),
         fields=len(chosen),
-        depths=dict(zip(axes, shape, strict=True)).get("z", 1),
+        depths=dict(zip(axes, full[0].shape, strict=True)).get("z", 1),
         read_stated=lambda: _stated_pixel_size(scales),
+    )
+
+
+def _incomplete(arrays: Sequence[Any], path: Path) -> tuple[str, ...]:
+    """Return a note on parts that have no file: zarr reads them as empty, also where a copy was cut short."""
+    wanted = missing = 0
+    for array in arrays:
+        sides = zip(array.shape, array.shards or array.chunks, strict=True)
+        parts, folders = math.prod(-(-side // step) for side, step in sides), os.walk(path / array.path)
+        there = sum(name[0] != "." and name != "zarr.json" for _, _, names in folders for name in names)
+        wanted, missing = wanted + parts, missing + max(0, parts - there)
+    if not missing:
+        return ()
+    return (
+        f"{missing} of the {wanted} parts of {path} have no file and were read as empty: complete the copy, "
+        "unless the image is empty there.",
     )
 
 
