@@ -247,7 +247,9 @@ def test_mask_of_another_size(tmp_path: Path) -> None:
 
 
 def test_folders_that_hold_nothing_to_use(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="holds no image"):
+    (tmp_path / "deeper").mkdir()
+    _save(tmp_path / "deeper" / "a.png", _image())
+    with pytest.raises(DatasetError, match=r"holds no image \(folders in it were not searched\)"):
         read_pairs(tmp_path)
     with pytest.raises(DatasetError, match=r"no folder or archive .*gone"):
         read_pairs(tmp_path / "gone")

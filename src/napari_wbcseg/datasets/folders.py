@@ -52,7 +52,9 @@ def is_image_name(name: str) -> bool:
 def _some_files(folder: Path, deep: bool = False) -> list[Path]:
     files = image_files(folder, deep)
     if not files:
-        raise DatasetError(f"The folder {folder} holds no image; images end in {', '.join(IMAGE_SUFFIXES)}.")
+        where = "" if deep else " (folders in it were not searched)"
+        endings = ", ".join(IMAGE_SUFFIXES)
+        raise DatasetError(f"The folder {folder} holds no image{where}; images end in {endings}.")
     return files
 
 
