@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import tifffile
@@ -163,6 +164,23 @@ def test_a_result_that_was_corrected_stays_one_of_the_version_that_made_it(
     now = ResultRecord.read(file)
     assert (now.edited, now.cells["label"]) == (True, [7])
     assert (now.versions, now.created, now.seconds) == (made.versions, made.created, made.seconds)
+
+
+def test_in_a_corrected_stack_each_number_of_the_tables_is_one_cell_of_the_labels(
+    folder: Path, model: ModelFile
+) -> None:
+    tifffile.imwrite(folder / "stack.tif", np.stack([IMAGE] * 2), photometric="rgb")
+    table(folder, model)
+    out = folder.with_name("out")
+    labels = tifffile.imread(out / "stack-labels.tif")
+    labels[1, :9, :9] = labels[0].max()  # another program counts in each plane anew
+    tifffile.imwrite(out / "stack-labels.tif", labels)
+    renew_tables(out)
+    cells = pd.read_csv(out / "cells.csv").query("image == 'stack.tif'")
+    labels = tifffile.imread(out / "stack-labels.tif")
+    assert len(cells) == 3
+    for plane, label, area in cells[["plane", "label", "area"]].to_numpy(int):
+        assert np.count_nonzero(labels[plane] == label) == np.count_nonzero(labels == label) == area
 
 
 def saved(path: Path) -> Path:

@@ -270,6 +270,8 @@ def refreshed(item: BatchItem, record: ResultRecord, outputs: Outputs) -> tuple[
             record.write(outputs.record_file(item.name))
         return record, cells
     result, image = _reopened(item, now, outputs)
+    if result.stacked:  # a number that another program gave to cells of several planes is one cell's now
+        write_tiff(outputs.folder / now.labels, result.labels, result.placement.pixel_size)
     now = write_result(item, result, now.labels, image, now.image, outputs, silent, known=now)
     return now, cells if now.large else columns_to_table(now.cells)
 
