@@ -128,6 +128,7 @@ def test_the_readme_counts_cells_in_python(tmp_path, monkeypatch, capsys):
     exec(compile(code, str(README), "exec"), names)
     assert names["result"].count > 0
     assert capsys.readouterr().out.startswith(f"{names['result'].count}\n")
+    assert napari_wbcseg.replay("counted/smear-result.json", names["image"]).count == names["result"].count
 
 
 def test_the_readme_counts_cells_in_napari(make_napari_viewer, monkeypatch):

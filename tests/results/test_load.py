@@ -223,6 +223,9 @@ class TestReplay:
         with pytest.raises(ImageError, match="not there any more"):
             replay(path)
         assert replay(path, image=spots()[0]).count == found.count
+        save(replace(found, image_path=None), path.with_name("b"), "tiff")
+        with pytest.raises(ImageError, match="came from no file: give the image itself"):
+            replay(path.with_name("b-result.json"))
 
     def test_cells_drawn_by_hand_cannot_be_found_again(self, tmp_path, labels):
         _, path = save(Layer(labels), tmp_path / "a.tif")

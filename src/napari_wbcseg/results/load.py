@@ -210,10 +210,9 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     if image is None:
         file = record.image.file(path.parent)
         if file is None:
-            raise ImageError(
-                f"The image of {path} is not there any more ({record.image.path or record.image.name}); "
-                "put it back, or give the image itself."
-            )
+            where = record.image.path
+            gone = f"is not there any more ({where}); put it back, or" if where else "came from no file:"
+            raise ImageError(f"The image of {path} {gone} give the image itself.")
         if record.image.sha256 is not None and file_sha256(file) != record.image.sha256:
             raise ImageError(f"{file} has changed since {path} was saved (its SHA-256 differs).")
         image = read_file(file).pixels
