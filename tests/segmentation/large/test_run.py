@@ -21,7 +21,7 @@ from napari_wbcseg import load_result, save
 from napari_wbcseg.box import Box
 from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, PROBABILITY
 from napari_wbcseg.classification.naming import each_named
-from napari_wbcseg.errors import Cancelled, ImageError, OutputError, SettingsError, WBCSegError
+from napari_wbcseg.errors import BusyError, Cancelled, ImageError, OutputError, SettingsError, WBCSegError
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import LargeRun, segment_large
@@ -237,6 +237,18 @@ def test_another_image_or_setting_begins_afresh(
     assert len(tiles) == TILES
     empty = segment_large(np.full_like(image, 230), tmp_path / "out", model, darker)
     assert empty.count == 0
+
+
+def test_two_runs_do_not_write_into_one_folder_at_a_time(
+    smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path
+) -> None:
+    def again(_: object) -> None:
+        with pytest.raises(BusyError, match="out: wait for its end"):
+            segment_large(smear[0][::-1], tmp_path / "out", model, SETTINGS)
+
+    found = segment_large(smear[0], tmp_path / "out", model, SETTINGS, on_tile=again)
+    assert found.count == smear[1].max()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_what_a_person_corrected_is_not_written_over(

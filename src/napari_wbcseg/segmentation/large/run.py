@@ -16,8 +16,8 @@ from pydantic import BaseModel
 
 from ...box import Box
 from ...classification.classify import class_list, classifier_of
-from ...errors import ImageError, OutputError, SettingsError
-from ...files import relative_path, user_path, write_atomically
+from ...errors import BusyError, ImageError, OutputError, SettingsError
+from ...files import locked, relative_path, user_path, write_atomically
 from ...images.pixel_source import PixelSource
 from ...images.prepare import held
 from ...images.read import LargeImage, open_large
@@ -386,17 +386,21 @@ def segment_large(
         As `segment`.
     OutputError
         If the result cannot be written.
+    BusyError
+        If another run is at work in the folder.
     ClusterError
         If the cluster cannot do the work. What is done stays done.
     """
     check_table(table)
+    folder, preview = user_path(out).absolute(), on_tile is not None
+    busy = BusyError(f"Another run is writing into {folder}: wait for its end, or name another folder.")
     try:
-        preview = on_tile is not None
-        run = LargeRun(image, out, model, settings, client=client, preview=preview, progress=progress)
-        for done in run.tiles(toward):
-            if on_tile is not None:
-                on_tile(done)
-        return run.finish(table)
+        with locked(folder.parent / f".{folder.name}.lock", busy):
+            run = LargeRun(image, folder, model, settings, client=client, preview=preview, progress=progress)
+            for done in run.tiles(toward):
+                if on_tile is not None:
+                    on_tile(done)
+            return run.finish(table)
     except OSError as error:
         raise OutputError(
             f"The result in {out} could not be written, or the image not be read: {error}. "
