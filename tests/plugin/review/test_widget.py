@@ -420,3 +420,11 @@ def test_labels_of_more_axes_than_a_stack_say_why_they_are_not_reviewed(viewer, 
     widget.labels = viewer.add_labels(viewer.layers["times"].data[0])
     assert widget.review.count == 6
     assert "axes" not in widget.message.text()
+
+
+def test_what_is_said_of_a_stroke_goes_with_the_next(viewer, widget, qtbot):
+    """That Ctrl-Z takes it back stood there while it took back another one."""
+    widget.labels.fill(CENTRES[1], 1)
+    qtbot.waitUntil(lambda: "swallowed" in widget.message.text())
+    widget.labels.paint((5, 5), 9)
+    assert widget.message.text() == ""

@@ -273,6 +273,7 @@ class ReviewedCells(MeasuredCells):
         """Remember what there is before a step: an edit of the layer, or what a person says."""
         self._done = [*self._done[-_MOST_STEPS:], self._step(edited)]
         self._undone = []
+        self.noted.emit("")  # what Ctrl-Z takes back is another step now
 
     def _step(self, edited: bool) -> _Step:
         return self._decisions.state, self.info.classes, edited
