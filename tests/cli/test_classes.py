@@ -201,6 +201,12 @@ class TestClassify:
         result = wbcseg("classify", "out", "--classes", "bad.safetensors", status=1)
         assert "bad.safetensors cannot be read" in result.stderr
 
+    def test_an_image_without_a_result_is_told_of(self, out: Path) -> None:
+        assert "did not come to" not in wbcseg("differential", out).output
+        (out / "b-result.json").unlink()
+        said = wbcseg("differential", out).output
+        assert "Not in it, as a run failed at them or did not come to them: 1 image." in said
+
     def test_a_picture_that_counts_twice_is_told_of(self, out: Path, tmp_path: Path) -> None:
         one = wbcseg("differential", out).output
         shutil.copytree(out, tmp_path / "copy")

@@ -72,6 +72,8 @@ class Differential:
         Pictures that were left out, as what their count depends on is not known.
     outdated : int
         Results that were left out, as the tables beside them do not tell of them any more.
+    missing : int
+        Images of which there is no result, as a run failed at them or did not come to them.
     twice : int
         Results that count although another one is of the same picture.
     """
@@ -82,6 +84,7 @@ class Differential:
     colours: dict[str, str]
     in_doubt: int = 0
     outdated: int = 0
+    missing: int = 0
     twice: int = 0
 
     @property

@@ -60,6 +60,9 @@ def differential(
     if found.outdated:
         left_out = counted(found.outdated, "result")
         typer.echo(f"Left out, as the tables beside them are of another run: {left_out}.")
+    if found.missing:
+        missing = counted(found.missing, "image")
+        typer.echo(f"Not in it, as a run failed at them or did not come to them: {missing}.")
     if found.twice:
         more = counted(found.twice, "result")
         typer.echo(f"Counted, though another one is of the same picture: {more}. Leave one of each out.")

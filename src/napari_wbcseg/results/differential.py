@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -90,11 +91,13 @@ def differential_of(results: str | Path | Iterable[str | Path]) -> tuple[Differe
     SettingsError, ImageError
         As `classes_in`, and where there is no result.
     """
-    files, outdated = counted_records(results)
+    paths = _paths(results)
+    files, outdated = counted_records(paths)
     every = [classes_in(file) for file in files]
     told_by = sorted(set().union(*(one.told_by for one in every)))
     pictures = [one.picture for one in every if one.picture and not one.in_doubt]
-    return replace(pooled_results(every), outdated=outdated, twice=len(pictures) - len({*pictures})), told_by
+    twice = len(pictures) - len({*pictures})
+    return replace(pooled_results(every), outdated=outdated, missing=_not_done(paths), twice=twice), told_by
 
 
 def pooled_results(results: Sequence[ResultClasses]) -> Differential:
@@ -113,8 +116,7 @@ def counted_records(results: str | Path | Iterable[str | Path]) -> tuple[list[Pa
     SettingsError
         If there is none.
     """
-    given = [results] if isinstance(results, str | Path) else results
-    paths, found = list(map(user_path, given)), list[Path]()
+    paths, found = _paths(results), list[Path]()
     for path in paths:
         found += sorted(path.glob(f"*{RESULT_SUFFIX}")) if path.is_dir() else [path]
     if not found:
@@ -123,6 +125,21 @@ def counted_records(results: str | Path | Iterable[str | Path]) -> tuple[list[Pa
     named, every = {path.resolve() for path in paths}, {file.resolve(): file for file in found}
     outdated = {file for path in named if path.is_dir() for file in not_in_tables(path)} - named
     return [file for whole, file in every.items() if whole not in outdated], len(outdated)
+
+
+def _paths(results: str | Path | Iterable[str | Path]) -> list[Path]:
+    return list(map(user_path, [results] if isinstance(results, str | Path) else results))
+
+
+def _not_done(results: Iterable[Path]) -> int:
+    """Return how many images the runs into folders of results have no result of."""
+    missing = 0
+    for folder in dict.fromkeys(path.resolve() for path in results):
+        with suppress(SettingsError):  # no run wrote into it, or it is a file
+            run = RunRecord.read(folder / RUN_FILE)
+            done = (folder / f"{one.name}{RESULT_SUFFIX}" for one in run.inputs if run.counts(one, folder))
+            missing += len(run.inputs) - sum(file.is_file() for file in done)
+    return missing
 
 
 def not_in_tables(folder: Path) -> list[Path]:
