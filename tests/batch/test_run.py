@@ -31,6 +31,7 @@ from napari_wbcseg.batch.run import BatchResult, collect, renew_tables, segment_
 from napari_wbcseg.errors import Cancelled, OutputError
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.differential import differential_of
+from napari_wbcseg.results.origins import file_sha256
 from napari_wbcseg.results.records import ResultRecord, RunRecord
 
 from ..dark_model import spots, write_dark_model
@@ -291,6 +292,30 @@ class TestRunAgain:
         assert "the two belong to different results" in row["error"]
         assert (result.kept, file.read_bytes()) == (4, edited)
         assert run(items, out, model, again=True).failed == 1
+
+    def test_labels_that_may_not_be_read_cost_no_other_image(
+        self, items: list[BatchItem], out: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(path: Path) -> str:
+            if path.name == "0003-labels.tif":
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return file_sha256(path)
+
+        monkeypatch.setattr("napari_wbcseg.results.load.file_sha256", refuse)
+        result = run(items, out, model)
+        (row,) = (row for row in result.rows if row["image"] == "0003.png")
+        assert "0003-labels.tif cannot be read (Permission denied)" in row["error"]
+        assert result.kept == 4
+
+    def test_a_record_that_may_not_be_read_is_not_written_over(
+        self, items: list[BatchItem], out: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        record = out / "0003-result.json"
+        record.write_text("corrections, perhaps")
+        monkeypatch.setattr("napari_wbcseg.batch.earlier.access", lambda path, mode: path != record)
+        run(items, out, model)
+        assert record.read_text() == "corrections, perhaps"
+        assert results(out)[0].set_index("image").loc["0003.png", "count"] == 3, "under another name"
 
     def test_what_failed_is_tried_again(
         self, items: list[BatchItem], out: Path, model: ModelFile, tmp_path: Path

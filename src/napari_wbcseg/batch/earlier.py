@@ -6,6 +6,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from os import R_OK, access
 from os.path import exists, realpath  # `Path.resolve` raises where a link leads to itself
 from pathlib import Path
 
@@ -100,8 +101,8 @@ def _may_take(item: BatchItem, run: Run, *, own: bool) -> bool:
         there = [*files_of(base, run.wanted()), run.large_folder(item.name)]
         return own or not (formats_there(base) or any(file.exists() for file in there))
     record = run.read(item.name)
-    if record is None:
-        return own
+    if record is None:  # damaged; one that may not be read may hold corrections
+        return own and access(run.record_file(item.name), R_OK)
     if record.settings is None:
         return False  # drawn by hand
     if run.is_corrected(record) and (run.again or not run.segmented(item)):

@@ -170,8 +170,11 @@ def record_now(record: ResultRecord, folder: Path) -> tuple[ResultRecord, pd.Dat
         )
         return now, large.cells
     cells = columns_to_table(record.cells)
-    if not record.cells_sha256 or not file.is_file() or file_sha256(file) == record.cells_sha256:
-        return record, cells
+    try:
+        if not record.cells_sha256 or not file.is_file() or file_sha256(file) == record.cells_sha256:
+            return record, cells
+    except OSError as error:
+        raise ImageError(f"{file} cannot be read ({error.strerror}); check who may use it.") from None
     found = _labelled(record, _read_labels(file), cells, file)
     return record.with_cells(found.cells, folder, edited=found.edited), found.cells
 
