@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from napari_wbcseg.errors import DatasetError
-from napari_wbcseg.plugin.reader import get_session_reader, get_sigtuple_reader
+from napari_wbcseg.plugin.reader import get_reader
 from napari_wbcseg.plugin.shared.panel import open_panel
 
 
@@ -93,7 +93,7 @@ def test_other_paths_are_left_to_other_readers(tmp_path):
     broken = tmp_path / "broken.tar"
     broken.write_bytes(b"no archive")
     for path in (tmp_path / "photos", foreign, broken, tmp_path / "missing", [str(foreign)]):
-        assert get_sigtuple_reader(path if isinstance(path, list) else str(path)) is None
+        assert get_reader(path if isinstance(path, list) else str(path)) is None
 
 
 def test_napari_still_opens_a_foreign_folder_by_itself(viewer, tmp_path):
@@ -109,8 +109,8 @@ def test_a_folder_of_pictures_opens_as_a_session(viewer, tmp_path, qtbot):
     session = open_panel(viewer, "White blood cell session")
     qtbot.waitUntil(lambda: session.shown is not None, timeout=30_000)
     assert [entry.item.image for entry in session.entries] == ["a.png", "b.png"]
-    assert get_session_reader(tmp_path / "a.png") is None
+    assert get_reader(tmp_path / "a.png") is None
 
 
 def test_the_folders_of_the_checkout_are_not_ours():
-    assert get_sigtuple_reader(Path(__file__).parent) is None
+    assert get_reader(Path(__file__).parent) is None

@@ -1,4 +1,4 @@
-"""Readers: the SigTuple set, saved results, images too large to be read whole, and folders of pictures."""
+"""The reader: of the SigTuple set, saved results, images too large to be read whole, folders of pictures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     Reader = Callable[[Paths], list[LayerDataTuple]]
 
 
-def get_sigtuple_reader(path: Paths = "") -> Reader | None:
-    """Return a reader for a SigTuple folder or ``.tar``, or None at once for anything else.
+def get_reader(path: Paths = "") -> Reader | None:
+    """Return what reads a path, or None at once where it is none of ours.
+
+    Ours are the SigTuple set (a folder or ``.tar``); a saved result (``NAME-result.json``, a label TIFF with
+    that beside it, an OME-Zarr of this plugin, the folder of a large image); a whole slide or a zarr; and any
+    other folder, whose pictures become a session: of napari's own reader, which takes it for one stack, the
+    user has the choice.
 
     Parameters
     ----------
@@ -28,50 +33,46 @@ def get_sigtuple_reader(path: Paths = "") -> Reader | None:
     callable or None
         A function from the path to layer data tuples.
     """
-    file = _file(path)
-    if file is None:
-        return None
     from ..datasets.sigtuple import is_sigtuple
+    from ..images.find import SLIDE_SUFFIXES
+    from ..images.zarr_files import is_zarr
+    from .shared.viewer import current_viewer
 
-    return read_sigtuple_layers if is_sigtuple(file) else None
+    if path == "":
+        from napari.utils.notifications import show_error
+
+        show_error("Files are opened with File ▸ Open, folders with File ▸ Open Folder.")
+        return None
+    if not isinstance(path, str | PathLike):
+        return None
+    file = Path(path)
+    if is_sigtuple(file):
+        return _read_sigtuple
+    if _is_result(file):
+        return _read_result
+    # Ordinary .tif files are left to napari; File ▸ IO Utilities has a command for large ones.
+    if file.suffix.lower() in SLIDE_SUFFIXES or is_zarr(file):
+        return _read_large
+    return _open_session if file.is_dir() and hasattr(current_viewer(), "window") else None
 
 
-def read_sigtuple_layers(path: Any) -> list[LayerDataTuple]:
-    """Read the training pairs as tiles with labels.
-
-    Raises
-    ------
-    DatasetError
-        If the folder or archive is damaged, or has none.
-    """
+def _read_sigtuple(path: Any) -> list[LayerDataTuple]:
+    """Read the training pairs as tiles with labels."""
     from ..datasets.sigtuple import read_sigtuple
     from .samples import tile_layers
 
     return tile_layers(read_sigtuple(Path(path)))
 
 
-def get_result_reader(path: Paths = "") -> Reader | None:
-    """Return a reader for a saved result, or None at once for anything else.
-
-    Parameters
-    ----------
-    path : path, or list of paths
-        A label TIFF with its ``NAME-result.json`` beside it, that JSON, or an OME-Zarr that was
-        saved by this plugin, or the folder with the result of a large image.
-    """
-    file = _file(path)
-    if file is None:
-        return None
+def _is_result(file: Path) -> bool:
     if file.is_dir():  # without the output package: this is asked for every folder that is opened
         cells = file / "labels" / "cells" / ".zattrs"
-        ours = _is_large(file) or (cells.is_file() and b'"napari_wbcseg"' in cells.read_bytes())
-    elif file.name.endswith("-result.json"):
-        ours = True
-    else:
-        from ..results.load import record_beside
+        return _is_large(file) or (cells.is_file() and b'"napari_wbcseg"' in cells.read_bytes())
+    from ..results.load import record_beside
 
-        ours = record_beside(file) is not None
-    return _read_result if ours else None
+    # A slide may have a record of its name beside it, and is opened as itself.
+    labels = file.suffix.lower() in (".tif", ".tiff") and record_beside(file) is not None
+    return labels or file.name.endswith("-result.json")
 
 
 def _is_large(folder: Path) -> bool:
@@ -89,40 +90,10 @@ def _read_result(path: Any) -> list[LayerDataTuple]:
     return large_result_layers(path) if _is_large(Path(path)) else read_result_layers(path)
 
 
-def get_large_reader(path: Paths = "") -> Reader | None:
-    """Return a reader for a whole slide or a zarr, or None at once for anything else.
-
-    Parameters
-    ----------
-    path : path, or list of paths
-        Ordinary .tif files are left to napari, which would ask at each of them who shall read it;
-        File ▸ IO Utilities has a command for large ones.
-    """
-    file = _file(path)
-    if file is None:
-        return None
-    from ..images.find import SLIDE_SUFFIXES
-    from ..images.zarr_files import is_zarr
-
-    if file.suffix.lower() not in SLIDE_SUFFIXES and not is_zarr(file):
-        return None
+def _read_large(path: Any) -> list[LayerDataTuple]:
     from .shared.file_layers import large_image_layer
 
-    return lambda name: [large_image_layer(name)]  # type: ignore[arg-type]  # no list of names
-
-
-def get_session_reader(path: Paths = "") -> Reader | None:
-    """Return what opens a folder of pictures, dropped on the window perhaps, as a session.
-
-    Parameters
-    ----------
-    path : path, or list of paths
-        Of napari's own reader, which takes a folder for one stack, the user has the choice.
-    """
-    from .shared.viewer import current_viewer
-
-    file, viewer = _file(path), current_viewer()
-    return _open_session if file is not None and file.is_dir() and hasattr(viewer, "window") else None
+    return [large_image_layer(path)]
 
 
 def _open_session(path: Any) -> list[Any]:
@@ -132,16 +103,6 @@ def _open_session(path: Any) -> list[Any]:
     session: Any = open_panel(there(current_viewer()), "White blood cell session")
     session.open_pictures([path])
     return [(None,)]  # no layers yet
-
-
-def _file(path: Paths) -> Path | None:
-    """Return the file or folder to be opened; None for a list of files, and without a path."""
-    if path == "":
-        from napari.utils.notifications import show_error
-
-        show_error("Files are opened with File ▸ Open, folders with File ▸ Open Folder.")
-        return None
-    return Path(path) if isinstance(path, str | PathLike) else None
 
 
 def open_large_image() -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from napari_wbcseg import load_result
 from napari_wbcseg.errors import OutputError, WBCSegError
-from napari_wbcseg.plugin.reader import get_result_reader
+from napari_wbcseg.plugin.reader import get_reader
 from napari_wbcseg.plugin.review.layer import LayerReview
 from napari_wbcseg.plugin.segment.save_form import OFFERED, SaveForm
 from napari_wbcseg.plugin.shared.file_layers import read_result_layers
@@ -138,10 +138,10 @@ def test_other_paths_are_left_to_other_readers(tmp_path):
     (tmp_path / "plain-labels.tif").write_bytes(b"II*\0")
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "plain-labels.tif", tmp_path / "folder", [str(tmp_path / "a-result.json")]):
-        assert get_result_reader(path if isinstance(path, list) else str(path)) is None
+        assert get_reader(path if isinstance(path, list) else str(path)) is None
     (tmp_path / "b-result.json").write_text("{}")
     with pytest.raises(WBCSegError, match="not the record of a result"):
-        get_result_reader(tmp_path / "b-result.json")(str(tmp_path / "b-result.json"))
+        get_reader(tmp_path / "b-result.json")(str(tmp_path / "b-result.json"))
 
 
 def test_an_edit_is_saved_as_it_stands_and_what_is_new_is_measured(viewer, found, tmp_path):
