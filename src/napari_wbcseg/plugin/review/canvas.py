@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..shared.class_colours import colour_cells
 from ..shared.layers import clear_shapes, rectangles
 from ..shared.metadata import role_of
 from ..shared.stroke import helper_layer
-from ..shared.viewer import label_at
+from ..shared.viewer import label_at, remove_layers
 from .layer import LayerReview
 from .selection import Selection
 
@@ -78,12 +79,7 @@ class OnCanvas(QObject):
         self._viewer.mouse_drag_callbacks.remove(self._on_drag)
         self._review.labels.events.selected_label.disconnect(self._on_label)
         self._selection.changed.disconnect(self.show)
-        frames, layers = self._frames, self._viewer.layers
-
-        def remove() -> None:
-            if frames is not None and frames in layers:
-                layers.remove(frames)
-
+        remove = partial(remove_layers, self._viewer, self._frames)
         if later:
             QTimer.singleShot(0, remove)
         else:

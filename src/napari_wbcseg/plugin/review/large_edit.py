@@ -23,7 +23,7 @@ from ..shared.jobs import Job, in_background
 from ..shared.metadata import LayerInfo
 from ..shared.panel import Panel, button, fill
 from ..shared.saving import source_image
-from ..shared.viewer import image_data, placement
+from ..shared.viewer import image_data, placement, remove_layers
 from .layer import LayerReview
 
 #: Pixels of a part that is corrected at once.
@@ -183,9 +183,7 @@ class LargeEditor(QWidget):
         cells.visible = True
         cells.refresh()
         counts_of(self._viewer).tell(cells, table)
-        for layer in (part.labels, part.image):
-            if layer is not None and layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+        remove_layers(self._viewer, part.labels, part.image)
         if cells in self._viewer.layers:
             self._viewer.layers.selection.active = cells
 

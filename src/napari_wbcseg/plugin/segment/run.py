@@ -35,7 +35,7 @@ from ..shared.layers import (
 )
 from ..shared.metadata import LayerInfo, note
 from ..shared.panel import Panel
-from ..shared.viewer import image_data, middle_of_view, placement
+from ..shared.viewer import image_data, middle_of_view, placement, remove_layers
 from .parts import Part
 
 if TYPE_CHECKING:
@@ -194,8 +194,7 @@ class SegmentRun(QObject):
 
     def _keep_filled(self, segmentation: Segmentation) -> None:
         """Make the layer that filled the result: its labels stay on disk."""
-        for earlier in result_layers(self._viewer, self._source).values():
-            self._viewer.layers.remove(earlier)
+        remove_layers(self._viewer, *result_layers(self._viewer, self._source).values())
         cells = self._show_filling()
         self.filling = None
         info = LayerInfo.of_result(
@@ -276,8 +275,7 @@ class SegmentRun(QObject):
         if steps is not None:
             steps.close()
         layer, self.filling = self.filling, None
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
+        remove_layers(self._viewer, layer)
 
 
 def _segment(part: Part, model: str, settings: SegmentationSettings, progress: Progress, _: Tell) -> Outcome:

@@ -17,6 +17,7 @@ from ..shared.metadata import LayerDataTuple, LayerInfo, is_cells
 from ..shared.saving import LayerSnapshot
 from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.unsaved_copies import UnsavedCopy, copies_left, take, words_of
+from ..shared.viewer import remove_layers
 from .files import Session, layers_of
 from .panel import Entry
 
@@ -139,8 +140,7 @@ class ShownPicture:
 
     def take_away(self) -> None:
         """Show none."""
-        for layer in self.layers:
-            self._viewer.layers.remove(layer)
+        remove_layers(self._viewer, *self.layers)
         self._layers, self.entry, self._saved, self.discarded = [], None, None, False
 
     def on_saved(

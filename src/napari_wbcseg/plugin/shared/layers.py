@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from .class_colours import colour_cells
 from .counts import counted_name, counts_of, layer_name
 from .features import features_table
 from .metadata import LayerInfo, Role
-from .viewer import image_data, own_viewer, placement
+from .viewer import image_data, own_viewer, placement, remove_layers
 
 # napari draws labels of 16 bits as they are, and converts the whole plane of any wider type each time it
 # is shown, undone or redone: 5 against 300 ms for 4000 x 4000. The rest is room for cells drawn by hand.
@@ -146,18 +146,14 @@ class LayerUpdate:
             cells = self._layer("cells", Labels, content, opacity=CELLS_OPACITY)
             colour_cells(cells, arrays.features, found.classes)
         except BaseException:
-            self._remove(self._added)
+            remove_layers(self._viewer, *self._added)
             raise
-        self._remove(one for one in self._earlier.values() if one not in (probability, proposals, cells))
+        left = [one for one in self._earlier.values() if one not in (probability, proposals, cells)]
+        remove_layers(self._viewer, *left)
         if self._activate:
             self._viewer.layers.selection.active = cells
         counts_of(self._viewer).tell(cells, found.cells)
         yield ResultLayers(cells, proposals, probability)
-
-    def _remove(self, layers: Iterable[Layer]) -> None:
-        for layer in layers:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
 
     def _layer(self, role: Role, kind: type[Layer], content: dict[str, Any], **look: Any) -> Any:
         """Return the layer of a role, filled, where it is to be: the earlier one as it looks or a new one."""

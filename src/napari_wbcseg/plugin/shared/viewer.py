@@ -96,6 +96,13 @@ def middle_of_view(viewer: ViewerModel, layer: Layer) -> tuple[float, float]:
     return float(row), float(col)
 
 
+def remove_layers(viewer: ViewerModel, *layers: Layer | None) -> None:
+    """Take layers away, those of them that are there."""
+    for layer in layers:
+        if layer is not None and layer in viewer.layers:
+            viewer.layers.remove(layer)
+
+
 def placement(source: Layer | None, ndim: int) -> dict[str, Any]:
     """Return what places a layer of ``ndim`` dimensions where the source is."""
     if source is None:
