@@ -300,6 +300,7 @@ def test_a_class_typed_into_naparis_own_table_is_a_persons_word(viewer):
         review.undo()
         assert layer.features["class"].tolist()[1:] == ["neutrophil", "neutrophil", "monocyte"]
         layer.features.iloc[3, list(layer.features).index("class")] = "blast"
+        QApplication.instance().focusChanged.emit(None, None)  # as the field that was typed into goes
         soon(lambda: review.cells["class_by"].iloc[2] == "person")
         assert layer.features["class_by"].tolist()[3] == "person"
 

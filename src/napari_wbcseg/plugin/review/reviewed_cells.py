@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QApplication
 
 from ...box import Box
 from ...classification.classes import (
@@ -35,7 +36,6 @@ from .disk_copy import DiskCopy
 from .measured_cells import MeasuredCells
 
 _MOST_STEPS = 100  # of Undo, as many as napari keeps
-_LOOK_FOR_TYPED = 300  # ms between two looks
 #: What was decided on the other side of a step, the classes there were, and whether it edited the layer.
 _Step = tuple[DecisionState, Any, bool]
 
@@ -82,10 +82,8 @@ class ReviewedCells(MeasuredCells):
         self.cleanup.connect(labels.events.paint, lambda _: self._begin(edited=True))
         for lost in (labels.events.data, labels.events.editable):  # napari's own history goes then
             self.cleanup.connect(lost, self._forget_steps)
-        self._looks = QTimer(self)
-        self._looks.timeout.connect(self._look_for_typed)
-        self._looks.start(_LOOK_FOR_TYPED)
-        self.cleanup.add(self._looks.stop)
+        # Whoever has typed into napari's own table leaves the field where that was done.
+        self.cleanup.connect(QApplication.instance().focusChanged, self._look_for_typed)  # type: ignore[union-attr]
         self.measure()
 
     def close(self) -> None:
@@ -297,7 +295,7 @@ class ReviewedCells(MeasuredCells):
             self._take_over()
             self.measure()
 
-    def _look_for_typed(self) -> None:
+    def _look_for_typed(self, *_: object) -> None:
         if self._take_typed():
             self._announce()
 
