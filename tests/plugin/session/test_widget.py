@@ -963,6 +963,17 @@ class TestDifferential:
         qtbot.waitUntil(lambda: panel.summary.text() == "4 white cells in 6 pictures.", timeout=WAIT)
         assert session.unsaved
 
+    def test_reading_that_is_cancelled_leaves_the_picture_alone(self, seen, folder, out, qtbot):
+        shell(folder / "0003.png", "-o", out)
+        session = open_panel(seen, TITLE)
+        with qtbot.waitSignals([session.listed, session.opened], timeout=WAIT):
+            session.open_pictures([out])
+        session.differential()
+        panel = session.review().differential
+        panel._reading.cancel()  # as a person does in napari's dock
+        qtbot.waitUntil(lambda: panel.summary.text() == "3 white cells.", timeout=WAIT)
+        assert not panel.folder.isChecked()
+
     def test_it_is_there_while_a_picture_without_cells_is_shown(self, seen, folder, out, qtbot):
         shell(folder / "0003.png", "-o", out)
         session = open_panel(seen, TITLE)

@@ -196,6 +196,8 @@ class DifferentialPanel(QWidget):
             lambda progress: read_folder(folder, progress),
             "" if self._results else "Reading the results",
             done=self._on_read,
+            failed=self.summary.setText,
+            cancelled=self._on_cancelled,
             instead_of=self._reading,
         )
 
@@ -206,6 +208,9 @@ class DifferentialPanel(QWidget):
     def _on_read(self, results: _Results) -> None:
         self._results = results
         self.refresh()
+
+    def _on_cancelled(self) -> None:
+        self.folder.setChecked(False)
 
     def copy(self) -> None:
         """Put the table on the clipboard, columns parted by tabs."""
