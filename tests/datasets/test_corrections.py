@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,18 @@ def test_what_is_added_is_read_back_to_the_pixel(tmp_path: Path) -> None:
     assert (known.scale, known.unit, known.model) == ((0.25, 0.5), "µm", "wbc@0123")
     assert known.decisions == tuple(decisions)
     assert known.decided_at.endswith("+00:00")
+
+
+def test_fields_that_are_added_at_once_are_all_kept(tmp_path: Path) -> None:
+    # As by napari and the shell, or by a loop in the shell that does not wait.
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda seed: add_correction(*field(seed), name="a", folder=tmp_path / "set"), range(6)))
+    assert len(read_corrections(tmp_path / "set")) == 6
+    with ThreadPoolExecutor(5) as pool:
+        list(
+            pool.map(lambda name: remove_correction(name, tmp_path / "set"), [f"a-{i}" for i in range(2, 7)])
+        )
+    assert [field.name for field in read_record(tmp_path / "set")] == ["a"]
 
 
 def test_other_programs_read_the_files(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def _corrections(context: typer.Context, folder: FolderOption = None) -> None:
         return
     from ..datasets.corrections import corrections_folder, read_record
 
-    place = folder or corrections_folder()
+    place = corrections_folder(folder)
     fields = read_record(place)
     if fields:
         rows = [

@@ -12,6 +12,7 @@ import getpass
 import hashlib
 import re
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Annotated, Any
@@ -21,7 +22,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, FiniteFloat
 
 from ..errors import DatasetError, WBCSegError, reading
-from ..files import ABANDONED, numbered, remove_leftovers, safe_name, user_folder, user_path, write_atomically
+from ..files import (
+    ABANDONED,
+    locked,
+    numbered,
+    remove_leftovers,
+    safe_name,
+    user_folder,
+    user_path,
+    write_atomically,
+)
 from ..images.pixel_size import PixelSize, unit_symbol
 from ..images.prepare import as_rgb8
 from ..images.read import read_image, read_rgb8
@@ -33,6 +43,7 @@ FOLDER_VARIABLE = "WBCSEG_CORRECTIONS"
 RECORD = "corrections.json"
 IMAGES, LABELS = "images", "labels"
 FORMAT_VERSION = 1
+_PATIENCE = 10.0  # seconds that another program may write
 
 
 class CellDecision(BaseModel, frozen=True, extra="ignore"):
@@ -165,27 +176,30 @@ def add_correction(
     pixels = as_rgb8(image)
     numbers = _checked_labels(labels, pixels.shape[:2], name)
     digest = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-    fields = read_record(place)
-    same = next((field for field in fields if field.sha256 == digest), None)
-    final = same.name if same is not None else _free_name(name, {field.name.casefold() for field in fields})
-    record = Correction(
-        **{
-            "decided_by": _user(),
-            "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "group": about.get("source") or final,
-            **about,
-            "name": final,
-            "cells": len(np.unique(numbers[numbers > 0])),
-            "sha256": digest,
-        }
-    )
-    if not fields:
-        _write_record(place, ())  # the folder is ours, also where the disk is full before the end
-    # The record last: what it names is there.
-    _write_tiff(place / IMAGES / f"{final}.tif", pixels, record)
-    _write_tiff(place / LABELS / f"{final}.tif", numbers, record)
-    _write_record(place, {**{field.name: field for field in fields}, final: record}.values())
-    return record
+    with _alone_in(place):
+        fields = read_record(place)
+        same = next((field for field in fields if field.sha256 == digest), None)
+        final = (
+            same.name if same is not None else _free_name(name, {field.name.casefold() for field in fields})
+        )
+        record = Correction(
+            **{
+                "decided_by": _user(),
+                "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "group": about.get("source") or final,
+                **about,
+                "name": final,
+                "cells": len(np.unique(numbers[numbers > 0])),
+                "sha256": digest,
+            }
+        )
+        if not fields:
+            _write_record(place, ())  # the folder is ours, also where the disk is full before the end
+        # The record last: what it names is there.
+        _write_tiff(place / IMAGES / f"{final}.tif", pixels, record)
+        _write_tiff(place / LABELS / f"{final}.tif", numbers, record)
+        _write_record(place, {**{field.name: field for field in fields}, final: record}.values())
+        return record
 
 
 def remove_correction(name: str, folder: str | Path | None = None) -> None:
@@ -197,14 +211,15 @@ def remove_correction(name: str, folder: str | Path | None = None) -> None:
         If there is no field of this name.
     """
     place = corrections_folder(folder)
-    fields = read_record(place)
-    if not any(field.name == name for field in fields):
-        known = ", ".join(field.name for field in fields[:10]) or "none"
-        raise DatasetError(f"The training set {place} has no field {name!r}; it has: {known}.")
-    _write_record(place, [field for field in fields if field.name != name])
-    for part in (IMAGES, LABELS):
-        with contextlib.suppress(OSError):
-            (place / part / f"{name}.tif").unlink()
+    with _alone_in(place) if place.is_dir() else contextlib.nullcontext():
+        fields = read_record(place)
+        if not any(field.name == name for field in fields):
+            known = ", ".join(field.name for field in fields[:10]) or "none"
+            raise DatasetError(f"The training set {place} has no field {name!r}; it has: {known}.")
+        _write_record(place, [field for field in fields if field.name != name])
+        for part in (IMAGES, LABELS):
+            with contextlib.suppress(OSError):
+                (place / part / f"{name}.tif").unlink()
 
 
 def read_record(folder: str | Path | None = None) -> tuple[Correction, ...]:
@@ -257,6 +272,12 @@ def read_corrections(folder: str | Path | None = None) -> list[TrainingPair]:
             ) from None
         pairs.append(TrainingPair(field.name, image, labels, field.group or field.name))
     return pairs
+
+
+def _alone_in(place: Path) -> AbstractContextManager[None]:
+    """Keep other programs from changing a training set meanwhile: each writes all of the record."""
+    busy = DatasetError(f"Another program is changing the training set {place}: try again.")
+    return locked(place / ".training-set.lock", busy, _PATIENCE, keep=True)
 
 
 def _checked_labels(labels: Any, shape: tuple[int, ...], what: str) -> NDArray[np.int32]:
