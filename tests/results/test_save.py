@@ -53,6 +53,18 @@ def test_a_result_of_no_file_is_called_as_its_files_are(tmp_path, result, image)
     assert set(pd.read_csv(tmp_path / "other-cells.csv")["image"]) == {"other"}
 
 
+def test_a_picture_of_which_only_the_pixels_are_known_is_not_written_over(tmp_path, result, image):
+    Image.fromarray(image).save(tmp_path / "smear.png")
+    tifffile.imwrite(tmp_path / "smear.tif", image, photometric="rgb")
+    for name in ("smear.png", "smear.tif"):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(OutputError, match=rf"{name} is the picture that the cells were found in"):
+            save(dataclasses.replace(result, image_path=None), tmp_path / name, image=image)
+        assert (tmp_path / name).read_bytes() == before
+    for _ in range(2):
+        save(dataclasses.replace(result, image_path=None), tmp_path / "other.png", image=image)
+
+
 def test_labels_whose_folder_is_gone_are_not_saved_as_empty(tmp_path, result, labels):
     # Zarr takes a file that is not there for zeros.
     zarr.save_array(str(tmp_path / "l.zarr"), labels)

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OutputError
+from ..errors import ImageError, OutputError
 from ..files import user_path
 from ..images.pixel_size import PixelSize
+from ..images.read import read_file
 from ..progress import Progress, silent
 from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.result import Placement, Segmentation, with_unique_labels
@@ -109,7 +110,7 @@ def save(
             pass  # its writer replaces none but its own
         elif isdir(target):
             raise OutputError(f"{target} is a folder; give the name of a file.")
-        elif file is not None and realpath(target) == realpath(file):
+        elif _is_the_picture(target, file, image):
             raise OutputError(f"{target} is the picture that the cells were found in: choose another name.")
         progress(0, 0, f"Saving {target.name}")
         written += FORMATS[wanted].write(target, found, image, progress)
@@ -123,6 +124,16 @@ def save(
         else:
             written += FORMATS[wanted].write(target, found, image, progress)
     return list(dict.fromkeys(written))
+
+
+def _is_the_picture(target: Path, file: Path | None, image: Any) -> bool:
+    """Whether a file to be written is that of the image, by its name or, where none is known, its pixels."""
+    if file is not None:
+        return realpath(target) == realpath(file)
+    try:
+        return image is not None and np.array_equal(read_file(target).pixels, np.asarray(image))
+    except ImageError:  # there is none, or it is no picture
+        return False
 
 
 def _require_array(what: str, given: Any, name: str) -> None:
