@@ -106,6 +106,8 @@ def slow_segment(monkeypatch):
 def own_models_folder(monkeypatch, tmp_path):
     """Keep the user's model library out of the tests, and put one small model into it."""
     monkeypatch.setenv("WBCSEG_MODELS", str(tmp_path / "models"))
+    # What a test before was offered, and did not take, stays with this process.
+    monkeypatch.setattr("napari_wbcseg.plugin.shared.unsaved_copies._left", [])
     return tmp_path / "models"
 
 

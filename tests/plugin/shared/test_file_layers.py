@@ -28,6 +28,7 @@ from napari_wbcseg.plugin.shared import file_layers, layers
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, LayerInfo
 from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_snapshot
+from napari_wbcseg.plugin.shared.unsaved_copies import unsaved_folder
 from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import segment_large
 from napari_wbcseg.settings import SegmentationSettings
@@ -145,8 +146,10 @@ def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, res
     part.selected_label = 3000  # a cell drawn by hand
     part.paint((300, 300), 3000)
     part.data_setitem(tuple(np.nonzero(disc_labels((400, 401), [(300, 300, 20)]))), 3000)
+    qtbot.waitUntil(lambda: list(unsaved_folder().glob("*/cells-result.json")) != [], timeout=30_000)
     with qtbot.waitSignal(review.large.finish().succeeded, timeout=30_000):
         pass
+    qtbot.waitUntil(lambda: list(unsaved_folder().glob("*")) == [], timeout=30_000)  # now they are saved
     # The frame of the selected cell goes a moment later: napari was removing layers.
     qtbot.waitUntil(lambda: list(viewer.layers) == [image, cells], timeout=5000)
     assert cells.name == "white cells (4) of slide", "one went and one came"

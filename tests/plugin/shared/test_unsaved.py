@@ -84,10 +84,8 @@ def offer_of(panel):
 
 class TestKilled:
     @pytest.fixture
-    def killed(self, picture, tmp_path, monkeypatch):
+    def killed(self, picture, tmp_path):
         """Correct cells in another napari, and kill it a moment later."""
-        # What a test before was offered, and did not take, stays with this process.
-        monkeypatch.setattr("napari_wbcseg.plugin.shared.unsaved_copies._left", [])
         process = subprocess.Popen(
             [sys.executable, "-c", CORRECT_UNTIL_KILLED, str(picture)],
             env={**os.environ, "NAPARI_CONFIG": str(tmp_path / "settings.yaml")},
@@ -219,3 +217,20 @@ def test_that_classes_went_as_napari_converted_the_layer_is_said(viewer, picture
     _convert_to_labels(viewer.layers)
     assert len(said) == 1
     assert said[0].startswith(f"{name} has no table any more")
+
+
+@pytest.mark.parametrize("reordered", [False, True])
+def test_what_was_not_saved_of_cells_that_were_removed_is_offered(viewer, review, qtbot, reordered):
+    """A slip in the layer list took corrections away, and only the next napari told that they were kept."""
+    review.select([(0, 1)])
+    review.name("monocyte")
+    qtbot.waitUntil(lambda: len(copies()) == 1, timeout=WAIT)
+    if reordered:
+        viewer.layers.move(len(viewer.layers) - 1, 0)
+        assert not offer_of(review).text.text()
+    viewer.layers.remove(review.labels)
+    assert "Corrections of smear" in offer_of(review).text.text()
+    offer_of(review).accept_button.click()
+    qtbot.waitUntil(lambda: review.review is not None and not review.review.measuring, timeout=WAIT)
+    assert review.cells.set_index("label").loc[1, "class"] == "monocyte"
+    assert len(copies()) == 1

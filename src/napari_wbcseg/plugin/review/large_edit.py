@@ -23,6 +23,7 @@ from ..shared.jobs import Job, in_background
 from ..shared.metadata import LayerInfo
 from ..shared.panel import Panel, button, fill
 from ..shared.saving import source_image
+from ..shared.unsaved import keep_unsaved
 from ..shared.viewer import image_data, placement, remove_layers
 from .layer import LayerReview
 
@@ -179,6 +180,7 @@ class LargeEditor(QWidget):
     def _on_put_back(self, part: _Part, table: pd.DataFrame) -> None:
         cells = part.cells
         self._open = None
+        keep_unsaved(self._viewer).saved(part.labels)
         cells.features = features_table(table)
         cells.visible = True
         cells.refresh()

@@ -12,7 +12,7 @@ class _Events(QObject):
     training_set_changed = Signal()
     #: Emitted when a review learned classes, or forgot them.
     classes_learnt = Signal()
-    #: Emitted when a copy of unsaved corrections is offered no more.
+    #: Emitted when a copy of unsaved corrections is offered, or no more.
     copies_changed = Signal()
 
 

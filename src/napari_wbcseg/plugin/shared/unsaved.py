@@ -28,7 +28,7 @@ from .layers import fingerprint
 from .metadata import LayerInfo, is_cells, is_on_disk, note
 from .panel import Offer, confirmed
 from .saving import LayerSnapshot
-from .unsaved_copies import UnsavedCopy, copies_left, take, words_of
+from .unsaved_copies import UnsavedCopy, copies_left, leave, take, words_of
 from .viewer import own_viewer
 
 _DELAY = 500  # ms after a correction
@@ -88,6 +88,7 @@ class Unsaved(QObject):
         self._job: Job | None = None
         self._soon = timer(_DELAY, self._write, self)
         viewer.layers.events.inserted.connect(lambda event: self._follow(event.value))
+        viewer.layers.events.removed.connect(lambda event: self._on_removed(event.value))
         for layer in viewer.layers:
             self._follow(layer)
         counts_of(viewer).changed.connect(self._on_changed)
@@ -132,6 +133,14 @@ class Unsaved(QObject):
             self._followed.setdefault(layer, _Followed(state_of(layer)))
             if layer.features.empty:
                 show_info(f"{layer.name} {_TABLE_LOST}")
+
+    def _on_removed(self, layer: Layer) -> None:
+        """Offer what was not saved of cells that were taken away, by a slip perhaps."""
+        followed = self._followed.get(layer) if isinstance(layer, Labels) else None
+        if followed is None or followed.copy is None or layer in self._changed or busy(self._job):
+            return  # what is being written may be saved, or not be wanted
+        copy, followed.copy = followed.copy, None
+        leave(copy)
 
     def _on_changed(self, layer: Labels) -> None:
         if is_on_disk(layer):

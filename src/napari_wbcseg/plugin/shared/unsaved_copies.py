@@ -141,6 +141,12 @@ def copies_left() -> list[UnsavedCopy]:
     return sorted(_left, key=lambda copy: copy.when, reverse=True)
 
 
+def leave(copy: UnsavedCopy) -> None:
+    """Offer a copy whose cells are gone from the viewer."""
+    _left.append(copy)
+    events.copies_changed.emit()
+
+
 def take(copy: UnsavedCopy) -> UnsavedCopy:
     """Offer a copy no more: it is about to be gone on with, or discarded."""
     _left.remove(copy)
