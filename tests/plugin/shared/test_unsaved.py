@@ -16,6 +16,7 @@ from PIL import Image
 from qtpy.QtWidgets import QMessageBox
 
 from napari_wbcseg import load_result
+from napari_wbcseg.images.read import ImageWarning
 from napari_wbcseg.plugin.segment.save_form import SaveForm
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
@@ -234,3 +235,18 @@ def test_what_was_not_saved_of_cells_that_were_removed_is_offered(viewer, review
     qtbot.waitUntil(lambda: review.review is not None and not review.review.measuring, timeout=WAIT)
     assert review.cells.set_index("label").loc[1, "class"] == "monocyte"
     assert len(copies()) == 1
+
+
+def test_a_copy_is_not_of_another_picture_that_took_the_place_of_its_own(viewer, review, picture, qtbot):
+    """A session showed the corrections of the old picture on the new one, and Save wrote them."""
+    review.select([(0, 1)])
+    review.accept()
+    qtbot.waitUntil(lambda: len(copies()) == 1, timeout=WAIT)
+    viewer.layers.remove(review.labels)
+    (copy,) = copies_left()
+    record = picture.with_name("smear-result.json")
+    assert copy.is_of(record, picture)
+    Image.fromarray(discs(centres=((60, 60),))).save(picture)
+    assert not copy.is_of(record, picture)
+    with pytest.warns(ImageWarning, match="another picture"):
+        assert [kind for *_, kind in copy.layers()] == ["labels"]

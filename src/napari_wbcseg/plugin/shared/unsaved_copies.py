@@ -18,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ...errors import SettingsError
 from ...files import write_atomically
 from ...images.tiff_writer import write_tiff
 from ...network.library import models_folder
@@ -51,6 +52,7 @@ class UnsavedCopy:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = FileLock(folder / _LOCK, thread_local=False)
+        self._image: ImageRecord | None = None
 
     @classmethod
     def begin(cls, about: dict[str, str | None]) -> UnsavedCopy:
@@ -90,8 +92,13 @@ class UnsavedCopy:
     def is_of(self, record: Path, picture: Path) -> bool:
         """Whether its cells are of this picture, and were read from, or never saved in, this record."""
         path = self.about["path"]
-        same = path is not None and Path(path).resolve() == picture.resolve()
-        return same and self.about["record"] in (None, str(record))
+        if path is None or Path(path).resolve() != picture.resolve():
+            return False
+        with suppress(SettingsError):  # damaged
+            image = ResultRecord.read(self.folder / _RECORD).image
+            if image.sha256 is not None and picture.exists() and not image.is_of(picture):
+                return False  # another has taken its place
+        return self.about["record"] in (None, str(record))
 
     def write(self, snapshot: LayerSnapshot, labels: int) -> None:
         """Write cells in place of those before; whoever is killed meanwhile leaves the one or the other.
@@ -106,8 +113,9 @@ class UnsavedCopy:
         file = self.folder / f"{labels:08x}{LABELS_SUFFIX}"
         if not file.exists():
             write_tiff(file, found.labels, found.placement.pixel_size)
-        image = ImageRecord.of(found.image_path, found.name, self.folder, hashed=False)
-        ResultRecord.of(found, self.folder, file.name, image=image).write(self.folder / _RECORD)
+        if self._image is None or not self._image.path:  # read once
+            self._image = ImageRecord.of(found.image_path, found.name, self.folder)
+        ResultRecord.of(found, self.folder, file.name, image=self._image).write(self.folder / _RECORD)
         for other in self.folder.glob(f"*{LABELS_SUFFIX}"):
             if other != file:
                 other.unlink()
