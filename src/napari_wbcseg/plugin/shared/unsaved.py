@@ -135,12 +135,16 @@ class Unsaved(QObject):
                 show_info(f"{layer.name} {_TABLE_LOST}")
 
     def _on_removed(self, layer: Layer) -> None:
-        """Offer what was not saved of cells that were taken away, by a slip perhaps."""
+        """Offer what was not saved of cells that were taken away, by a slip perhaps, once it is written."""
         followed = self._followed.get(layer) if isinstance(layer, Labels) else None
-        if followed is None or followed.copy is None or layer in self._changed or busy(self._job):
-            return  # what is being written may be saved, or not be wanted
-        copy, followed.copy = followed.copy, None
-        leave(copy)
+        if followed is None:
+            return
+        self._write()
+        if self._job is not None and self._job.running:
+            self._job.ended.connect(lambda: self._on_removed(layer))
+        elif followed.copy is not None:
+            copy, followed.copy = followed.copy, None
+            leave(copy)
 
     def _on_changed(self, layer: Labels) -> None:
         if is_on_disk(layer):
