@@ -336,11 +336,11 @@ def test_a_trained_model_appears_in_the_list_and_is_not_chosen_unasked(widget, s
     assert widget.settings.recipe == "classic", "a model brings its recipe"
 
 
-def test_choosing_a_recipe_takes_a_model_of_it(widget, small_model):
+def test_settings_of_a_recipe_take_a_model_of_it(widget, small_model):
     small_model("leishman", "classic")
     widget.panel.method.models.refresh()
     widget.model = "my-stain"
-    widget.panel.method.editors["recipe"]._value.value = "classic"
+    widget.settings = SegmentationSettings(recipe="classic")
     assert widget.model in ("classic", "leishman")
     assert widget.panel.method.models.recipe == "classic"
 

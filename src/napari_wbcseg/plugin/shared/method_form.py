@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from ...datasets.corrections import learnt_file
 from ...network.classifier import BUILT_IN_CLASSIFIER
-from ...settings import SegmentationSettings, Setting
+from ...settings import Recipe, SegmentationSettings, Setting
 from .events import events
 from .layer_picker import offer
 from .model_list import ModelPicker
@@ -23,7 +23,7 @@ _USUAL_DIAMETER = 63  # pixels; a start for who sets it by hand
 
 
 class MethodForm(SettingsForm[SegmentationSettings]):
-    """A list of models above a form of settings; the recipe is always that of the model.
+    """A list of models above a form of settings; the recipe is that of the model.
 
     Parameters
     ----------
@@ -35,30 +35,29 @@ class MethodForm(SettingsForm[SegmentationSettings]):
         self.models = ModelPicker(preference("model"))
         model = ("Model", self.models, "Built-in models and those you trained.")
         editors = {"classes": ClassesEditor}
-        settings = SegmentationSettings(device=preference("device"))
-        super().__init__(settings, top, editors=editors, above=[model])
+        settings = SegmentationSettings(device=preference("device"), recipe=self._recipe)
+        super().__init__(settings, top, ["recipe"], editors, above=[model])
         self.diameter = self.editors["cell_diameter"]
         self.diameter.suggest(_USUAL_DIAMETER)
         self.models.currentIndexChanged.connect(self._on_model)
-        self.editors["recipe"].changed.connect(self._on_recipe)
         self._on_model()
 
     @property
     def settings(self) -> SegmentationSettings:
         """The settings shown."""
-        return SegmentationSettings(**self.values())
+        return SegmentationSettings(**self.values(), recipe=self._recipe)
+
+    @property
+    def _recipe(self) -> Recipe:
+        return self.models.recipe or "robust"
+
+    def set_values(self, settings: SegmentationSettings) -> None:
+        """Show the values of these settings, and a model of their recipe."""
+        super().set_values(settings)
+        self.models.choose_recipe(settings.recipe)
 
     def _on_model(self) -> None:
-        """Take the recipe of the chosen model."""
-        if self.models.recipe is not None:
-            self.editors["recipe"].set(self.models.recipe)
-        self._on_recipe()
-
-    def _on_recipe(self) -> None:
-        """Take a model of the chosen recipe."""
-        recipe = self.editors["recipe"].value
-        self.models.choose_recipe(recipe)
-        self.show_recipe(recipe)
+        self.show_recipe(self._recipe)
 
 
 class ClassesEditor(FieldEditor):
