@@ -51,6 +51,8 @@ def open_zarr(path: str | Path, mode: Literal["r", "r+"] = "r") -> Any:
     """
     import zarr
 
+    from .zarr_store import FolderStore
+
     path = user_path(path)
     if not is_zarr(path):
         raise ImageError(f"{path} is a folder, but no zarr array or OME-Zarr image.")
@@ -58,7 +60,8 @@ def open_zarr(path: str | Path, mode: Literal["r", "r+"] = "r") -> Any:
         if count > _MOST_NODES:
             raise ImageError(f"{path} holds more than {_MOST_NODES:,} arrays; name the image inside it.")
         _check(metadata, file)
-    return zarr.open(str(path), mode=mode, use_consolidated=False)
+    store = FolderStore(path, read_only=mode == "r")
+    return zarr.open(store, mode=mode, use_consolidated=False)
 
 
 def _metadata(folder: Path) -> Iterator[tuple[Path, Any]]:

@@ -154,6 +154,16 @@ def test_cells_that_went_with_their_file_are_told_of(folder: Path, model: ModelF
     assert again.notes == result.notes == LargeResult.open(folder).notes
 
 
+def test_labels_whose_folder_is_gone_are_not_read_as_no_cells(folder: Path, model: ModelFile) -> None:
+    found = segment_large(picture(TRUTH), folder, model, SETTINGS)
+    folder.rename(folder.with_name("elsewhere"))
+    for read in (np.asarray, lambda labels: measure_labels(labels[...]), lambda labels: labels[3, 4]):
+        with pytest.raises(ImageError, match=r"labels\.zarr, which was being read, is gone: put it back"):
+            read(found.labels)
+    folder.with_name("elsewhere").rename(folder)
+    assert np.array_equal(np.asarray(found.labels), TRUTH)
+
+
 def test_labels_in_other_chunks_are_measured(folder: Path) -> None:
     pyramid.Pyramid.create(folder / "labels.zarr", TRUTH.shape, np.uint16).arrays[0][:] = TRUTH * (TRUTH > 1)
     assert_is_of(LargeResult.open(folder).cells, TRUTH * (TRUTH > 1))

@@ -1,0 +1,27 @@
+"""A folder of zarr arrays that may go while it is open, as that of a drive which is taken out."""
+
+from __future__ import annotations
+
+from os.path import isdir
+from typing import Any
+
+from zarr.storage import LocalStore
+
+from ..errors import ImageError
+
+
+class FolderStore(LocalStore):
+    """Files of a folder; raises `ImageError` once that is gone, where zarr reads all as empty."""
+
+    async def get(self, *args: Any, **more: Any) -> Any:
+        """Return a file, or None where there is none."""
+        return self._in_folder(await super().get(*args, **more))
+
+    def get_sync(self, *args: Any, **more: Any) -> Any:
+        """Return the same at once."""
+        return self._in_folder(super().get_sync(*args, **more))
+
+    def _in_folder(self, found: Any) -> Any:
+        if found is None and not isdir(self.root):
+            raise ImageError(f"{self.root}, which was being read, is gone: put it back, and open it again.")
+        return found
