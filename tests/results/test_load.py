@@ -51,6 +51,24 @@ def test_labels_that_another_program_changed_are_measured(tmp_path, result, labe
     assert back.edited
 
 
+@pytest.mark.parametrize("stacked", [False, True])
+def test_cells_that_went_with_a_file_of_an_ome_zarr_are_told_of(tmp_path, stacked):
+    drawn = np.zeros((600, 1100), np.int32)  # in chunks of 512
+    drawn[20:30, 20:30], drawn[300:310, 505:525], drawn[550:560, 1050:1060] = 3, 9, 700
+    drawn = np.stack([drawn * 0, drawn]) if stacked else drawn
+    (path,) = save(made(drawn, np.zeros((*drawn.shape, 3), np.uint8)), tmp_path / "a.zarr")
+    assert load_result(path).notes == ("A note.",), "of empty parts there never was a file"
+    (full,) = (path / "labels" / "cells").glob("*0")
+    plane = full / "1" if stacked else full
+    (plane / "0" / "1").unlink()
+    found = load_result(path)
+    assert found.cells["area"].tolist() == [100, 70, 100], "one is cut"
+    name = (plane / "0" / "1").relative_to(path).as_posix()
+    assert f"The files {name} of {path} are gone" in found.notes[-1]
+    (plane / "1" / "2").unlink()
+    assert "(3 before, 2 now): unless somebody erased them, put it back" in load_result(path).notes[-1]
+
+
 def test_labels_that_became_black_and_white_elsewhere_are_to_check(tmp_path, result, labels):
     path, _ = save(result, tmp_path / "a.tif")
     tifffile.imwrite(path, np.where(labels > 0, 255, 0).astype(np.uint8))

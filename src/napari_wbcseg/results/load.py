@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from ..images.limits import check_memory
 from ..images.read import read_file
 from ..images.zarr_files import open_zarr, weigh
 from ..progress import Progress, silent
-from ..segmentation.large.result import LargeResult
-from ..segmentation.measure import current_cells
+from ..segmentation.large.result import LargeResult, note_of_gone
+from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.pipeline import segment
 from ..segmentation.result import Segmentation, with_unique_labels
 from ..settings import SegmentationSettings
@@ -115,7 +116,29 @@ def _of_zarr(path: Path) -> Segmentation:
         labels = np.asarray(array[...])
     except Exception as error:  # a damaged chunk raises nearly anything
         raise ImageError(f"{path} is no OME-Zarr that napari-wbcseg saved ({error}).") from None
-    return _labelled(record, labels, columns_to_table(columns), path)
+    table = columns_to_table(columns)
+    found, known = _labelled(record, labels, table, path), known_rows(table)
+    if gone := _gone(array, known, found.cells, path):
+        note = note_of_gone(gone, path, len(known), found.count)
+        found = replace(found, notes=(*found.notes, note))
+    return found
+
+
+def _gone(array: Any, before: pd.DataFrame, now: pd.DataFrame, path: Path) -> list[str]:
+    """Return the files that are not there of chunks in which cells lay that changed or went."""
+    # Of a chunk without cells there never was a file.
+    lost = before.merge(now[["label", "area"]], how="left", indicator="kept")
+    axes = ["plane", "row", "col"][-array.ndim :]
+    lost = lost[lost["kept"] == "left_only"].reindex(columns=[*axes, "area"]).dropna()
+    names = set[str]()
+    for *place, area in lost.itertuples(index=False):
+        reach = [*[0] * (array.ndim - 2), *[2 * np.sqrt(area / np.pi)] * 2]
+        spans = [
+            range(int(max(0, at - far)) // step, int(min(side - 1, at + far)) // step + 1)
+            for at, far, side, step in zip(place, reach, array.shape, array.chunks, strict=True)
+        ]
+        names |= {f"{array.path}/{array.metadata.encode_chunk_key(chunk)}" for chunk in product(*spans)}
+    return sorted(name for name in names if not (path / name).exists())
 
 
 def _columns_of_properties(image_label: dict[str, Any], known: Iterable[str]) -> dict[str, list[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os.path import exists  # `Path.exists` raises where a folder may not be entered
 from pathlib import Path
@@ -134,11 +135,7 @@ class LargeResult:
                     self._measure(box, others)
                     self.edited, self.in_table = True, False
             if not self.in_table and (gone := sorted(self.stamps.keys() - now.keys())):
-                # Some programs remove the file of a part in which they erased all cells.
-                self.notes += (
-                    f"The files {listed(gone)} of {self.labels.path} are gone, and cells with them "
-                    f"({before} before, {len(self.cells)} now): unless somebody erased them, put it back.",
-                )
+                self.notes += (note_of_gone(gone, self.labels.path, before, len(self.cells)),)
             self.stamps = now
 
     def _others_than_known(self, box: Box) -> np.ndarray:
@@ -354,6 +351,15 @@ class LargeResult:
             return PixelSource(image).density(inside, corner)
         background = np.array(estimates.background, np.float32)
         return PixelSource(image, estimates.value_range).density(inside, corner, background)
+
+
+def note_of_gone(files: Sequence[str], path: Path, before: int, now: int) -> str:
+    """Say that cells went with files of a zarr, which reads what is missing as empty."""
+    # Some programs remove the file of a part in which they erased all cells.
+    return (
+        f"The files {listed(files)} of {path} are gone, and cells with them "
+        f"({before} before, {now} now): unless somebody erased them, put it back."
+    )
 
 
 def _filled(table: pd.DataFrame) -> pd.DataFrame:
