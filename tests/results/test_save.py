@@ -86,7 +86,31 @@ def test_other_files_of_labels_that_are_saved_anew_follow(tmp_path, result, labe
     assert len(json.loads((tmp_path / "smear.geojson").read_text())["features"]) == 2
 
 
-def test_so_do_the_pictures_of_a_stack(tmp_path, labels, image):
+TURNED = Placement((1, 1), (0, 0), ("pixel", "pixel"), affine=((0, -1, 0), (1, 0, 0), (0, 0, 1)))
+
+
+def test_what_a_format_cannot_hold_is_said_before_any_file_is_written(tmp_path, result, labels):
+    turned = dataclasses.replace(result, place=TURNED)
+    with pytest.raises(OutputError, match=r"is rotated, .* save without .*a\.ome\.zarr"):
+        save(turned, tmp_path / "a", "tiff,csv,ome-zarr")
+    with pytest.raises(OutputError, match="regions end at 60535 pixels"):
+        save(dataclasses.replace(result, corner=(0, 60_500)), tmp_path / "a", "tiff,roi")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a-cells.csv").mkdir()
+    with pytest.raises(OutputError, match=r"a-cells\.csv is a folder"):
+        save(result, tmp_path / "a", "tiff,csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["a-cells.csv"]
+
+
+def test_so_is_that_a_file_beside_the_labels_cannot_follow_them(tmp_path, result, labels):
+    save(result, tmp_path / "a", "tiff,ome-zarr")
+    fewer = dataclasses.replace(result, labels=np.where(labels == 3, 0, labels), place=TURNED)
+    with pytest.raises(OutputError, match=r"save without .*a\.ome\.zarr"):
+        save(fewer, tmp_path / "a", "tiff")
+    assert load_result(tmp_path / "a-labels.tif").count == load_result(tmp_path / "a.ome.zarr").count == 3
+
+
+def test_pictures_of_a_stack_follow_its_labels(tmp_path, labels, image):
     pictures = np.stack([image, image[::-1]])
     stack = made(np.stack([labels, labels[::-1]]), pictures)
     files = save(stack, tmp_path / "a", "overlay,mask,tiff", image=pictures)[:4]

@@ -102,7 +102,6 @@ def save(
         image_path=file,
         model_source=model_source or found.model_source,
     )
-    (labels, _), following = files_of(base, "tiff"), followers(base)
     written: list[Path] = []
     targets = {name: path if formats is None else files_of(base, name)[0] for name in chosen}
     for wanted, target in targets.items():
@@ -112,10 +111,16 @@ def save(
             raise OutputError(f"{target} is a folder; give the name of a file.")
         elif _is_the_picture(target, file, image):
             raise OutputError(f"{target} is the picture that the cells were found in: choose another name.")
+    # Before the first is written: files of one name are of the same cells.
+    anew = files_of(base, "tiff")[0] in targets.values()
+    follow = {name: files_of(base, name)[0] for name in followers(base) if anew}
+    for wanted, target in (follow | targets).items():
+        FORMATS[wanted].check(target, found)
+    for wanted, target in targets.items():
         progress(0, 0, f"Saving {target.name}")
         written += FORMATS[wanted].write(target, found, image, progress)
-    for wanted in following if labels in written else ():
-        target, before = files_of(base, wanted)[0], planes_there(base, wanted)
+    for wanted, target in follow.items():
+        before = planes_there(base, wanted)
         if {target, *before} & {*written}:
             continue
         if FORMATS[wanted].needs_image and image is None:

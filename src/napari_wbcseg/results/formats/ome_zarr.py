@@ -45,19 +45,24 @@ def write_ome_zarr(path: Path, result: Segmentation, image: Any, progress: Progr
     Raises
     ------
     OutputError
-        If something else bears that name, it cannot be written, or the pixels are turned or mirrored.
+        If it cannot be written; see `check_ome_zarr`.
     """
+    check_ome_zarr(path, result)
+    with written_whole(path) as temporary:
+        _fill(temporary, path, result, image, progress)
+    return [path]
+
+
+def check_ome_zarr(path: Path, result: Segmentation) -> None:
+    """Raise `OutputError` if something else bears that name, or the pixels are turned or mirrored."""
     about = path / "labels" / LABELS_NAME / ".zattrs"
     if path.exists() and not (about.is_file() and RECORD_KEY in about.read_text("utf-8")):
         raise OutputError(f"{path} is there already, without cells of this program. Choose another name.")
     if result.placement.affine or min(result.placement.scale) <= 0:
         raise OutputError(
             f"{result.name or path.name} is rotated, sheared, mirrored or has an affine transform, which "
-            "OME-Zarr cannot hold. Set that back and make its scale positive, or choose other formats."
+            f"OME-Zarr cannot hold: set that back and make its scale positive, or save without {path}."
         )
-    with written_whole(path) as temporary:
-        _fill(temporary, path, result, image, progress)
-    return [path]
 
 
 def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: Progress) -> None:

@@ -18,9 +18,9 @@ from ...segmentation.result import Segmentation
 from ..names import LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX, RESULT_SUFFIX, is_output
 from ..records import ResultRecord
 from .geojson import write_geojson
-from .ome_zarr import write_ome_zarr
+from .ome_zarr import check_ome_zarr, write_ome_zarr
 from .pictures import draw_overlay, write_image
-from .rois import write_rois
+from .rois import check_rois, write_rois
 from .tables import with_image, with_micrometres, write_table
 
 #: Takes the path, the result, its image (or None), and progress; returns the files.
@@ -45,6 +45,8 @@ class OutputFormat:
         Whether it cannot be made without the image.
     in_parts : bool
         Whether it can be made of labels on disk, of which only parts are read.
+    check : callable
+        Raises `OutputError` where it cannot hold a result, or not be written at a path.
     """
 
     name: str
@@ -54,6 +56,7 @@ class OutputFormat:
     write: Writer
     needs_image: bool = False
     in_parts: bool = False
+    check: Callable[[Path, Segmentation], None] = lambda path, result: None
 
 
 def _csv(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
@@ -108,9 +111,17 @@ FORMATS: dict[str, OutputFormat] = {
     for output in (
         OutputFormat("csv", "table of the cells (CSV)", "-cells.csv", (".csv",), _csv),
         OutputFormat("tiff", "label image (TIFF)", LABELS_SUFFIX, (".tif", ".tiff"), _tiff),
-        OutputFormat("ome-zarr", "OME-Zarr", ".ome.zarr", (".ome.zarr", ".zarr"), write_ome_zarr),
         OutputFormat(
-            "roi", "ImageJ/Fiji regions (ROI zip)", "-rois.zip", (".zip",), write_rois, in_parts=True
+            "ome-zarr", "OME-Zarr", ".ome.zarr", (".ome.zarr", ".zarr"), write_ome_zarr, check=check_ome_zarr
+        ),
+        OutputFormat(
+            "roi",
+            "ImageJ/Fiji regions (ROI zip)",
+            "-rois.zip",
+            (".zip",),
+            write_rois,
+            in_parts=True,
+            check=check_rois,
         ),
         OutputFormat(
             "geojson", "QuPath objects (GeoJSON)", ".geojson", (".geojson",), write_geojson, in_parts=True

@@ -33,14 +33,9 @@ def write_rois(path: Path, result: Segmentation, image: Any, progress: Progress)
     Raises
     ------
     OutputError
-        If a cell lies farther out than ImageJ can say, or the file cannot be written.
+        If the file cannot be written; see `check_rois`.
     """
-    farthest = max(map(sum, zip(result.labels.shape[-2:], result.corner, strict=True)))
-    if farthest > _FARTHEST:
-        raise OutputError(
-            f"{path} was not written: ImageJ's regions end at {_FARTHEST} pixels and the image has "
-            f"{farthest}. Save GeoJSON instead, which has no such limit."
-        )
+    check_rois(path, result)
     marked, colours = result.marked, cell_colours(result.cells, result.classes)
     names = dict(zip(result.cells["label"], class_of(result.cells), strict=True))
     with (
@@ -53,6 +48,16 @@ def write_rois(path: Path, result: Segmentation, image: Any, progress: Progress)
             # A fixed date: the same cells give the same bytes.
             archive.writestr(zipfile.ZipInfo(f"{roi.name}.roi"), roi.tobytes())
     return [path]
+
+
+def check_rois(path: Path, result: Segmentation) -> None:
+    """Raise `OutputError` if a cell may lie farther out than ImageJ can say."""
+    farthest = max(map(sum, zip(result.labels.shape[-2:], result.corner, strict=True)))
+    if farthest > _FARTHEST:
+        raise OutputError(
+            f"{path} was not written: ImageJ's regions end at {_FARTHEST} pixels and the image has "
+            f"{farthest}. Save GeoJSON instead, which has no such limit."
+        )
 
 
 def _roi(outline: CellOutline, name: str, check: bool, colour: Colour) -> ImagejRoi:
