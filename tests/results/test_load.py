@@ -212,6 +212,10 @@ class TestReplay:
         again = replay(path.with_name("b-result.json"))
         assert again.placement == known.placement
         assert (again.name, again.image_path) == ("b", tmp_path / "a.png")
+        again = replay(path.with_name("b-result.json"), image=spots()[0])
+        assert (again.placement, again.image_path) == (known.placement, None)
+        smaller = replay(path.with_name("b-result.json"), image=spots()[0][:-9])
+        assert smaller.place is None, "of another image nobody knows"
 
     def test_folders_that_moved_together_are_enough(self, saved, tmp_path, tmp_path_factory):
         found, _ = saved

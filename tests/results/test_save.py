@@ -65,6 +65,24 @@ def test_a_picture_of_which_only_the_pixels_are_known_is_not_written_over(tmp_pa
         save(dataclasses.replace(result, image_path=None), tmp_path / "other.png", image=image)
 
 
+def test_a_picture_of_which_nothing_is_known_is_not_written_over(tmp_path, result, image):
+    for given in (image, image[..., 0]):
+        tifffile.imwrite(tmp_path / "smear.tif", given)
+        before = (tmp_path / "smear.tif").read_bytes()
+        for beside in ((), ("json",), ("tiff",)):  # a record of other labels does not make it ours
+            _ = beside and save(result, tmp_path / "smear", beside)
+            with pytest.raises(OutputError, match=r"smear\.tif is a picture that napari-wbcseg did not save"):
+                save(result, tmp_path / "smear.tif")
+        assert (tmp_path / "smear.tif").read_bytes() == before
+        for file in tmp_path.iterdir():
+            file.unlink()
+    Image.fromarray(image).save(tmp_path / "smear.jpg")
+    with pytest.raises(OutputError, match=r"smear\.jpg is a picture"):
+        save(result, tmp_path / "smear.jpg")
+    for name in ("ours.tif", "ours.jpg"):
+        assert save(result, tmp_path / name) == save(result, tmp_path / name), "our own is written anew"
+
+
 def test_labels_whose_folder_is_gone_are_not_saved_as_empty(tmp_path, result, labels):
     # Zarr takes a file that is not there for zeros.
     zarr.save_array(str(tmp_path / "l.zarr"), labels)

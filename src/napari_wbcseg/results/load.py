@@ -210,7 +210,7 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     path : str or Path
         A ``NAME-result.json``.
     image : array, optional
-        In place of the recorded file: what `segment` takes.
+        In place of the recorded file: what `segment` takes. Of the recorded size, it lies where that lay.
     progress : Progress
 
     Returns
@@ -243,9 +243,10 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
             raise ImageError(f"{file} has changed since {path} was saved (its SHA-256 differs).")
         image = read_file(file).pixels
     found = segment(image, record.model.load(), settings_again(record), progress)
-    if file is None or found.labels.shape != record.shape:
+    if found.labels.shape != record.shape:
         return found
-    return replace(found, name=record.image.name, image_path=file, place=record.placement)
+    found = replace(found, place=record.placement)
+    return found if file is None else replace(found, name=record.image.name, image_path=file)
 
 
 def settings_in(path: str | Path) -> tuple[SegmentationSettings, ResultRecord | RunRecord | None]:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
-from os.path import isdir, realpath  # a `Path` raises where a name is too long
+from os.path import isdir, isfile, realpath  # a `Path` raises where a name is too long
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import ImageError, OutputError
+from ..errors import ImageError, OutputError, SettingsError
 from ..files import user_path
 from ..images.pixel_size import PixelSize
 from ..images.read import read_file
@@ -23,7 +24,8 @@ from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.result import Placement, Segmentation, with_unique_labels
 from .formats.registry import FORMATS, base_of, files_of, followers, format_names, format_of, planes_there
 from .layer import LabelsLayer, of_layer
-from .names import no_text
+from .names import LABELS_SUFFIX, MASK_SUFFIX, no_text
+from .records import ResultRecord
 
 _MAX_PIXELS = 2**31
 
@@ -111,6 +113,8 @@ def save(
             raise OutputError(f"{target} is a folder; give the name of a file.")
         elif _is_the_picture(target, file, image):
             raise OutputError(f"{target} is the picture that the cells were found in: choose another name.")
+        elif _is_of_others(wanted, target):
+            raise OutputError(f"{target} is a picture that napari-wbcseg did not save: choose another name.")
     # Before the first is written: files of one name are of the same cells.
     anew = files_of(base, "tiff")[0] in targets.values()
     follow = {name: files_of(base, name)[0] for name in followers(base) if anew}
@@ -139,6 +143,19 @@ def _is_the_picture(target: Path, file: Path | None, image: Any) -> bool:
         return image is not None and np.array_equal(read_file(target).pixels, np.asarray(image))
     except ImageError:  # there is none, or it is no picture
         return False
+
+
+def _is_of_others(wanted: str, target: Path) -> bool:
+    """Whether labels or a mask would take the place of what may be the only copy of a picture."""
+    if not isfile(target) or target.name.endswith((LABELS_SUFFIX, MASK_SUFFIX)):
+        return False  # which is what no picture is called
+    if wanted == "tiff":
+        with suppress(SettingsError):
+            return ResultRecord.read(files_of(base_of(target), "tiff")[1]).labels != target.name
+        return True
+    with suppress(ImageError):
+        return wanted == "mask" and read_file(target).pixels.ndim > 2
+    return False
 
 
 def _require_array(what: str, given: Any, name: str) -> None:
