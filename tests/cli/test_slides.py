@@ -204,6 +204,19 @@ def test_cells_that_a_person_named_are_not_written_over(options: list[str], tmp_
     assert len(list(out.glob("*-cells"))) == 2
 
 
+@pytest.mark.parametrize("more", [["--probability-threshold", "0.6"], ["--again"]])
+def test_a_damaged_result_is_not_written_over(options: list[str], tmp_path: Path, more: list[str]) -> None:
+    command, result = segmented(tmp_path, *options)
+    remove_first_cell(result)
+    table = result.folder / "cells.csv"
+    table.write_text(table.read_text().replace(",", ";"))
+    assert "damaged" in wbcseg(*command, status=1).output
+    wbcseg(*command, *more)
+    assert set(np.unique(zarr.open_array(result.folder / "labels.zarr" / "0", mode="r")[:])) == {0, 2}
+    assert ";" in table.read_text()
+    assert pd.read_csv(tmp_path / "out" / "counts.csv")["count"].tolist() == [2], "that of another name"
+
+
 def test_a_folder_holds_large_and_small_images_and_bad_ones(options: list[str], tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "in" / "results"
     folder.mkdir()

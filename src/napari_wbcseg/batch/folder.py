@@ -19,6 +19,7 @@ from ..results.formats.tables import failed_row
 from ..results.load import record_now
 from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
 from ..results.records import ResultRecord, RunRecord
+from ..segmentation.large.files import LABELS_FOLDER
 from ..segmentation.large.result import LargeResult
 from ..segmentation.result import Placement
 from ..settings import SegmentationSettings
@@ -126,11 +127,11 @@ class Outputs:
         return [*labels, *self.files_beside(name, record).values()]
 
     def is_corrected(self, record: ResultRecord) -> bool:
-        """Whether a person drew, corrected or named cells of a result."""
+        """Whether a person drew, corrected or named cells of a result, or may have, where it is damaged."""
         try:
             return record.settings is None or record_now(record, self.folder)[0].corrected
-        except ImageError:  # of a large image, nothing is left to lose
-            return not record.large
+        except ImageError:
+            return not record.large or (self.folder / record.labels / LABELS_FOLDER).is_dir()
 
     def read(self, name: str) -> ResultRecord | None:
         """Return the record of an earlier run or of a person; None where there is none, or a damaged one."""
