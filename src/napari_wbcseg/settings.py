@@ -157,6 +157,8 @@ class Settings(BaseModel):
         try:
             return cls(**json.loads(content))
         except (ValueError, RecursionError, TypeError) as error:  # also of numbers of thousands of digits
+            if isinstance(text, str) and text.strip().lower().endswith(".json"):
+                raise SettingsError(f"{text} is a file's name, not JSON: give Path({text!r}).") from None
             said = f": {error}" if isinstance(error, ValueError) else ""  # Python's own words on a list
             problem = f"not valid JSON of names and values{said}"
             raise SettingsError(f"{where}The settings are {problem}.") from None

@@ -79,6 +79,10 @@ class TestRun:
         assert str(path) in str(caught.value)
         assert len(str(caught.value)) < 500
 
+    def test_a_file_name_in_place_of_a_text_is_a_sentence(self) -> None:
+        with pytest.raises(SettingsError, match=r"x\.json is a file's name.* give Path\('x\.json'\)"):
+            SegmentationSettings.from_json("x.json")
+
     def test_a_missing_or_foreign_record_is_a_sentence(self, tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match="There is no file"):
             RunRecord.read(tmp_path / "run.json")
