@@ -55,9 +55,10 @@ class TestEvaluate:
 
 class TestModels:
     @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-    def test_a_list_that_cannot_be_printed_is_a_sentence(self) -> None:
+    @pytest.mark.parametrize("asked", ["models", "--help", "--version"])
+    def test_what_cannot_be_printed_is_a_sentence(self, asked: str) -> None:
         with open("/dev/full", "w") as full:
-            command = [sys.executable, "-m", "napari_wbcseg", "models"]
+            command = [sys.executable, "-m", "napari_wbcseg", asked]
             result = subprocess.run(
                 command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment()
             )

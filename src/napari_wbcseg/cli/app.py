@@ -35,7 +35,13 @@ class _Group(TyperGroup):
         for one in args:
             if not one or (one.startswith("--") and one.endswith("=")):
                 ctx.fail(f"{one}'' is empty: is a variable of the shell not set?")
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except OSError as error:  # of --help and --version, which are printed here
+            if isinstance(error, BrokenPipeError):
+                raise
+            complain(_in_a_sentence(error))
+            raise typer.Exit(FAILED) from None
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
