@@ -54,6 +54,21 @@ def test_a_threshold_that_is_too_high_is_lowered(smear):
     assert mask.sum() > 0.7 * (found.labels == label).sum()
 
 
+@pytest.mark.parametrize("guess", [None, 3.0])
+@pytest.mark.parametrize("shrink", [1, 4])
+def test_beside_dabs_the_image_tells_how_large_a_cell_is(smear, guess, shrink):
+    drawn, found = smear
+    label = int(found.cells["label"].iloc[0])
+    image, before = drawn.image[::shrink, ::shrink], (found.labels == label)[::shrink, ::shrink]
+    predictor = Predictor(load_model("wbc"), SegmentationSettings(), silent)
+    box, mask = outline_at(image, before * 0, centre(before, True), None, predictor, guess)
+    again = np.zeros_like(before)
+    again[box.slices] = mask
+    assert (again & before).sum() > 0.8 * (again | before).sum()
+    with pytest.raises(EditError, match="sees no cell there"):
+        outline_at(image, before * 0, centre(before, True), 3.0, predictor)
+
+
 def test_where_there_is_none_is_said(smear):
     drawn, found = smear
     empty = np.full((300, 300, 3), 235, np.uint8)

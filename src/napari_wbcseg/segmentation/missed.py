@@ -17,6 +17,7 @@ from ..network.classic import TILE, classic_grey
 from ..network.robust import network_input
 from .classic import probability_in
 from .close_look import look_closely
+from .global_estimates import estimate
 from .instances import Enlargement, draw_at, split_cells
 from .prediction import Predictor, centred_window, placed, resample
 
@@ -55,6 +56,7 @@ def outline_at(
     point: tuple[float, float],
     diameter: float | None,
     predictor: Predictor,
+    guess: float | None = None,
 ) -> tuple[Box, np.ndarray]:
     """Outline the cell at a point, as the network's own maps have it, however unsure it is.
 
@@ -67,8 +69,10 @@ def outline_at(
     point : tuple of float
         Row and column.
     diameter : float or None
-        Of a typical cell, pixels; that at which the network is at its best where it is not known.
+        Of a typical cell, pixels; what the image tells where it is not known.
     predictor : Predictor
+    guess : float, optional
+        Of cells that were drawn by hand, dabs perhaps: tried before the image is asked.
 
     Returns
     -------
@@ -87,13 +91,32 @@ def outline_at(
     height, width = labels.shape
     if not (0 <= row < height and 0 <= col < width):
         raise EditError("Click on the image, where a cell was missed.")
-    diameter = diameter or predictor.canonical_diameter
-    reach = max(int(PARAMETERS.around * diameter), 64)
-    window = Box.square(row, col, reach).grown(0, (height, width))
-    taken = np.asarray(labels[window.slices]) != 0
-    spot = (row - window.top, col - window.left)
-    if taken[spot]:
+    if labels[row, col] != 0:
         raise EditError("A cell is outlined there already: select it to change it.")
+    for size in [diameter] if diameter else _diameters(image, guess, predictor):
+        found = _outlined(image, labels, (row, col), size, predictor)
+        if found is not None:
+            return found
+    raise EditError(
+        "The network sees no cell there, however low its threshold is set: draw it with the layer's brush."
+    )
+
+
+def _diameters(image: Any, guess: float | None, predictor: Predictor) -> Iterator[float]:
+    if guess:
+        yield guess
+    found, _ = estimate(PixelSource(image), predictor.model, predictor.settings, predictor.progress)
+    yield found.cell_diameter or predictor.canonical_diameter
+
+
+def _outlined(
+    image: Any, labels: Any, point: tuple[int, int], diameter: float, predictor: Predictor
+) -> tuple[Box, np.ndarray] | None:
+    """Return the cell of about a diameter at a point, or None; see `outline_at`."""
+    reach = max(int(PARAMETERS.around * diameter), 64)
+    window = Box.square(*point, reach).grown(0, labels.shape)
+    taken = np.asarray(labels[window.slices]) != 0
+    spot = (point[0] - window.top, point[1] - window.left)
     pixels = PixelSource(image).read(*window)
     classic = predictor.settings.recipe == "classic"
     masks = _classic(pixels, spot, predictor) if classic else _robust(pixels, spot, diameter, predictor)
@@ -108,9 +131,7 @@ def outline_at(
         if low <= across <= high and mine.sum() >= (1 - PARAMETERS.overlap) * mask.sum():
             (place,) = ndimage.find_objects(mine.astype(np.uint8))
             return Box.of(place).shifted(*window[:2]), mine[place]
-    raise EditError(
-        "The network sees no cell there, however low its threshold is set: draw it with the layer's brush."
-    )
+    return None
 
 
 def _robust(

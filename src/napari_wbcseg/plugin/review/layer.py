@@ -102,10 +102,10 @@ class LayerReview(ReviewedCells):
         labels, image = plane_of(self.labels, plane), image_data(self.image)
         image = image[plane] if self.stacked else image
         info, cells = self.info, self.cells
-        diameter = info.cell_diameter or (float(cells["diameter"].median()) if len(cells) else None)
+        diameter, drawn = info.cell_diameter, float(cells["diameter"].median()) if len(cells) else None
 
         def work(progress: Progress) -> tuple[Box, np.ndarray]:
-            return outline_at(image, labels, point, diameter, Predictor(*_method(info), progress))
+            return outline_at(image, labels, point, diameter, Predictor(*_method(info), progress), drawn)
 
         return in_background(
             work,
