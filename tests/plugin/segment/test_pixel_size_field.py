@@ -57,6 +57,15 @@ def test_a_size_that_is_taken_back_is_not_known_in_the_cells_either(viewer, imag
     assert tuple(image.translate) == pytest.approx((100, 40))
 
 
+def test_both_sides_of_a_pixel_that_is_no_square_are_shown(viewer, image, field):
+    field.set_size(0.5, 0.2)
+    assert field.value.text() == "0.2000 × 0.5 µm"
+    field.value.lineEdit().setText("0.25 × 0.5 µm")
+    field.value.interpretText()
+    assert pixel_size(image) == pytest.approx((0.25, 0.25, "µm")), "what is typed is of a square"
+    assert field.value.text() == "0.2500 µm"
+
+
 def test_layers_that_are_linked_get_the_size_once(viewer, image, field):
     viewer.layers.link_layers(viewer.layers)
     field.value.setValue(0.2)

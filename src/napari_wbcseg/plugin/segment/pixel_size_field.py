@@ -18,6 +18,7 @@ from ..shared.reunite import path_of
 from ..shared.stroke import StrokeTool
 from ..shared.viewer import plane_shape, size_in_micrometres
 
+_UNIT = " µm"
 _LARGEST, _DIGITS = 10.0, 4  # µm; see `napari_wbcseg.images.pixel_size`
 _USUAL_BAR = 10.0  # µm
 _OF_IMAGE = 0.004  # width of the line
@@ -45,7 +46,7 @@ class PixelSizeField(QWidget):
         self.value.setRange(0, _LARGEST)
         self.value.setDecimals(_DIGITS)
         self.value.setSingleStep(0.01)
-        self.value.setSuffix(" µm")
+        self.value.setSuffix(_UNIT)
         self.value.setSpecialValueText("not known")
         self.value.setKeyboardTracking(False)
         self.value.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -56,7 +57,8 @@ class PixelSizeField(QWidget):
         self.from_line = menu.addAction("a line over the scale bar …", self.draw_line)
         self.from_file = menu.addAction("the file", self.read_file)
         self.source.setMenu(menu)
-        with_tip(self.value, "Sizes of cells are in µm where the size of a pixel is known.")
+        tip = "Sizes of cells are in µm where the size of a pixel is known; width × height if no square."
+        with_tip(self.value, tip)
         with_tip(self.source, "Take it from a scale bar in the picture, or from its file.")
         fill(self, beside(self.value, self.source, wide=self.value))
 
@@ -125,8 +127,10 @@ class PixelSizeField(QWidget):
 
     def _show(self, event: Any = None) -> None:
         known = None if self._layer is None else size_in_micrometres(self._layer)
+        row, column = known or (0.0, 0.0)
         with signals_blocked(self.value):
-            self.value.setValue(0.0 if known is None else known[1])
+            self.value.setSuffix(_UNIT if np.isclose(row, column, rtol=1e-3) else f" × {row:.4g}{_UNIT}")
+            self.value.setValue(column)
 
 
 def _on(viewer: ViewerModel, image: Layer) -> list[Layer]:
