@@ -16,7 +16,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from accuracy_sets import BenchImage, hard_images, pig_fields, spread, txl_validation, zheng_crops
+from accuracy_sets import (
+    BenchImage,
+    hard_images,
+    pig_fields,
+    red_cell_fields,
+    spread,
+    txl_validation,
+    zheng_crops,
+)
 from tables import markdown
 
 from napari_wbcseg import segment
@@ -65,6 +73,13 @@ def _hue(degrees: int) -> Change:
     return change
 
 
+def _sharpened(image: np.ndarray, _: float) -> np.ndarray:
+    """Burn out what is bright, and make all edges steep."""
+    light = np.clip(1.25 * (image / np.percentile(image, 95, axis=(0, 1))) ** 1.5, 0, 1)
+    light += 0.8 * (light - cv2.GaussianBlur(light, (0, 0), 1.5))
+    return np.rint(255 * np.clip(light, 0, 1)).astype(np.uint8)
+
+
 def _on_paper(image: np.ndarray, _: float) -> np.ndarray:
     """Return a picture with a white margin, and a caption below it."""
     margin, below = max(8, image.shape[1] // 30), max(30, image.shape[0] // 6)
@@ -96,6 +111,7 @@ CHANGES: dict[str, Change] = {
         image, None, fx=1.25, fy=1.25, interpolation=cv2.INTER_CUBIC
     ),
     "on paper, with a caption": _on_paper,
+    "sharpened by the camera": _sharpened,
     "half the pixels": lambda image, _: cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
 }
 
@@ -107,6 +123,7 @@ def read_sets(root: Path) -> dict[str, list[BenchImage]]:
         "pig": spread(pig_fields(root / "pig"), 14),
         "txl": spread(txl_validation(root / "txl_pbc"), 12),
         "zheng": spread(zheng_crops(root / "zheng_dataset1"), 25),
+        "red cells alone": red_cell_fields(root / "chula"),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from napari_wbcseg.segmentation.filters import PARAMETERS, red_cells_by_stain, too_small, white_cell_stain
 
@@ -96,14 +97,15 @@ def test_a_fairly_sure_cell_shows_the_stain_of_white_cells_and_is_judged_by_it_t
 
 
 def test_many_fairly_sure_red_cells_are_no_examples_of_white_ones_beside_one_that_is() -> None:
-    stain, certainty = between(1.0, 0.0, 0.1, 0.0, -0.1), [0.9, *[0.85] * 4]
+    stain, certainty = between(1.0, 0.0, 0.1, 0.0, -0.3), [0.9, *[0.85] * 4]
     assert left_out(stain, *certainty, many=True) == [False, True, True, True, True]
-    assert not any(left_out(stain, *certainty)), "pale blasts, one of them dark, may pass for the red cells"
+    out = left_out(stain, *certainty)
+    assert out == [False, False, False, False, True], "pale blasts may pass for red cells; the last is paler"
 
 
 def test_a_pale_red_cell_is_no_example_and_a_pale_white_one_of_another_hue_is() -> None:
     pale_red, pale_white = 0.6 * np.array([RED]), np.array([[0.5, 0.5, 0.05]])
-    assert np.linalg.norm(pale_red - np.array(RED)) >= PARAMETERS.contrast
+    assert np.linalg.norm(pale_red - np.array(RED)) >= PARAMETERS.contrast * np.linalg.norm(RED)
     assert pale_white.sum() < np.sum(RED)
     assert white_cell_stain(rows_of(pale_red, 0.95), RED) is None
     np.testing.assert_allclose(white_cell_stain(rows_of(pale_white, 0.95), RED), pale_white[0])
@@ -120,8 +122,22 @@ def test_stain_tells_nothing_without_a_reference() -> None:
     assert left_out(stain, *certainty) == [False, True]
     assert white_cell_stain(rows_of(stain, *certainty), None) is None, "no red cell"
     assert not red_cells_by_stain(rows_of(stain, *certainty), None).any()
-    assert left_out(stain, 0.75, 0.5) == [False, False], "no sure cell"
     assert left_out(between(0.1, 0.0), *certainty) == [False, False], "red and white cells look the same"
+
+
+def test_where_no_cell_is_sure_enough_for_a_blast_what_is_stained_as_the_red_cells_is_one() -> None:
+    stain = between(1.0, 0.1, 0.1)
+    assert PARAMETERS.reference < 0.85 < PARAMETERS.blasts < 0.89 < PARAMETERS.judged
+    assert left_out(stain, 0.75, 0.75, 0.75) == [False, True, True]
+    assert left_out(stain[1:], 0.85, 0.75) == [True, True]
+    assert left_out(stain[1:], 0.89, 0.75) == [False, False], "they may be what passes for red cells"
+
+
+@pytest.mark.parametrize("share", [1.0, 0.2])
+def test_faded_cells_are_told_from_faded_red_ones(share: float) -> None:
+    stain = share * between(1.0, 1.0, 0.0)
+    red = (share * RED[0], share * RED[1], share * RED[2])
+    assert red_cells_by_stain(rows_of(stain, 0.85, 0.6, 0.6), red).tolist() == [False, False, True]
 
 
 def test_many_red_cells_tell_what_is_one_also_where_no_white_cell_is_sure() -> None:

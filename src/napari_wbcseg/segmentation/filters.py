@@ -42,9 +42,15 @@ class FilterParameters:
         On the way from the stain of the red cells, 0, to theirs, 1, from where on it may be a white cell's.
         On validation sets (pig, leukaemia, marrow) true cells lie at 0.47 and more, and two thirds of the
         false ones, mostly dark red cells, below.
+    blasts : float
+        Certainty of the surest cell from which on few red cells may be pale blasts in truth
+        (`benchmarks/bad_pictures.py`).
+    paler : float
+        Of what red cells absorb, so much that what absorbs less is no blast that passes for one of them:
+        there 29 of 30 true cells absorb more.
     contrast : float
-        So far, of what is 0 on the empty slide and 2 in the dark, the stain of white cells is from that of
-        red cells as dark or paler; else they look alike.
+        Of what red cells absorb, so far the stain of white cells is from theirs or a paler one; else they
+        look alike.
     """
 
     sure: float = 0.97
@@ -59,7 +65,9 @@ class FilterParameters:
     reference: float = 0.8
     judged: float = 0.9
     like_red: float = 0.4
-    contrast: float = 0.25
+    blasts: float = 0.86
+    paler: float = 0.8
+    contrast: float = 0.3
 
 
 PARAMETERS = FilterParameters()
@@ -127,23 +135,26 @@ def red_cells_by_stain(
     red_cell_stain : tuple of float or None
         The same of the red cells.
     many : bool
-        Whether many red cells show their stain: then what is stained like them is one also where no white
-        cell is sure.
+        Whether many red cells show their stain.
     seen : ndarray, shape (m,), optional
         Rows of all cells that may show how white ones are stained; by default the same.
 
     Returns
     -------
     ndarray of bool, shape (n,)
+        Where no white cell shows how they are stained, what is stained like the red cells is one; but
+        these may be blasts where they are few: then only what is paler.
     """
-    stain = rows["stain"]
-    white = white_cell_stain(rows if seen is None else seen, red_cell_stain, many)
-    if red_cell_stain is None or (white is None and not many):
+    stain, seen = rows["stain"], rows if seen is None else seen
+    white = white_cell_stain(seen, red_cell_stain, many)
+    if red_cell_stain is None:
         return np.zeros(len(rows), bool)
+    red = np.array(red_cell_stain)
     if white is None:
         like_red = _from_red(stain, red_cell_stain) < PARAMETERS.contrast
+        if not many and (seen["certainty"] >= PARAMETERS.blasts).any():
+            like_red &= stain.sum(axis=1) < PARAMETERS.paler * red.sum()
     else:
-        red = np.array(red_cell_stain)
         way = white - red
         like_red = (stain - red) @ way < PARAMETERS.like_red * (way @ way)
         like_red &= stain.sum(axis=1) < white.sum()
@@ -170,7 +181,8 @@ def white_cell_stain(rows: np.ndarray, red_cell_stain: Stain | None, many: bool 
 
 
 def _from_red(stain: np.ndarray, red_cell_stain: Stain) -> np.ndarray:
-    """Return how far stains, (..., 3), are from that of red cells as dark or paler."""
+    """Return how far stains, (..., 3), are from that of red cells or a paler one, over what these absorb."""
     red = np.array(red_cell_stain)
-    paler = np.clip(stain @ red / max(red @ red, _LEAST_SQUARE), 0, 1)[..., None] * red
-    return np.asarray(np.linalg.norm(stain - paler, axis=-1))
+    square = max(red @ red, _LEAST_SQUARE)
+    paler = np.clip(stain @ red / square, 0, 1)[..., None] * red
+    return np.asarray(np.linalg.norm(stain - paler, axis=-1) / np.sqrt(square))

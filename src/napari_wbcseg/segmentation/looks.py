@@ -45,6 +45,9 @@ class LookParameters:
         Size found over size looked for, between which the image is not looked at again.
     most_looks : int
         So often at most.
+    seen_again : float
+        So much of what was found is found at the size that was measured of it, or it is none: red cells
+        pass for white ones where they are looked for at too small a size.
     smallest_elsewhere : float
         Least diameter of cells of another size over that of red cells: late erythroblasts are so small.
     most_other_sizes : int
@@ -57,6 +60,7 @@ class LookParameters:
     most_found: float = 4.0
     same_size: tuple[float, float] = (0.93, 1.1)
     most_looks: int = 2
+    seen_again: float = 0.25
     smallest_elsewhere: float = 0.6
     most_other_sizes: int = 2
 
@@ -74,14 +78,17 @@ class _Attempt(NamedTuple):
     tiles : list of TileCells
     measured : float
         Median diameter of the white cells, by area; 0 without one.
+    explained : float
+        How much is said to be cells, how surely.
     fitness : float
-        How much is said to be cells, how surely, how near to the size they were looked for at, and how
-        likely theirs is beside the red cells.
+        The same, by how near they are to the size they were looked for at, and how likely theirs is beside
+        the red cells.
     """
 
     diameter: float
     tiles: list[TileCells]
     measured: float
+    explained: float
     fitness: float
 
 
@@ -106,24 +113,28 @@ class _Attempts:
     @property
     def fittest(self) -> _Attempt:
         """The fittest attempt of all that were made."""
+        return max(map(self._attempt, self._seen), key=lambda one: one.fitness)
+
+    def confirm(self, found: _Attempt) -> None:
+        """Look again at the size of the cells found; what is not seen there again is given up."""
+        self.at(found.measured)
+        if self._attempt(found.measured).explained < PARAMETERS.seen_again * found.explained:
+            del self._seen[found.diameter]
+
+    def _attempt(self, diameter: float) -> _Attempt:
+        estimate, (tiles, rows) = self._estimate, self._seen[diameter]
         # At the size of the red cells nothing but these may be seen: what white cells are like, others show.
         every = np.concatenate([rows for _, rows in self._seen.values()])
-        attempts = (self._attempt(diameter, *seen, every) for diameter, seen in self._seen.items())
-        return max(attempts, key=lambda one: one.fitness)
-
-    def _attempt(
-        self, diameter: float, tiles: list[TileCells], rows: np.ndarray, every: np.ndarray
-    ) -> _Attempt:
-        estimate = self._estimate
         rows = rows[~red_cells_by_stain(rows, estimate.red_cell_stain, estimate.many, every)]
         measured = typical_diameter(rows["area"])
         # What is as wide as the image is a round field of view, or part of one.
         if not 0 < measured <= SCALE.most_of_image * min(self._levels.image.shape[:2]):
-            return _Attempt(diameter, tiles, measured, 0.0)
+            return _Attempt(diameter, tiles, measured, 0.0, 0.0)
         explained = float((rows["certainty"] ** PARAMETERS.sureness * rows["area"]).sum())
         octaves = np.log2(measured / diameter) / PARAMETERS.octaves_off
         likely = size_likelihood(measured, estimate.red_cell, estimate.many, estimate.round_field)
-        return _Attempt(diameter, tiles, measured, explained * float(np.exp(-0.5 * octaves**2)) * likely)
+        fitness = explained * float(np.exp(-0.5 * octaves**2)) * likely
+        return _Attempt(diameter, tiles, measured, explained, fitness)
 
 
 def choose_looks(
@@ -204,8 +215,8 @@ def _fittest(levels: Levels, estimate: ScaleEstimate) -> _Attempt:
         if not found.measured or low < found.measured / found.diameter < high:
             break
         # The estimate was off: what was found says better how large cells are.
-        attempts.at(found.measured)
-        if attempts.fittest.fitness <= found.fitness:
+        attempts.confirm(found)
+        if attempts.fittest.diameter == found.diameter:
             break
     return attempts.fittest
 
