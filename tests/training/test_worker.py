@@ -15,6 +15,7 @@ from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import TrainingError
 from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.folder import TrainingJob, new_training_folder, unfinished_trainings
+from napari_wbcseg.training.preview import decode_array
 from napari_wbcseg.training.train import train
 from napari_wbcseg.training.worker import FINAL_EVENTS, TrainingProcess
 
@@ -91,8 +92,12 @@ def test_pause_holds_the_training_and_stop_keeps_the_best_weights(
 ) -> None:
     monkeypatch.setenv("WBCSEG_MODELS", str(tmp_path))
     folder = new_training_folder("mine")
-    with closing(TrainingProcess(folder, job(pairs))) as process:
-        wait_for(process, "epoch")
+    with closing(TrainingProcess(folder, job(pairs), preview=True)) as process:
+        events = wait_for(process, "epoch")
+        tiles = next(event for event in events if event["event"] == "preview_tiles")
+        predicted = next(event for event in events if event["event"] == "preview")
+        assert decode_array(tiles["image"]).shape[-1] == 3
+        assert decode_array(predicted["probability"]).shape == decode_array(tiles["truth"]).shape
         assert unfinished_trainings() == [], "one that is at work is not offered to go on"
         with pytest.raises(TrainingError, match="Another training is at work"):
             train(pairs, FAST, folder, init=random_model(TINY))

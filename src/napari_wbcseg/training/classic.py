@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..datasets.pair import Pairs, TrainingPair
-from ..datasets.sigtuple import cut_tiles
+from ..datasets.sigtuple import TILE, cut_tiles
 from ..network.architecture import CLASSIC, UNetArchitecture
 from ..network.classic import INPUT, classic_arrays
 from ..progress import Progress, silent
 from ..settings import TrainingSettings
 from .batches import Batch, Batches
+from .preview import Preview
 from .truth import dice_coefficient, dice_loss
 
 
@@ -45,6 +46,17 @@ class ClassicRecipe:
         size = settings.batch_size
         draw = partial(draw_tiles, images, targets, size, settings.seed if training else None)
         return Batches(draw, math.ceil(len(images) / size), heavy=False)
+
+    def preview(self, pairs: Pairs, count: int) -> Preview:
+        """Return the first tiles with the most of a cell in them."""
+        tiles = sorted(cut_tiles(pairs), key=lambda tile: -int((tile.labels > 0).sum()))[:count]
+        images, targets = classic_arrays(tiles)
+        colour = np.full((len(tiles), TILE, TILE, 3), 255, np.uint8)
+        for i, tile in enumerate(tiles):
+            height, width = tile.labels.shape
+            colour[i, :height, :width] = tile.image
+        names = tuple(tile.name for tile in tiles)
+        return Preview(colour, targets[..., 0] > 127, images.astype(np.float32) / 255, names)
 
     loss = staticmethod(dice_loss)
 

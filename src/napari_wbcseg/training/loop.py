@@ -19,6 +19,7 @@ from ..settings import TrainingSettings
 from ..words import counted
 from .batches import Batch, Batches, Feeder, as_dataset
 from .checkpoint import AS_PLANNED, Checkpoint, State
+from .preview import Preview
 
 #: Told what happens: JSON-serialisable, with an ``event`` of start, step, epoch, note or end.
 OnEvent = Callable[[dict[str, Any]], None]
@@ -48,6 +49,7 @@ class TrainingLoop:
     validation : Batches or None
         Those to validate on, drawn once.
     checkpoint : Checkpoint or None
+    preview : Preview or None
     progress, emit, should_stop : callable
         As `napari_wbcseg.training.train.train`.
     """
@@ -56,6 +58,7 @@ class TrainingLoop:
     feeder: Feeder[Batch]
     validation: Batches | None
     checkpoint: Checkpoint | None
+    preview: Preview | None
     progress: Progress
     emit: OnEvent
     should_stop: Callable[[], bool]
@@ -137,6 +140,9 @@ class TrainingLoop:
                 follower.on_epoch_end(row["epoch"] - 1, dict(row))
         if model.stop_training:  # the process died before it could write that this was the last epoch
             self._end(self._no_progress)
+        if self.preview is not None:
+            self.emit(self.preview.scene())
+        self._show_preview(len(self.state.history), always=True)
 
     def _on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         keras = import_keras()
@@ -169,6 +175,7 @@ class TrainingLoop:
         self._check_finite(values)
         where = {"step": self._step, "steps": steps, "epoch": epoch + 1, "lr": self._rate}
         self.emit({"event": "step", **where, **values, **self._pace(epoch + self._step / steps)})
+        self._show_preview(epoch + 1)
 
     def _on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         state, model = self.state, self._model
@@ -193,8 +200,13 @@ class TrainingLoop:
         if self.checkpoint is not None:
             self.checkpoint.save(model, state)
         self.emit({"event": "epoch", **row, **pace, "best": improved})
+        self._show_preview(epoch + 1, always=epoch + 1 == self._settings.epochs)
 
     # What is told, and what ends it ------------------------------------------------------------------
+
+    def _show_preview(self, epoch: int, always: bool = False) -> None:
+        if self.preview is not None and (always or self.preview.due):
+            self.emit(self.preview.predict(self._model, epoch))
 
     def _check_finite(self, values: dict[str, float]) -> None:
         if not math.isfinite(values.get("loss", 0.0)):

@@ -24,7 +24,7 @@ from .robust import RobustRecipe
 #: Each prepares data and trains a network on it in its way. It has the ``architecture`` that it trains from
 #: scratch, the ``canonical_diameter`` of a cell in its batches (None where images are taken as they are), and
 #: what the ``input`` of the network is, in words, for the model file. It says which pairs are of no use
-#: (``left_out``), how many ``tiles`` an epoch has, makes the ``batches``, and
+#: (``left_out``), how many ``tiles`` an epoch has, makes the ``batches`` and the tiles of a ``preview``, and
 #: knows the ``loss`` and the ``dice`` that users are shown.
 RECIPES: dict[Recipe, ClassicRecipe | RobustRecipe] = {"classic": ClassicRecipe(), "robust": RobustRecipe()}
 _FEW_TO_TUNE = (

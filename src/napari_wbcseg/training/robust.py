@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ..box import Box
@@ -23,8 +24,9 @@ from ..progress import Progress, silent
 from ..settings import TrainingSettings
 from ..synthetic.smear import SyntheticSmear, random_smear
 from .batches import Batch, Batches, Feeder
+from .preview import Preview
 from .samples.augment import NO_CELL, augment
-from .samples.compose import Composer
+from .samples.compose import TILE, Composer
 from .samples.sources import Source, make_source, mosaic
 from .truth import CELL_KNOWN, dice_coefficient, robust_loss, truth_of
 
@@ -90,6 +92,21 @@ class RobustRecipe:
         steps = _steps(pairs, settings) if training else max(1, _VALIDATION_SAMPLES // settings.batch_size)
         draw = partial(draw_samples, composer, settings.batch_size, settings.seed if training else None)
         return Batches(draw, steps, heavy=True)
+
+    def preview(self, pairs: Pairs, count: int) -> Preview | None:
+        """Return windows around the first whole cells, at the canonical size and as they are lit, if any."""
+        windows = []
+        for pair in pairs:
+            source = source_of(pair)
+            windows += [(pair.name, *_window(source, centre)) for centre in source.centres.values()]
+            if len(windows) >= count:
+                break
+        if not windows:
+            return None
+        names, images, truths = zip(*windows[:count], strict=True)
+        light = np.array(images, np.float32)
+        shown = np.rint(np.clip(light, 0, 1) * 255).astype(np.uint8)
+        return Preview(shown, np.array(truths, bool), network_input(light), names)
 
     loss = staticmethod(robust_loss)
 
@@ -190,3 +207,18 @@ def _mosaics(sources: list[Source], rng: np.random.Generator) -> list[Source]:
     most = _CLASS_MOSAICS if sources and sources[0].family.startswith(CLASS_GROUP) else _MOSAICS
     made = (mosaic(sources, rng) for _ in range(min(most, 2 * len(sources))))
     return [source for source in made if source is not None]
+
+
+def _window(source: Source, centre: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a tile around a point at the canonical size; beyond the image is empty slide."""
+    scale = CANONICAL_DIAMETER / source.diameter
+    reach = TILE / 2 / scale
+    # Inside the image where it is large enough, so that as little as possible is made up.
+    row, col = (
+        min(max(c, reach), max(side - reach, reach))
+        for c, side in zip(centre, source.labels.shape, strict=True)
+    )
+    move = np.array([[scale, 0, TILE / 2 - scale * col], [0, scale, TILE / 2 - scale * row]])
+    picture = cv2.warpAffine(source.image.astype(np.float32), move, (TILE, TILE), borderValue=(1, 1, 1))
+    cells = cv2.warpAffine(source.labels.astype(np.float32), move, (TILE, TILE), flags=cv2.INTER_NEAREST)
+    return picture, cells > 0

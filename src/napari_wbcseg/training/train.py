@@ -27,6 +27,8 @@ from .checkpoint import Checkpoint, State, fingerprint
 from .loop import OnEvent, TrainingLoop
 from .plan import RECIPES, TrainingPlan, make_plan, require_recipe
 
+_PREVIEW_TILES = 4
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -68,6 +70,7 @@ def train(
     on_event: OnEvent | None = None,
     should_stop: Callable[[], bool] | None = None,
     training_data: str | None = None,
+    preview: bool = False,
     processes: int | None = None,
 ) -> TrainingResult:
     """Train a network and return its best weights as a model.
@@ -100,12 +103,16 @@ def train(
         Called with dicts: ``start`` once, with the epochs done before as ``history``, ``step``
         about four times a second, ``epoch`` after each epoch, ``note`` with a ``text``, ``end``.
         Steps and epochs carry ``epoch``, ``epochs``, ``loss``, ``dice``, ``lr``, ``images_per_second``,
-        ``seconds_left``; epochs also ``val_loss``, ``val_dice`` and ``best``.
+        ``seconds_left``; epochs also ``val_loss``, ``val_dice`` and ``best``. With
+        ``preview`` also ``preview_tiles`` once and ``preview`` now and then, see
+        `napari_wbcseg.training.preview`.
     should_stop : callable, optional
         Asked after each step; when it returns True, training ends and the best weights so
         far are kept.
     training_data : str, optional
         What the data is, in words, for the model file.
+    preview : bool
+        Predict a few validation tiles now and then, for at most 1 % of the time.
     processes : int, optional
         Helper processes that prepare batches, 0 for a thread of this one. By default as
         many as the device needs; the result does not depend on it.
@@ -159,8 +166,10 @@ def train(
         emit(_start_event(network, plan, facts, feeder, state))
         for text in plan.notes:
             emit({"event": "note", "text": text})
+        watched = plan.validation or plan.training
+        shown = network.recipe.preview(watched, _PREVIEW_TILES) if preview else None
         stop = should_stop or (lambda: False)
-        TrainingLoop(state, feeder, kept, checkpoint, progress, emit, stop).fit(model)
+        TrainingLoop(state, feeder, kept, checkpoint, shown, progress, emit, stop).fit(model)
         where = f" from {Path(data).name}" if isinstance(data, str | Path) else ""
         described = training_data or f"{counted(len(pairs), 'image')}{where}"
         trained = network.trained(model, state, facts | {"images": len(pairs)}, described)

@@ -43,6 +43,8 @@ class TrainingProcess:
         For model, history, checkpoint, and a copy of what is needed to go on.
     job : TrainingJob, optional
         What to train; without one, the interrupted training of the folder goes on.
+    preview : bool
+        As `napari_wbcseg.training.train.train`.
 
     Attributes
     ----------
@@ -62,10 +64,12 @@ class TrainingProcess:
         If the process cannot be started, the images cannot be handed over, or there is nothing to go on with.
     """
 
-    def __init__(self, folder: str | Path, job: TrainingJob | None = None) -> None:
+    def __init__(self, folder: str | Path, job: TrainingJob | None = None, *, preview: bool = False) -> None:
         self.folder = user_path(folder).resolve()
         self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._final: dict[str, Any] | None = None
+        flags = ["--resume"] if job is None else []
+        flags += ["--preview"] if preview else []
         try:
             if job is None:
                 read_record(self.folder)
@@ -73,7 +77,7 @@ class TrainingProcess:
                 write_job(self.folder, job)
             # What it says besides, for the case that it dies; closed by `close`.
             self._stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-            self.popen = self._start(["--resume"] if job is None else [])
+            self.popen = self._start(flags)
         except OSError as error:
             raise TrainingError(
                 f"The training process cannot be started ({error.strerror or error}): "
@@ -195,11 +199,11 @@ class _Worker:
         self._go.set()
         self._last_progress = 0.0
 
-    def run(self, folder: Path, resume: bool) -> None:
+    def run(self, folder: Path, resume: bool, preview: bool) -> None:
         threading.Thread(target=self._listen, daemon=True).start()
         end_with_parent(os.getppid())  # a process forked from it may hold the pipe open after its death
         try:
-            self._emit({"event": "result", **self._train(folder, resume)})
+            self._emit({"event": "result", **self._train(folder, resume, preview)})
         except WBCSegError as error:
             self._emit({"event": "error", "text": str(error)})
         except MemoryError:
@@ -208,7 +212,7 @@ class _Worker:
             text = f"Training failed ({type(error).__name__}: {str(error).strip()[:500]})."
             self._emit({"event": "error", "text": text})
 
-    def _train(self, folder: Path, resume: bool) -> dict[str, Any]:
+    def _train(self, folder: Path, resume: bool, preview: bool) -> dict[str, Any]:
         job = read_job(folder)
         result = train(
             job.data,
@@ -221,6 +225,7 @@ class _Worker:
             on_event=self._emit,
             should_stop=self._stop.is_set,
             training_data=job.training_data,
+            preview=preview,
         )
         return {**vars(result), "model": str(result.model.path)}
 
@@ -262,7 +267,7 @@ def _main(folder: str, *flags: str) -> None:
     commands = os.fdopen(os.dup(0), "r", encoding="utf-8")
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
-    _Worker(commands, events).run(Path(folder), "--resume" in flags)
+    _Worker(commands, events).run(Path(folder), "--resume" in flags, "--preview" in flags)
     # TensorFlow's threads can take seconds to wind down, or crash doing so.
     os._exit(0)
 

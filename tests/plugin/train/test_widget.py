@@ -243,6 +243,15 @@ def test_a_training_is_watched_paused_killed_resumed_and_stopped(viewer, widget,
     curve = widget.run.monitor.curve
     qtbot.waitUntil(lambda: all(curve_points(curve)) and len(curve_points(curve)) >= 4, timeout=WAIT)
 
+    # One sees it learn, and one's own layers stay as they were.
+    shown = {layer.name.split(" (")[0]: layer for layer in viewer.layers}
+    assert set(shown) == {"tiles", "truth", "validation tiles", "prediction", "true outlines"}
+    assert shown["prediction"].data.shape == shown["true outlines"].data.shape
+    # The first is of the network as it came; the next may come after minutes, as each costs 1 % of the time.
+    assert shown["prediction"].name.startswith("prediction (")
+    assert shown["prediction"].data.any()
+    assert widget.image is shown["tiles"]
+
     # The window stays responsive: what its thread does at a time is short, however loaded the machine is.
     ticks = [time.thread_time()]
     timer = QTimer(interval=5)

@@ -16,7 +16,7 @@ from ...words import in_doubt
 #: A layer as napari's readers and samples give it: data, options and type.
 LayerDataTuple = tuple[Any, dict[str, Any], str]
 
-Role = Literal["proposals", "probability", "cells", "helper"]
+Role = Literal["proposals", "probability", "cells", "helper", "training preview"]
 #: What kind of layer a role is of; "Convert to Image" makes another of it, which is the user's.
 _KINDS: dict[Any, str] = {
     "proposals": "shapes",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _EVERY = 1.0  # seconds between two looks at a process: napari repaints its window after each
 #: Events of which only the last counts.
-_STATES = ("progress", "step")
+_STATES = ("progress", "step", "preview")
 
 _WAITING_WORTH_TELLING = 0.05  # share of the time
 _NUMBERS = (
@@ -142,6 +142,8 @@ class TrainingRun(QWidget):
         Laid out by the panel.
     """
 
+    #: Emitted with each event of `napari_wbcseg.training.worker.TrainingProcess`, after it was shown.
+    happened = Signal(dict)
     #: Emitted with what was made of the model.
     finished = Signal(object)
     cancelled = Signal()
@@ -257,6 +259,7 @@ class TrainingRun(QWidget):
             self._refresh()
         else:
             self.monitor.show_event(event)
+            self.happened.emit(event)
 
     def _end(self, words: str, tell: Callable[..., object], *what: object) -> None:
         self._panel.say(words)

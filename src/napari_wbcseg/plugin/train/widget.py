@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import napari
 from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QLineEdit
+from qtpy.QtWidgets import QCheckBox, QLineEdit
 from superqt.utils import signals_blocked
 
 from ...errors import WBCSegError
@@ -25,6 +26,7 @@ from ..shared.settings_form import SettingsForm
 from ..shared.training_run import TrainingRun
 from ..shared.viewer import own_viewer
 from .plan import PlanPanel
+from .preview import PreviewLayers
 from .source import FOLDER, LAYERS, SourcePanel
 from .start import StartPicker
 
@@ -56,6 +58,7 @@ class TrainWidget(Panel):
         self.start = StartPicker()
         self.plan = PlanPanel(self.cleanup)
         self.resume = self.run.resume
+        self.preview = PreviewLayers(viewer)
         self._build()
         self._connect()
         self._show_defaults()
@@ -139,14 +142,14 @@ class TrainWidget(Panel):
             init = load_model(start) if start else None
             progress(0, 0, "Starting the training process")
             job = TrainingJob(data, settings, name, init, source.words)
-            return TrainingProcess(new_training_folder(name), job)
+            return TrainingProcess(new_training_folder(name), job, preview=True)
 
         self._begin(begin, "Preparing the training images")
 
     def go_on(self, training: Unfinished) -> None:
         """Go on with an interrupted training; returns at once."""
         title = f"Going on with {training.name}"
-        self._begin(lambda progress: TrainingProcess(training.folder), title)
+        self._begin(lambda progress: TrainingProcess(training.folder, preview=True), title)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Look again at what may have been painted or corrected while another tab was in front."""
@@ -161,6 +164,8 @@ class TrainWidget(Panel):
         self._name.setPlaceholderText("my-stain")
         defaults = TrainingSettings.for_recipe("robust")
         self._form = SettingsForm(defaults, _TOP, leave_out=["recipe"])
+        self._show_preview = QCheckBox("Show the prediction on validation tiles as layers")
+        self._show_preview.setChecked(True)
         self._problem = Sentence()
         tip = "Train in a process of its own; napari stays usable."
         self._train_button = button("Train", self.train, tip)
@@ -170,7 +175,7 @@ class TrainWidget(Panel):
             ("Model name", self._name, "What the new model is called in the list of models."),
         )
         settings = (self._form, self._form.more)
-        self._setup = together(self.source, self.plan, start, *settings)
+        self._setup = together(self.source, self.plan, start, *settings, self._show_preview)
         layout = scrolled_column(self, "Train")
         parts = (self.resume, self._setup, self._problem, self._train_button, self.message, self.run)
         for part in parts:
@@ -185,6 +190,7 @@ class TrainWidget(Panel):
         self.plan.changed.connect(self._refresh)
         self.resume.resumed.connect(self.go_on)
         self.run.changed.connect(self._refresh)
+        self.run.happened.connect(self._on_event)
         self.run.finished.connect(self._on_finished)
         self.failed.connect(self._look)
         self.run.cancelled.connect(self._on_cancelled)
@@ -220,7 +226,16 @@ class TrainWidget(Panel):
     def _begin(self, begin: Callable[[Progress], TrainingProcess], title: str) -> None:
         if not self.running:
             self.plan.clear()
+            self.preview.remove()
             self.run.start(begin, _save, title)
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "preview_tiles":
+            if self._show_preview.isChecked():
+                self.preview.show_tiles(event)
+        elif kind == "preview":
+            self.preview.show_prediction(event)
 
     def _on_finished(self, model: ModelFile) -> None:
         scores, told = model.header.scores, model.header.training
@@ -237,6 +252,7 @@ class TrainWidget(Panel):
         self.trained.emit(model)
 
     def _on_cancelled(self) -> None:
+        self.preview.remove()
         self.run.monitor.hide()
         self._look()
         self.cancelled.emit()
