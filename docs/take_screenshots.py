@@ -75,6 +75,7 @@ def take_review(viewer: napari.Viewer, segment: SegmentWidget) -> None:
     review.labels.paint((cell["row"] + 60, cell["col"] - 20), int(cell["label"]))
     rest()
     review.next_to_check()
+    review.show_histogram("area")
     viewer.reset_view()
     rest(1.5)
     take(viewer, "review.png")

@@ -136,7 +136,7 @@ def test_whoever_goes_through_the_cells_to_check_is_led_on(viewer, widget):
     assert widget.review.count == 3
 
 
-def test_filter_and_sort(viewer, widget):
+def test_filter_sort_and_histogram(viewer, widget):
     widget.labels.fill((30, 110), 0)
     widget.labels.brush_size = 30
     widget.labels.paint((30, 110), 2)
@@ -162,6 +162,10 @@ def test_filter_and_sort(viewer, widget):
     for class_word in ("class", "`class`"):  # a word of Python too
         widget.show_only(condition=f"{class_word} == 'monocyte'")
         assert widget.shown == [(0, 2)]
+    widget.undo()
+    widget.show_only()
+    widget.show_histogram("area")
+    soon(lambda: sum(patch.get_height() for patch in widget.panel.histogram._axes.patches) == 3)
 
 
 def test_the_arrow_stays_with_its_column_when_others_come_and_go(viewer, widget):

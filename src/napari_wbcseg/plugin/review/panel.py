@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
@@ -13,11 +14,12 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLineEdit, QPushBu
 
 from ...errors import SettingsError
 from ...segmentation.measure import in_physical_units
-from ..shared.columns import BY_NAME
+from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.jobs import timer
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import is_picture
-from ..shared.panel import Panel, Sentence, beside, form, scrolled_column, with_tip
+from ..shared.panel import Folded, Panel, Sentence, beside, form, scrolled_column, with_tip
+from ..shared.plots import Histogram
 from ..shared.saving import source_image
 from ..shared.unsaved import UnsavedOffer
 from ..shared.viewer import pixel_size, plane_shape
@@ -127,7 +129,7 @@ class LayerChoice:
 
 
 class ReviewPanel:
-    """Lays out the parts of the widget, and keeps table and counts those of one review.
+    """Lays out the parts of the widget, and keeps table, counts and histogram those of one review.
 
     Parameters
     ----------
@@ -158,9 +160,17 @@ class ReviewPanel:
         self.condition.setClearButtonEnabled(True)
         self.this_plane = with_tip(QCheckBox("this plane"), "Only the cells of the plane on the canvas.")
         self.this_plane.hide()
+        self.column = QComboBox()
+        for name in NUMBERS:
+            self.column.addItem(BY_NAME[name].title, name)
+        self.column.setCurrentIndex(NUMBERS.index("area"))
+        self.histogram = Histogram()
+        self.histogram_part = Folded("Histogram", self.column, self.histogram)
         self.store_field = with_tip(QPushButton("Add to my training set"), _STORE_TIP)
         self.save_classifier = with_tip(QPushButton("Save the classifier …"), _SAVE_TIP)
         self.model.modelReset.connect(self.gallery.renew)
+        self.column.currentIndexChanged.connect(self.draw_histogram)
+        self.histogram_part.toggled.connect(self.draw_histogram)
         self.buttons: dict[str, QPushButton] = {}
         for name, (title, key, tip) in BUTTONS.items():
             self.buttons[name] = with_tip(QPushButton(f"{title} ({key})"), tip)
@@ -184,7 +194,7 @@ class ReviewPanel:
         for place, button in enumerate(self.buttons.values()):
             grid.addWidget(button, place // 3, place % 3)
         layout.addLayout(grid)
-        for part in (widget.message, self.large, self.store_field, self.save_classifier):
+        for part in (widget.message, self.histogram_part, self.large, self.store_field, self.save_classifier):
             layout.addWidget(part)
 
     def update(self) -> None:
@@ -220,6 +230,7 @@ class ReviewPanel:
         if len(listed) < len(self.selection.cells):
             self.selection.select(listed)
         self.show_counts()
+        self.draw_histogram()
 
     def show_counts(self) -> None:
         """Say how many cells there are, and how many of them are listed."""
@@ -236,6 +247,17 @@ class ReviewPanel:
             here.append(f"{len(self.model.shown)} of {review.count} shown in the table.")
         self.count.setText(review.summary())
         self.here.setText("\n".join(here))
+
+    def draw_histogram(self, *_: Any) -> None:
+        """Draw the chosen column of the cells listed, if the histogram is open; selected ones are marked."""
+        review = self._review()
+        if review is None or not self.histogram_part.isExpanded():
+            return
+        name = self.column.currentData()
+        column = np.asarray(self.model.values(name), float)
+        rows = [row for cell in self.selection.cells if (row := self.model.row_of(cell)) is not None]
+        title = BY_NAME[name].header(pixel_size(review.labels)[2]).replace("\n", ", ")
+        self.histogram.show_values(column, title, column[rows])
 
     def next_to_check(self, step: int = 1) -> Cell | None:
         """Return the cell to check after, or with -1 before, the selected one, in the order of the table."""

@@ -65,6 +65,7 @@ class ScriptedReview(Panel):
         self._layers, self.gallery, self.large = panel.layers, panel.gallery, panel.large
         self.differential = panel.differential
         self._draw_later = timer(_DRAW_DELAY, self._draw, self)
+        panel.selection.changed.connect(lambda centre: self._draw_later.start())
         panel.layers.labels.changed.connect(self._follow)
         panel.layers.image.changed.connect(self._on_image)
         self.cleanup.add(self._let_go)
@@ -175,6 +176,7 @@ class ScriptedReview(Panel):
 
     def _draw(self) -> None:
         """Draw what may wait until the hands rest."""
+        self.panel.draw_histogram()
         if self.canvas is not None:
             self.canvas.frame()
             self.canvas.colour()
@@ -233,6 +235,11 @@ class ScriptedReview(Panel):
         """Open the differential, of the picture or of all results in a folder, whatever the picture has."""
         self.differential.count_in(folder)
         self.panel.tabs.setCurrentWidget(self.differential)
+
+    def show_histogram(self, column: str) -> None:
+        """Open the histogram of a column of ``cells``."""
+        self.panel.column.setCurrentIndex(self.panel.column.findData(column))
+        self.panel.histogram_part.expand()
 
     # Selecting -------------------------------------------------------------------------------------------
 

@@ -76,6 +76,11 @@ COLUMNS = (
 )
 BY_NAME = {column.name: column for column in COLUMNS}
 
+#: Columns that a histogram makes sense of.
+NUMBERS = tuple(
+    column.name for column in COLUMNS if column.decimals >= 0 and column.name not in ("plane", "label")
+)
+
 
 def status(decision: str, flag: str, check: bool) -> str:
     """Return the words of the column *status*."""

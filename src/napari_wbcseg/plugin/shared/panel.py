@@ -201,6 +201,8 @@ class Folded(QWidget):
     superqt's QCollapsible leaves the focus in what it folds, and keeps the height that its content had.
     """
 
+    toggled = Signal(bool)
+
     def __init__(self, title: str, *parts: QWidget) -> None:
         super().__init__()
         self._button, self._content = QToolButton(), together(*parts)
@@ -211,6 +213,10 @@ class Folded(QWidget):
         self._button.toggled.connect(self._show)
         self._show(False)
 
+    def isExpanded(self) -> bool:
+        """Say whether it is open."""
+        return bool(self._button.isChecked())
+
     def expand(self) -> None:
         """Open it."""
         self._button.setChecked(True)
@@ -219,6 +225,7 @@ class Folded(QWidget):
         arrow = Qt.ArrowType.DownArrow if expanded else Qt.ArrowType.RightArrow
         self._button.setArrowType(arrow)
         self._content.setVisible(expanded)
+        self.toggled.emit(expanded)
 
 
 def fill(widget: QWidget, *parts: QWidget | QLayout) -> QVBoxLayout:

@@ -17,7 +17,7 @@ from .jobs import Job, busy
 from .panel import NOTICE_LOOK, Offer, Panel, Sentence, beside, button, fill, together, with_tip
 
 if TYPE_CHECKING:
-    from .loss_curve import LossCurve
+    from .plots import LossCurve
 
 _EVERY = 1.0  # seconds between two looks at a process: napari repaints its window after each
 #: Events of which only the last counts.
@@ -105,7 +105,7 @@ class TrainMonitor(QWidget):
     def _draw(self, step: dict[str, Any] | None) -> None:
         if self.curve is None:
             # matplotlib takes a moment to import and is not needed before.
-            from .loss_curve import LossCurve
+            from .plots import LossCurve
 
             self.curve = LossCurve()
             self._curve_place.addWidget(self.curve)
@@ -221,7 +221,7 @@ class TrainingRun(QWidget):
     def _train(
         self, job: Job, begin: Callable[[Progress], TrainingProcess], finish: Finish, progress: Progress
     ) -> Any:
-        from . import loss_curve  # noqa: F401  # matplotlib takes a while to import
+        from . import plots  # noqa: F401  # matplotlib takes a while to import
 
         process = begin(progress)
         try:
