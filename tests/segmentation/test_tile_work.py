@@ -162,8 +162,12 @@ def test_a_result_too_large_for_memory_lies_in_zarr_arrays(
         assert_same(result, one)
         steps = np.rint(one.probability * np.float32(255)) / np.float32(255)
         np.testing.assert_array_equal(np.asarray(result.probability), steps)
-        copies = pickle.loads(pickle.dumps(result)), copy.deepcopy(result)
-        del result  # and the folder of its arrays
+        copies, labels = (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)), result.labels
+        del result
+        np.testing.assert_array_equal(
+            np.asarray(labels), one.labels, "who keeps the labels keeps their files"
+        )
+        del labels  # and the folder
         for again in copies:
             assert_same(again, one)
 

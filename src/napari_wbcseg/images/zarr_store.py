@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from os.path import isdir
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from zarr.storage import LocalStore
@@ -11,7 +12,15 @@ from ..errors import ImageError
 
 
 class FolderStore(LocalStore):
-    """Files of a folder; raises `ImageError` once that is gone, where zarr reads all as empty."""
+    """Files of a folder; raises `ImageError` once that is gone, where zarr reads all as empty.
+
+    Attributes
+    ----------
+    temporary : TemporaryDirectory or None
+        Holds that folder, and lasts as long as an array of it.
+    """
+
+    temporary: TemporaryDirectory[str] | None = None
 
     async def get(self, *args: Any, **more: Any) -> Any:
         """Return a file, or None where there is none."""

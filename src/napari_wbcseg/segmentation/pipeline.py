@@ -221,13 +221,16 @@ def _empty(shape: tuple[int, ...]) -> tuple[Any, Any, dict[str, Any]]:
 
     import zarr
 
+    from ..images.zarr_store import FolderStore
+
     folder = TemporaryDirectory(prefix="wbcseg-")
     chunks = (*[1] * (len(shape) - 2), *(min(side, _CHUNK) for side in shape[-2:]))
-    labels, probability = (
-        zarr.create_array(f"{folder.name}/{name}.zarr", shape=shape, chunks=chunks, dtype=dtype, fill_value=0)
-        for name, dtype in (("labels", np.int32), ("probability", np.float32))
-    )
-    return labels, probability, {"folder": folder}
+    arrays = []
+    for name, dtype in (("labels", np.int32), ("probability", np.float32)):
+        store = FolderStore(f"{folder.name}/{name}.zarr")
+        store.temporary = folder  # who keeps but the labels of a result keeps their files
+        arrays.append(zarr.create_array(store, shape=shape, chunks=chunks, dtype=dtype, fill_value=0))
+    return arrays[0], arrays[1], {"folder": folder}
 
 
 def as_array(image: Any) -> Any:
