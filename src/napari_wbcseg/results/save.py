@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ImageError, OutputError, SettingsError
+from ..errors import ImageError, OutputError
 from ..files import user_path
 from ..images.pixel_size import PixelSize
 from ..images.read import read_file
@@ -24,8 +24,7 @@ from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.result import Placement, Segmentation, with_unique_labels
 from .formats.registry import FORMATS, base_of, files_of, followers, format_names, format_of, planes_there
 from .layer import LabelsLayer, of_layer
-from .names import LABELS_SUFFIX, MASK_SUFFIX, no_text
-from .records import ResultRecord
+from .names import no_text
 
 _MAX_PIXELS = 2**31
 
@@ -113,8 +112,8 @@ def save(
             raise OutputError(f"{target} is a folder; give the name of a file.")
         elif _is_the_picture(target, file, image):
             raise OutputError(f"{target} is the picture that the cells were found in: choose another name.")
-        elif _is_of_others(wanted, target):
-            raise OutputError(f"{target} is a picture that napari-wbcseg did not save: choose another name.")
+        elif _is_a_picture(wanted, target):
+            raise OutputError(f"{target} is a picture in colour, no label image: choose another name.")
     # Before the first is written: files of one name are of the same cells.
     anew = files_of(base, "tiff")[0] in targets.values()
     follow = {name: files_of(base, name)[0] for name in followers(base) if anew}
@@ -145,16 +144,13 @@ def _is_the_picture(target: Path, file: Path | None, image: Any) -> bool:
         return False
 
 
-def _is_of_others(wanted: str, target: Path) -> bool:
-    """Whether labels or a mask would take the place of what may be the only copy of a picture."""
-    if not isfile(target) or target.name.endswith((LABELS_SUFFIX, MASK_SUFFIX)):
-        return False  # which is what no picture is called
-    if wanted == "tiff":
-        with suppress(SettingsError):
-            return ResultRecord.read(files_of(base_of(target), "tiff")[1]).labels != target.name
-        return True
+def _is_a_picture(wanted: str, target: Path) -> bool:
+    """Whether labels or a mask would take the place of a picture in colour, perhaps its only copy."""
+    if wanted not in ("tiff", "mask") or not isfile(target):
+        return False
     with suppress(ImageError):
-        return wanted == "mask" and read_file(target).pixels.ndim > 2
+        shape = read_file(target).pixels.shape
+        return len(shape) > 2 and shape[-1] in (3, 4)
     return False
 
 
