@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -35,28 +36,31 @@ class _Group(TyperGroup):
         for one in args:
             if not one or (one.startswith("--") and one.endswith("=")):
                 ctx.fail(f"{one}'' is empty: is a variable of the shell not set?")
-        try:
+        with _in_sentences(ctx):  # --help and --version are printed here
             return super().parse_args(ctx, args)
-        except OSError as error:  # of --help and --version, which are printed here
-            if isinstance(error, BrokenPipeError):
-                raise
-            complain(_in_a_sentence(error))
-            raise typer.Exit(FAILED) from None
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
-        try:
-            with on_signals(_stop, "SIGTERM", "SIGHUP"), notes_of_images():
-                return super().invoke(ctx)
-        except (KeyboardInterrupt, Cancelled):
-            complain("Stopped.")
-            raise typer.Exit(STOPPED) from None
-        except (WBCSegError, OSError) as error:
-            # Of a closed pipe the shell itself takes care.
-            if ctx.obj == _DEBUG or isinstance(error, BrokenPipeError):
-                raise
-            complain(_in_a_sentence(error))
-            raise typer.Exit(FAILED) from None
+        with _in_sentences(ctx):
+            try:
+                with on_signals(_stop, "SIGTERM", "SIGHUP"), notes_of_images():
+                    return super().invoke(ctx)
+            except (KeyboardInterrupt, Cancelled):
+                complain("Stopped.")
+                raise typer.Exit(STOPPED) from None
+
+
+@contextmanager
+def _in_sentences(context: Any) -> Iterator[None]:
+    """End in a sentence where a user can mend what is wrong."""
+    try:
+        yield
+    except (WBCSegError, OSError) as error:
+        # Of a closed pipe the shell itself takes care.
+        if context.obj == _DEBUG or isinstance(error, BrokenPipeError):
+            raise
+        complain(_in_a_sentence(error))
+        raise typer.Exit(FAILED) from None
 
 
 def _in_a_sentence(error: WBCSegError | OSError) -> str:

@@ -326,6 +326,11 @@ def depths_of(path: Path) -> int | None:
     return _told(path, lambda image: image.depths)
 
 
+def channels_of(path: str | Path) -> int | None:
+    """Return how many channels the pixels of a file have; None where it cannot be understood."""
+    return _told(user_path(path), lambda image: image.levels[0].shape[-1])
+
+
 def orientation_of(path: Path) -> int:
     """Return the orientation that a camera noted (1 to 8, of EXIF and TIFF); 1 where it noted none."""
     return _told(path, lambda image: image.orientation) or 1

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from os.path import isdir, isfile, realpath  # a `Path` raises where a name is too long
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from ..errors import ImageError, OutputError
 from ..files import user_path
 from ..images.pixel_size import PixelSize
-from ..images.read import read_file
+from ..images.read import channels_of, read_file
 from ..progress import Progress, silent
 from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.result import Placement, Segmentation, with_unique_labels
@@ -146,12 +145,7 @@ def _is_the_picture(target: Path, file: Path | None, image: Any) -> bool:
 
 def _is_a_picture(wanted: str, target: Path) -> bool:
     """Whether labels or a mask would take the place of a picture in colour, perhaps its only copy."""
-    if wanted not in ("tiff", "mask") or not isfile(target):
-        return False
-    with suppress(ImageError):
-        shape = read_file(target).pixels.shape
-        return len(shape) > 2 and shape[-1] in (3, 4)
-    return False
+    return wanted in ("tiff", "mask") and isfile(target) and (channels_of(target) or 1) >= 3
 
 
 def _require_array(what: str, given: Any, name: str) -> None:

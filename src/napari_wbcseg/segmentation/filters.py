@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .scale import typical_diameter
+from .detections import JoinedCells, TileCells, join
+from .scale import ScaleEstimate, typical_diameter
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,12 @@ def red_cells_by_stain(
         like_red = (stain - red) @ way < PARAMETERS.like_red * (way @ way)
         like_red &= stain.sum(axis=1) < white.sum()
     return np.asarray(like_red & (rows["certainty"] < PARAMETERS.judged))
+
+
+def white_cells(tiles: list[TileCells], estimate: ScaleEstimate) -> JoinedCells:
+    """Return the cells of all tiles of an image, without those that `red_cells_by_stain` leaves out."""
+    stain, many = estimate.red_cell_stain, estimate.many
+    return join(tiles, len(tiles), lambda cells: red_cells_by_stain(cells.rows, stain, many))
 
 
 def white_cell_stain(rows: np.ndarray, red_cell_stain: Stain | None, many: bool = False) -> np.ndarray | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..box import Box
 from .detections import TileCells, join
-from .filters import red_cells_by_stain
+from .filters import red_cells_by_stain, white_cells
 from .prediction import Predictor
 from .robust import Look, look_at_tile, looks_for, robust_tiles, sure_in_standard, tiles_of_look
 from .scale import PARAMETERS as SCALE
@@ -179,8 +179,7 @@ def choose_looks(
         looks, tiles = _other_sizes(levels, _fittest(levels, estimate), estimate)
     else:
         return (), estimate, []
-    rows = join(tiles, len(tiles)).rows
-    rows = rows[~red_cells_by_stain(rows, estimate.red_cell_stain, estimate.many)]
+    rows = white_cells(tiles, estimate).rows
     standard = StandardStain.of(rows["stain"], rows["certainty"], estimate.red_cell_stain)
     if standard is not None:
         grid = robust_tiles(levels.fields, looks, predictor.model)

@@ -15,8 +15,8 @@ from scipy import ndimage
 from ..box import Box
 from ..network.robust import network_input
 from ..words import counted
-from .detections import TileCells, draw, join
-from .filters import red_cells_by_stain
+from .detections import TileCells, draw
+from .filters import white_cells
 from .prediction import resample
 from .scale import ScaleEstimate
 from .standard_stain import PARAMETERS as STAIN
@@ -93,12 +93,11 @@ def notes_on_uncounted(
     tuple of str
         Sentences, or none.
     """
-    stain, many = estimate.red_cell_stain, estimate.many
-    found = join(tiles, len(tiles), lambda cells: red_cells_by_stain(cells.rows, stain, many))
+    found = white_cells(tiles, estimate)
     labels = draw(found.rows["box"], found.masks(tiles), found.rows["label"], Box(0, 0, *image.shape[:2]))
     sure = found.rows["label"][found.rows["certainty"] >= STAIN.sure]
     notes = (OVEREXPOSED,) if _overexposed(image, labels, sure, background) else ()
-    white = white_stain(found.rows["stain"], found.rows["certainty"], stain)
+    white = white_stain(found.rows["stain"], found.rows["certainty"], estimate.red_cell_stain)
     if white is None:
         seen = [one for one in estimate.candidates if one.score >= PARAMETERS.candidate]
         places = np.array([(one.row, one.col) for one in seen]).reshape(-1, 2).astype(int)
