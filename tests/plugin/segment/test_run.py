@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_wbcseg.errors import ImageError
 from napari_wbcseg.network.library import models_folder
 from napari_wbcseg.plugin.segment.run import SegmentRun
 from napari_wbcseg.plugin.shared.panel import Panel
+from napari_wbcseg.progress import silent
 from napari_wbcseg.settings import SegmentationSettings
 
 from ...drawings import disc_labels, picture, write_dark_robust_model
@@ -71,6 +73,17 @@ def test_a_result_that_fits_becomes_arrays_for_ordinary_layers(viewer, image, qt
     assert isinstance(segmentation.labels, np.ndarray)
     assert np.array_equal(layers.cells.data, TRUTH)
     assert len(viewer.layers) == 4, "the layer that filled made room"
+
+
+def test_the_labels_on_disk_outlast_the_last_tile_that_is_still_to_be_shown(viewer, image):
+    run = SegmentRun(viewer, Panel(), lambda: image)
+    run._source = image
+    (segmentation, arrays), levels = run._fill("dark", SETTINGS, silent, lambda done: None), run._levels
+    assert arrays is not None, "the result is in memory, and needs no folder"
+    assert np.array_equal(np.asarray(levels[0]), segmentation.labels)
+    run._clear()
+    with pytest.raises(ImageError, match="is gone"):
+        np.asarray(levels[0])
 
 
 def test_cancel_leaves_no_layer_and_segment_again_goes_on(viewer, image, qtbot):

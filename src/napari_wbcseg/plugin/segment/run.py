@@ -82,6 +82,7 @@ class SegmentRun(QObject):
         self._keep_earlier: bool | None = None
         self._on_view: tuple[float, float] | None = None
         self._levels: list[Any] = []  # of the labels on disk
+        self._folder: TemporaryDirectory[str] | None = None  # of these, while a layer may show them
         #: The layer that fills while a large image is segmented.
         self.filling: Labels | None = None
         panel.cleanup.add(self._clear)
@@ -153,7 +154,7 @@ class SegmentRun(QObject):
         from ...segmentation.large.run import LargeRun
 
         key = (str(self._source.unique_id), model, settings.to_json())
-        folder = _folders.setdefault(key, TemporaryDirectory(prefix="wbcseg-"))
+        self._folder = folder = _folders.setdefault(key, TemporaryDirectory(prefix="wbcseg-"))
         image = image_data(self._source)
         run = LargeRun(image, folder.name, model, settings, preview=True, progress=progress)
         self._levels = run.labels.arrays
@@ -276,6 +277,7 @@ class SegmentRun(QObject):
             steps.close()
         layer, self.filling = self.filling, None
         remove_layers(self._viewer, layer)
+        self._folder = None
 
 
 def _segment(part: Part, model: str, settings: SegmentationSettings, progress: Progress, _: Tell) -> Outcome:
