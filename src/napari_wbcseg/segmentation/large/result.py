@@ -36,7 +36,7 @@ from ..measure import find_regions, fitting_rows, measure_labels
 from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, table_file, write_table
 from .pyramid import Pyramid, Stamps
 
-_ADVICE = "put back what was changed, or segment the image again, in the shell with --again"
+_ADVICE = "put back what was changed, or segment again: in the shell with --again, else to another folder"
 _LEAST_MARGIN = 64
 _MOST_MARGIN = 512  # from which on cells that are longer still are measured part by part
 #: What the record says in the words of `LargeResult`; an earlier version did not say all of it.

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,18 +207,17 @@ class LargeRun:
         return (source, old) if old == old.model_copy(update=now) else None
 
     def _require_own(self) -> None:
-        """Refuse a folder that holds other files, or cells that a person corrected."""
+        """Refuse a folder of other files, of cells that a person corrected, or of a damaged result."""
         ours = (self.out / PLAN_FILE).exists() or (self.out / _STATE_FOLDER).exists()
         if self.out.exists() and not ours and any(self.out.iterdir()):
             raise ImageError(
                 f"The folder {self.out} holds other files; name a folder that is new or empty for the result."
             )
-        with suppress(ImageError):  # none, or damaged
-            if LargeResult.open(self.out).edited:
-                raise OutputError(
-                    f"{self.out} holds the cells of another image, model, setting or version, which a person "
-                    "corrected: name another folder, or remove this one."
-                )
+        if (self.out / RESULT_FILE).exists() and LargeResult.open(self.out).edited:
+            raise OutputError(
+                f"{self.out} holds the cells of another image, model, setting or version, which a person "
+                "corrected: name another folder, or remove this one."
+            )
 
     def _executor(self) -> AbstractContextManager[Each]:
         """Return what does the parts of the work: this process, or the workers of the cluster."""
