@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_wbcseg.training.samples import compose
-from napari_wbcseg.training.samples.compose import Composer
+from napari_wbcseg.training.samples.compose import Composer, Picture
 from napari_wbcseg.training.samples.sources import equivalent_diameter, make_source
 
 from .fields import discs, pair, source
@@ -121,3 +121,13 @@ def test_cells_that_the_source_cuts_have_no_centre() -> None:
 def test_samples_from_backgrounds_can_hold_groups() -> None:
     found = samples(Composer([source((70, 60, 50), (130, 160, 60))]), 80, group=2)
     assert sum(0 < len(s.centres) <= 2 for s in found) > 10
+
+
+def test_where_a_picture_is_made_much_smaller_its_labels_still_lie_on_it() -> None:
+    field, rng = source((100, 120, 80)), np.random.default_rng(0)
+    off = []
+    for _ in range(12):
+        made = Picture.around(field, np.array([100, 120]), 0.5, 64, rng)
+        dark = 1 - made.image.mean(axis=2)
+        off.append(np.subtract(ndimage.center_of_mass(made.labels > 0), ndimage.center_of_mass(dark)))
+    assert np.abs(off).max() < 0.15

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -38,6 +40,13 @@ def test_large_cells_are_brought_to_at_most_96_pixels() -> None:
     assert equivalent_diameter((made.labels == 1).sum()) == pytest.approx(96, rel=0.02)
     assert made.image.shape[:2] == made.labels.shape == (145, 175)
     np.testing.assert_allclose(made.centres[1], (250 * 96 / 330, 300 * 96 / 330), atol=1)
+
+
+@pytest.mark.parametrize("diameter", [120, 200, 288])
+def test_the_labels_of_a_cell_that_was_made_smaller_lie_on_it(diameter: int) -> None:
+    made = make_source(pair(discs((500, 600), (251, 305, diameter))), "mine", smooth=False)
+    dark = 1 - made.image.mean(axis=2, dtype=np.float32)
+    np.testing.assert_allclose(made.centres[1], ndimage.center_of_mass(dark), atol=0.15)
 
 
 @given(st.floats(1, 1e6))
@@ -100,8 +109,8 @@ def test_a_mosaic_is_a_larger_field_with_cells_of_60_pixels(seed: int) -> None:
 
 
 def test_there_is_none_of_a_cell_that_no_window_shows_whole() -> None:
-    """It ends a pixel from the border, and is twice as large as in a mosaic."""
-    assert mosaic([source((138, 120, 120))], np.random.default_rng(0)) is None
+    field = replace(pair(discs((200, 240), (100, 120, 120))), white_cell=40.0)
+    assert mosaic([make_source(field, "mine", smooth=False)], np.random.default_rng(0)) is None
 
 
 # Places without cells ------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ _FADED = 0.12
 _OVEREXPOSED = 0.15
 _VEILED = 0.12
 _DESATURATED = 0.2
+_SHARPENED = 0.15
 # Standard deviation of what is out of focus, in cell diameters, at most.
 _MOST_BLUR = 0.1
 #: Diameter of a cell, pixels, where none shows: a picture without cells is blurred by 2 pixels at most.
@@ -162,7 +163,7 @@ def random_optics(image: np.ndarray, rng: np.random.Generator, cell: float = NO_
 
 
 def random_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Exposure, saturation, gamma, noise and JPEG compression; the result is again transmittance."""
+    """Exposure, saturation, gamma, sharpening, noise, JPEG compression; the result is again transmittance."""
     # Overexposed, the empty slide and all that is pale saturate.
     white = rng.uniform(0.78, 1.0) if rng.random() >= _OVEREXPOSED else rng.uniform(1.0, 1.6)
     pixels = np.clip(image * white, 0.0, 1.0)
@@ -173,6 +174,8 @@ def random_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.4:
         gamma = float(np.exp(rng.uniform(-0.6, 0.6)))
         pixels, white = pixels**gamma, white**gamma
+    if rng.random() < _SHARPENED:
+        pixels, white = _sharpened(pixels / white, rng), 1.0
     if rng.random() < 0.5:
         pixels = pixels + rng.normal(0.0, rng.uniform(0.004, 0.04), pixels.shape)
     if rng.random() < 0.4:
@@ -181,6 +184,13 @@ def random_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _, stream = cv2.imencode(".jpg", eight_bit, [cv2.IMWRITE_JPEG_QUALITY, quality])
         pixels = np.asarray(cv2.imdecode(stream, cv2.IMREAD_COLOR)).astype(np.float32) / 255
     return np.clip(pixels / white, 0.0, BRIGHTEST).astype(np.float32)
+
+
+def _sharpened(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Steepen the contrast, burn out what is bright, and sharpen all edges, as telephones do unasked."""
+    pixels = np.clip(rng.uniform(1.0, 1.35) * image ** rng.uniform(1.0, 1.8), 0.0, 1.0)
+    soft = cv2.GaussianBlur(pixels, (0, 0), float(np.exp(rng.uniform(np.log(0.5), np.log(3.5)))))
+    return np.asarray(pixels + rng.uniform(0.3, 1.5) * (pixels - soft))
 
 
 def augment(

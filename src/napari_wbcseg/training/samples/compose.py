@@ -122,8 +122,8 @@ class Picture:
             moving(scale * turn @ shape, centre[::-1], side / 2),
             scale,
             (source.image.astype(np.float32), cv2.INTER_AREA),
-            (source.labels, cv2.INTER_NEAREST),
-            (source.classes, cv2.INTER_NEAREST),
+            (source.labels, cv2.INTER_NEAREST_EXACT),
+            (source.classes, cv2.INTER_NEAREST_EXACT),
         )
         mirrored = rng.random() < _MIRRORED
         mode = cv2.BORDER_REFLECT_101 if mirrored else cv2.BORDER_CONSTANT

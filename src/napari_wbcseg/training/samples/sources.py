@@ -148,8 +148,8 @@ def make_source(pair: TrainingPair, family: str, smooth: bool) -> Source:
     if factor < 1:
         size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))
-        classes = scale_class_map(cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST), factor)
+        labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT))
+        classes = scale_class_map(cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST_EXACT), factor)
         diameter *= factor
     image, labels, centres = image.astype(np.float16), labels.astype(np.int32), centroids(labels, whole)
     look_alikes = [(factor * (r0 + r1) / 2, factor * (c0 + c1) / 2) for r0, c0, r1, c1 in pair.look_alikes]
@@ -207,7 +207,7 @@ def _mosaic_window(source: Source, scale: float, rng: np.random.Generator) -> li
     flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     parts = [cv2.resize(source.image.astype(np.float32), (width, height), interpolation=flags)]
     for marks in (source.labels, source.classes):
-        parts.append(cv2.resize(marks, (width, height), interpolation=cv2.INTER_NEAREST))
+        parts.append(cv2.resize(marks, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
     turns = int(rng.integers(4))
     parts = [np.rot90(part, turns) for part in parts]
     if rng.random() < 0.5:
