@@ -439,6 +439,36 @@ class TestRunAgain:
         assert "0003.png was corrected while this run was under way" in row["error"]
         assert load_result(out / "0003-result.json").count == 2
 
+    @pytest.mark.parametrize(
+        "options", [{}, {"again": True}, {"settings": SETTINGS.replace(check_below=0.9)}]
+    )
+    def test_so_is_what_is_saved_while_its_image_is_segmented(
+        self,
+        items: list[BatchItem],
+        out: Path,
+        model: ModelFile,
+        monkeypatch: pytest.MonkeyPatch,
+        options: dict[str, Any],
+    ) -> None:
+        (out / "0003-result.json").unlink()
+
+        def segment_and_correct(*arguments: Any) -> Segmentation:
+            found = segment(arguments[0], model, SETTINGS)
+            save(
+                dataclasses.replace(found, labels=found.labels % 3),
+                out / "0003",
+                "tiff",
+                image_path=items[3].path,
+            )
+            return found
+
+        monkeypatch.setattr("napari_wbcseg.batch.process.segment", segment_and_correct)
+        rows = {row["image"]: row for row in run(items[3:4], out, model, **options).rows}
+        assert load_result(out / "0003-result.json").count == 2
+        assert (
+            rows["0003.png"].get("count") == 2 or "under way, and that is kept" in rows["0003.png"]["error"]
+        )
+
     def test_corrections_without_their_labels_are_not_written_over(
         self, items: list[BatchItem], out: Path, model: ModelFile
     ) -> None:

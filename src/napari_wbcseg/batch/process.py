@@ -130,16 +130,20 @@ def process(
 
 
 def _segmented(item: BatchItem, run: Run, progress: Progress) -> ResultRecord | None:
-    """Return the record of an image that need not be segmented again, with the files that it lacked."""
-    if run.again:
-        return None
-    known = run.segmented(item)
+    """Return the record of an image that need not be segmented again, with the files that it lacked.
+
+    Raises
+    ------
+    ImageError
+        If a person corrected it since the run chose its name.
+    """
+    known = None if run.again else run.segmented(item)
     if known is None:
         meanwhile = run.read(item.name)
         if meanwhile is not None and run.is_corrected(meanwhile):
             raise ImageError(
-                f"{item.image} was corrected while this run was under way, with other settings, and that is "
-                "kept. Segment once more: what this run finds in it gets another name then."
+                f"{item.image} was corrected while this run was under way, and that is kept. Segment once "
+                "more: what this run finds in it gets another name then."
             )
         return None
     try:
@@ -177,6 +181,8 @@ def _small(
         start += time.perf_counter() - asked  # while it was another file's turn
         result = segment(pixels, run.model, run.settings, progress)
         progress(0, 0, "Writing")  # unless that is over for which this was done
+    if (saved := _segmented(item, run, progress)) is not None:  # meanwhile, by a person
+        return saved
     notes = [*read_notes, *result.notes]
     if result.stacked and (run.mask or run.overlay):
         notes.append("A stack has no overlay or mask picture.")
@@ -222,7 +228,7 @@ def write_result(
     """Write what is wanted of an image besides its labels, and its record last.
 
     Of a known result that became another it tells still when, how fast and by which versions it was made.
-    It is not written over a record that has taken the place of the known one: a person saved meanwhile.
+    It is not written over a record that is there now, unless that is the known one: a person saved meanwhile.
     """
     own: dict[str, Any] = {"name": item.image, "image_path": item.path, "model_source": outputs.model_source}
     result = replace(result, **own)
@@ -230,12 +236,12 @@ def write_result(
     _write(outputs.files_beside(item.name, record), result, image, progress)
     progress(0, 0, "Drawing the report")
     more: dict[str, Any] = {} if image is None else report_pictures(image, result)
+    saved = outputs.read(item.name)
+    if saved is not None and (known is None or saved.created != known.created):
+        return saved
     if known is None:
         more["seconds"] = round(time.perf_counter() - start, 3)
     else:
-        saved = outputs.read(item.name)
-        if saved is not None and saved.created != known.created:
-            return saved
         more |= {name: getattr(known, name) for name in _OF_ITS_MAKING}
     record = record.model_copy(update=more)
     record.write(outputs.record_file(item.name))
