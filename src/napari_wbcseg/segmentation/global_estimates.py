@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from math import isqrt
@@ -69,8 +70,8 @@ class SampleParameters:
         Pixels of that copy along its sides that are looked at first.
     lit : float
         Brightness, 0 to 255, that no surround has: a little more than its share of the brightest slide.
-    digest : int
-        Side of the squares by which an image is known again.
+    digest, digests_a_side : int
+        Side of the squares by which a larger image is known again, and how many lie along a side of it.
     """
 
     whole: int = 12_000_000
@@ -86,6 +87,7 @@ class SampleParameters:
     edge: int = 8
     lit: float = 70.0
     digest: int = 64
+    digests_a_side: int = 16
 
 
 PARAMETERS = SampleParameters()
@@ -352,13 +354,35 @@ def _notes_on_cells(
 
 
 def image_digest(source: PixelSource) -> str:
-    """Return a hash of small parts of an image, by which an interrupted run knows it again."""
-    digest = hashlib.sha256(f"{source.shape} {source.dtype}".encode())
+    """Return a hash by which a run knows its image again: of all pixels, or of many squares of a large one.
+
+    Its first half is of the few that earlier versions knew an image by.
+    """
     side = PARAMETERS.digest
-    for box in _spread(source.shape):
-        part = Box(box.top, box.left, box.top + side, box.left + side).common(box)
+    corners = [
+        Box(box.top, box.left, box.top + side, box.left + side).common(box) for box in _spread(source.shape)
+    ]
+    return _hash_of(source, corners) + _hash_of(source, _grid(source.shape))
+
+
+def _hash_of(source: PixelSource, parts: Iterable[Box]) -> str:
+    digest = hashlib.sha256(f"{source.shape} {source.dtype}".encode())
+    for part in parts:
         digest.update(np.ascontiguousarray(source.raw(*part)).tobytes())
     return digest.hexdigest()[:16]
+
+
+def _grid(shape: tuple[int, int]) -> list[Box]:
+    """Return squares that lie evenly in an image, from corner to corner; all of a small one, in bands."""
+    height, width = shape
+    if height * width <= PARAMETERS.whole:
+        return [
+            Box(top, 0, min(top + PARAMETERS.field, height), width)
+            for top in range(0, height, PARAMETERS.field)
+        ]
+    side, count = PARAMETERS.digest, PARAMETERS.digests_a_side
+    rows, cols = (np.linspace(0, max(length - side, 0), count).astype(int).tolist() for length in shape)
+    return [Box(top, left, top + side, left + side).grown(0, shape) for top, left in product(rows, cols)]
 
 
 def _spread(shape: tuple[int, int]) -> list[Box]:

@@ -239,6 +239,17 @@ def test_another_image_or_setting_begins_afresh(
     assert empty.count == 0
 
 
+def test_another_image_is_told_by_any_of_its_pixels(
+    smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path
+) -> None:
+    image, truth = smear
+    segment_large(image, tmp_path / "out", model, SETTINGS)
+    fewer = np.where((truth == truth.max())[..., None], np.median(image[truth == 0], axis=0), image).astype(
+        np.uint8
+    )
+    assert segment_large(fewer, tmp_path / "out", model, SETTINGS).count == truth.max() - 1
+
+
 def test_two_runs_do_not_write_into_one_folder_at_a_time(
     smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path
 ) -> None:
