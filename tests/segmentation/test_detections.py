@@ -50,6 +50,17 @@ def test_what_two_tiles_claim_is_kept_once_the_surer() -> None:
         assert not labels[5].any()
 
 
+@pytest.mark.parametrize(
+    ("sure", "kept"), [((0.6, 0.7, 0.8), "ac"), ((0.8, 0.7, 0.6), "ac"), ((0.7, 0.8, 0.6), "b")]
+)
+def test_what_is_removed_removes_nothing_itself(sure: tuple[float, ...], kept: str) -> None:
+    """The second lies over most of both others, which share little."""
+    tiles = [tile_cells((5, 5 + 4 * number, SQUARE, one)) for number, one in enumerate(sure)]
+    labels = joined(tiles, (30, 40))
+    assert labels.max() == len(kept)
+    assert [bool(labels[5, col]) for col in (5, 9, 14, 22)] == {"ac": [1, 1, 1, 1], "b": [0, 1, 1, 0]}[kept]
+
+
 def test_pixels_that_two_cells_claim_go_to_the_first() -> None:
     two = [tile_cells((5, 5, SQUARE, 0.7)), tile_cells((5, 12, SQUARE, 0.9))]
     for tiles in (two, two[::-1]):

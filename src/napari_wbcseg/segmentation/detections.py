@@ -269,12 +269,14 @@ def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1
     meeting = np.unique(np.array(pairs, np.int64))
     masks = dict(zip(meeting.tolist(), cells.part(meeting).masks(kept), strict=True))
     keep = np.ones(len(cells), bool)
-    for one, two in pairs:
+    rank = np.argsort(np.lexsort((-certainty, look))).tolist()
+    # The best first: what is removed itself removes nothing.
+    for one, two in sorted(
+        (sorted(pair, key=rank.__getitem__) for pair in pairs), key=lambda pair: rank[pair[0]]
+    ):
         shared, _ = _shared(boxes, masks, one, two)
-        same = shared.sum() > PARAMETERS.same_cell * min(area[one], area[two])
-        if same and keep[one] and keep[two]:
-            worse = (-look[one], certainty[one]) < (-look[two], certainty[two])
-            keep[one if worse else two] = False
+        if keep[one] and keep[two] and shared.sum() > PARAMETERS.same_cell * min(area[one], area[two]):
+            keep[two] = False
     if left_out is not None:
         keep[keep] = ~left_out(cells.part(keep))
     changed: dict[int, np.ndarray] = {}
