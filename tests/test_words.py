@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import napari_wbcseg
-from napari_wbcseg.words import counted, duration, readable
+from napari_wbcseg.images.opened import focus_note
+from napari_wbcseg.images.prepare import DARK_BACKGROUND
+from napari_wbcseg.words import counted, duration, in_doubt, readable
 
 
 def test_one_is_one_and_others_are_several() -> None:
@@ -48,3 +50,9 @@ def test_no_sentence_makes_its_plural_by_itself() -> None:
         if by_hand.search(line)
     }
     assert not found
+
+
+def test_what_a_note_asks_leaves_a_count_in_doubt_and_the_name_of_a_file_does_not() -> None:
+    asked = DARK_BACKGROUND, focus_note(3)
+    assert all(in_doubt([note], False) for note in asked)
+    assert not in_doubt(["The alpha channel of blast or smudge? 2.png was dropped."], False)

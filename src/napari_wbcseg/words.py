@@ -41,16 +41,20 @@ def readable(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{round(value, 4):.4g}"
 
 
+# What notes ask, word for word: names of files are in notes too.
+_ASKED = "is it one? ", "are they? ", "are these its cells? "
+
+
 def in_doubt(notes: Iterable[str], corrected: bool) -> bool:
     """Say whether a note asks a person what the count depends on, and nobody has corrected the cells since.
 
     Examples
     --------
-    >>> notes = ["Is it one? Count again.", "The alpha channel was dropped."]
+    >>> notes = ["Is it one? Count again.", "The alpha channel of why? 2.png was dropped."]
     >>> in_doubt(notes, False), in_doubt(notes, True), in_doubt(notes[1:], False)
     (True, False, False)
     """
-    return not corrected and any("? " in note for note in notes)
+    return not corrected and any(asked in note.lower() for note in notes for asked in _ASKED)
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

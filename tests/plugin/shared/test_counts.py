@@ -145,7 +145,7 @@ def test_the_legend_follows_edits_and_is_not_told_of_a_count_in_doubt(viewer, qt
     with qtbot.waitSignal(counts.changed, timeout=10_000):
         cells.fill((30, 30), 0)
     assert "lymphocyte 1" in counts.classes(cells)[0]
-    asked = dataclasses.replace(found, cells=told, notes=("Is it an inverted picture? Then invert it.",))
+    asked = dataclasses.replace(found, cells=told, notes=("Is it one? Then invert it.",))
     assert counts.classes(add_segmentation(viewer, asked, source).cells) == ("", "")
 
 
