@@ -10,7 +10,7 @@ import pytest
 
 from napari_wbcseg.classification.classify import class_list
 from napari_wbcseg.classification.crops import PARAMETERS
-from napari_wbcseg.classification.learn import forget, least_sure, probabilities_of, teach
+from napari_wbcseg.classification.learn import forget, least_sure, probabilities_of, renamed, teach
 from napari_wbcseg.errors import ModelError, SettingsError
 from napari_wbcseg.network.classifier import EXAMPLES, ClassifierFile, read_classifier
 from napari_wbcseg.network.library import load_model
@@ -41,6 +41,16 @@ def slide() -> tuple[ClassifierFile, np.ndarray, np.ndarray]:
     known = first.weights[EXAMPLES]
     look = np.random.default_rng(0).normal(0, 0.3, known.shape[1]) * known.std(axis=0)
     return first, known + look, np.array(first.header.examples)
+
+
+def test_a_class_that_is_renamed_stays_what_it_was() -> None:
+    first = read_classifier()
+    again = renamed(first, {"erythroblast": "NRBC", "band neutrophil": "stab", "neutrophil": "poly"})
+    classes = class_list(renamed(again, {"stab": "rod"}))
+    assert not {"erythroblast", "band neutrophil", "stab", "neutrophil"} & {*classes.names}
+    assert not classes("NRBC").white_cell
+    assert classes.wider("rod") == classes.wider("segmented neutrophil")
+    assert classes("rod").colour == class_list(first)("band neutrophil").colour
 
 
 def _first_of(truth: np.ndarray, *kinds: str, count: int = 5) -> np.ndarray:

@@ -108,6 +108,20 @@ class ClassList(tuple[CellClass, ...]):
         kept = [new.pop(one.name, one) for one in self]
         return ClassList([*kept, *new.values()])
 
+    def changed(self, name: str, /, **changes: Any) -> ClassList:
+        """Return the list with fields of a class changed; its parts follow its ``name``.
+
+        Raises
+        ------
+        SettingsError
+            If the classes do not go together then.
+        """
+        new = {"name": name} | changes
+        values = [{**one, **(new if one["name"] == name else {})} for one in self.to_list()]
+        for one in values:
+            one["part_of"] = new["name"] if one["part_of"] == name else one["part_of"]
+        return ClassList.from_list(values)
+
     def covering(self, names: Iterable[str]) -> ClassList:
         """Return the list with a white cell, in a colour of its own, for each name that it lacks.
 

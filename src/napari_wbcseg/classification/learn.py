@@ -18,6 +18,7 @@ import pandas as pd
 from ..errors import SettingsError
 from ..network.classifier import EXAMPLES, ClassifierFile
 from .classes import BUILT_IN_CLASSES, CLASS_BY, CLASS_PROBABILITY, PERSON, ClassList
+from .classify import class_list
 
 
 @dataclass(frozen=True)
@@ -161,24 +162,34 @@ def forget(classifier: ClassifierFile, embedding: np.ndarray) -> ClassifierFile:
 def renamed(classifier: ClassifierFile, names: Mapping[str, str]) -> ClassifierFile:
     """Return the classifier with classes called otherwise, where it does not tell one of the new name yet.
 
+    Each stays what it was: a white cell or none, and the part of a wider class.
+
     Parameters
     ----------
     classifier : ClassifierFile
     names : mapping of str to str
         Old and new names.
     """
-    header = classifier.header
+    header, classes = classifier.header, class_list(classifier)
     told = {*header.architecture.classes, *header.untaught, *header.examples}
-    names = {old: new for old, new in names.items() if old in told and new not in told}
+    known = told.union(classes.names)
+    names = {old: new for old, new in names.items() if old in known and new not in told}
     if not names:
         return classifier
 
     def called(every: Sequence[str]) -> tuple[str, ...]:
         return tuple(names.get(one, one) for one in every)
 
+    for old, new in names.items():
+        classes = classes if new in classes.names else classes.changed(old, name=new)
     architecture = header.architecture.model_copy(update={"classes": called(header.architecture.classes)})
-    changes = {"examples": called(header.examples), "untaught": called(header.untaught)}
-    again = header.model_copy(update={"architecture": architecture, **changes})
+    changes = {
+        "architecture": architecture,
+        "examples": called(header.examples),
+        "untaught": called(header.untaught),
+        "class_list": classes.to_list(),
+    }
+    again = header.model_copy(update=changes)
     return ClassifierFile.make(again, classifier.weights)
 
 

@@ -36,15 +36,7 @@ class ClassMenu:
     def change(self, name: str, /, **changes: Any) -> None:
         """Change what is known of a class: its ``name``, ``colour``, or whether it is a ``white_cell``."""
         new = changes.get("name", name)
-
-        def changed(classes: ClassList) -> ClassList:
-            values = classes.to_list()
-            for one in values:
-                one.update(changes if one["name"] == name else {})
-                one["part_of"] = new if one["part_of"] == name else one["part_of"]
-            return ClassList.from_list(values)
-
-        self._set(changed, {name: new} if new != name else None)
+        self._set(lambda classes: classes.changed(name, **changes), {name: new} if new != name else None)
 
     def _set(self, change: Callable[[ClassList], ClassList], renamed: dict[str, str] | None = None) -> None:
         if (review := self._review()) is not None:
