@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_wbcseg.box import Box
@@ -12,7 +13,7 @@ from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import DatasetError, TrainingError
 from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training import checkpoint
-from napari_wbcseg.training.checkpoint import LOCK, Checkpoint, fingerprint
+from napari_wbcseg.training.checkpoint import LOCK, Checkpoint, State, _check_same, fingerprint
 from napari_wbcseg.training.folder import TrainingJob, discard_training, unfinished_trainings, write_job
 from napari_wbcseg.training.train import train
 
@@ -50,6 +51,23 @@ def test_who_only_looks_changes_nothing(
 def test_a_run_is_not_resumed_on_other_boxes(pairs: list[TrainingPair]) -> None:
     boxed = replace(pairs[0], platelets=(Box(0, 0, 9, 9),))
     assert fingerprint([boxed]) != fingerprint(pairs[:1]) == fingerprint([replace(pairs[0])])
+
+
+def test_a_run_is_not_resumed_on_another_mask_nor_refused_by_one_that_did_not_know_it(
+    pairs: list[TrainingPair],
+) -> None:
+    masked = [
+        replace(pairs[0], mask=np.where(pairs[0].labels > 0, np.uint8(value), 0)) for value in (255, 250)
+    ]
+    prints = [fingerprint([pair]) for pair in (pairs[0], *masked)]
+    assert len(set(prints)) == 3
+    before, now, *others = (
+        State(settings=TrainingSettings(), data=data, network="") for data in ("", *prints)
+    )
+    _check_same(before.model_copy(update={"data": prints[0].partition("-")[0]}), now, "")
+    for other in others:
+        with pytest.raises(TrainingError, match="training data has changed"):
+            _check_same(other, now, "")
 
 
 def test_one_training_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

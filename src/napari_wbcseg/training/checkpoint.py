@@ -215,7 +215,7 @@ def _check_same(found: State, wanted: State, where: str) -> None:
         for name in new
         if name not in free and old[name] != new[name]
     ]
-    if found.data != wanted.data:
+    if found.data not in (wanted.data, wanted.data.partition("-")[0]):  # of earlier versions: no masks
         different.append(f"the training data{where} has changed")
     if found.network != wanted.network:
         different.append("the network it starts from has changed")
@@ -227,8 +227,8 @@ def _check_same(found: State, wanted: State, where: str) -> None:
 
 
 def fingerprint(pairs: Pairs) -> str:
-    """Return a hash of what is known of training pairs."""
-    digest = hashlib.sha256()
+    """Return a hash of what is known of training pairs, and behind a dash one of their masks."""
+    digest, masks = hashlib.sha256(), hashlib.sha256()
     for pair in pairs:
         digest.update(f"{pair.name}|{pair.group}|{pair.image.shape}|".encode())
         digest.update(np.ascontiguousarray(pair.image).data)
@@ -236,7 +236,8 @@ def fingerprint(pairs: Pairs) -> str:
         more = (pair.red_cells, pair.platelets, pair.all_boxed, pair.look_alikes, pair.white_cell)
         if any(more):
             digest.update(repr(more).encode())
-    return digest.hexdigest()[:16]
+        masks.update(b"none" if pair.mask is None else np.ascontiguousarray(pair.mask).data)
+    return f"{digest.hexdigest()[:16]}-{masks.hexdigest()[:16]}"
 
 
 def _state_variables(model: KerasModel) -> dict[str, Any]:
