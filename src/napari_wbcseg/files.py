@@ -193,7 +193,7 @@ def safe_name(wanted: str, prefix: str) -> str:
     >>> safe_name("My stain, 2nd try", "model"), safe_name("con", "model")
     ('My-stain-2nd-try', 'model-con')
     """
-    name = re.sub(r"[^\w.-]+", "-", wanted.strip()).strip("-.")[:80]
+    name = re.sub(r"[^\w.-]+", "-", wanted.strip()).strip("-.")[:80].rstrip("-.")
     kept = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
     return f"{prefix}-{name}" if kept else name
 

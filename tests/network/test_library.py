@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from napari_wbcseg.network.library import (
     models_folder,
     save_to_library,
 )
-from napari_wbcseg.network.model_file import clean_name
+from napari_wbcseg.network.model_file import ModelFile, clean_name
 
 from ..tiny_networks import random_model
 
@@ -47,6 +49,25 @@ def test_a_saved_model_is_listed_and_loaded_by_its_name(library: Path) -> None:
 def test_a_second_model_of_one_name_gets_a_number(library: Path) -> None:
     save_to_library(random_model(seed=1), "mine")
     assert save_to_library(random_model(seed=2), "mine").name == "mine-2"
+
+
+def test_two_models_of_one_name_that_are_saved_at_once_are_both_kept(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, seconds = ModelFile.write, ThreadPoolExecutor(1)
+    second: list[Future[ModelFile]] = []
+
+    def slow(*args: Any) -> ModelFile:
+        if not second:
+            second.append(seconds.submit(save_to_library, random_model(seed=2), "mine"))
+            wait(second, 0.5)
+        return write(*args)
+
+    monkeypatch.setattr(ModelFile, "write", slow)
+    with seconds:
+        saved = save_to_library(random_model(seed=1), "mine"), second[0].result()
+    assert [model.name for model in saved] == ["mine", "mine-2"]
+    assert sorted(path.name for path in library.iterdir()) == ["mine-2.safetensors", "mine.safetensors"]
 
 
 def test_the_same_model_again_gets_no_second_file(library: Path) -> None:
@@ -108,6 +129,7 @@ def test_a_spoilt_model_is_listed_with_its_problem(library: Path) -> None:
         ("a/b\\c", "a-b-c"),
         (" x.safetensors ", "x"),
         ("CON", "model-CON"),
+        ("a" * 79 + ". b", "a" * 79),
         ("血液", "血液"),
     ],
 )

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ModelError, WBCSegError
-from ..files import ABANDONED, numbered, remove_leftovers, user_folder, user_path, write_atomically
+from ..files import ABANDONED, locked, numbered, remove_leftovers, user_folder, user_path, write_atomically
 from .model_file import ModelFile, ModelHeader, clean_name
 from .tensor_file import SUFFIX, encoded
 
 #: Names of the built-in models and their files in the package.
 BUILT_IN_MODELS = {"wbc": "robust", "classic": "classic"}
 FOLDER_VARIABLE = "WBCSEG_MODELS"
+_LOCK, _PATIENCE = ".saving.lock", 60.0  # seconds
 _PACKAGED = Path(__file__).resolve().parent.parent / "models"
 
 
@@ -129,12 +130,14 @@ def save_to_library(model: ModelFile, name: str | None = None) -> ModelFile:
         for free in numbered(clean_name(model.name if name is None else name))
         if free.lower() not in BUILT_IN_MODELS
     )
-    path, header = next(
-        (path, header)
-        for path, header in named
-        if not path.exists() or path.read_bytes() == encoded(header, model.weights)
-    )
-    return ModelFile.write(path, header, model.weights)
+    busy = ModelError(f"Other models are being saved in {models_folder()}: try again in a minute.")
+    with locked(models_folder() / _LOCK, busy, _PATIENCE):
+        path, header = next(
+            (path, header)
+            for path, header in named
+            if not path.exists() or path.read_bytes() == encoded(header, model.weights)
+        )
+        return ModelFile.write(path, header, model.weights)
 
 
 def import_model_file(path: str | Path, name: str | None = None) -> ModelFile:
