@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count, islice
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -72,8 +74,21 @@ def test_no_pixel_is_lost_and_every_part_is_one_piece(stroke) -> None:
 
 def test_a_line_may_make_more_than_two_parts() -> None:
     labels = disc_labels((60, 60), [(30, 30, 50)])
-    edit = split_by_stroke(labels, 1, [(0, 22), (59, 22), (59, 38), (0, 38)], new_label=50)
+    edit = split_by_stroke(labels, 1, [(0, 22), (59, 22), (59, 38), (0, 38)], numbers=count(50))
     assert edit.labels == (1, 50, 51)
+
+
+def test_cutting_in_three_takes_no_other_cells_number_where_the_type_is_nearly_used_up() -> None:
+    labels = disc_labels((60, 300), [(30, 30, 50), *((30, 75 + 25 * i, 20) for i in range(7))]).astype(
+        np.uint8
+    )
+    labels = np.array([0, 1, 2, 3, 4, 5, 6, 8, 255], np.uint8)[labels]
+    largest = int(labels.max())
+    edit = split_by_stroke(
+        labels, 1, [(0, 22), (59, 22), (59, 38), (0, 38)], unused_labels(labels, largest + 1)
+    )
+    assert edit.labels == (1, 7, 9)
+    assert set(np.unique(done(labels, edit))) == {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 255}
 
 
 def test_a_piece_apart_that_the_line_does_not_meet_stays_with_the_cell() -> None:
@@ -158,7 +173,8 @@ def test_what_is_not_there_is_refused(ask, words: str) -> None:
 def test_new_numbers_fit_the_type() -> None:
     labels = np.arange(256, dtype=np.uint8).reshape(16, 16)
     labels[labels == 77] = 0
-    assert unused_labels(labels, 1) == [77]
-    assert unused_labels(labels.astype(np.int32), 2) == [256, 257]
+    few = unused_labels(labels)
+    assert next(few) == 77
+    assert list(islice(unused_labels(labels.astype(np.int32)), 2)) == [256, 257]
     with pytest.raises(EditError, match="Convert data type"):
-        unused_labels(labels, 2)
+        next(few)

@@ -7,6 +7,7 @@ import pytest
 
 from napari_wbcseg import segment
 from napari_wbcseg.errors import EditError
+from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.network.library import load_model
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.missed import outline_at
@@ -35,7 +36,9 @@ def test_a_cell_taken_out_is_found_again_as_the_network_had_it(smear, model, rec
     before = found.labels == label
     without = np.where(before, 0, found.labels)
     predictor = Predictor(load_model(model), SegmentationSettings(recipe=recipe), silent)
-    box, mask = outline_at(drawn.image, without, centre(found.labels, label), found.cell_diameter, predictor)
+    box, mask = outline_at(
+        PixelSource(drawn.image), without, centre(found.labels, label), found.cell_diameter, predictor
+    )
     again = np.zeros_like(before)
     again[box.slices] = mask
     union = (again | before).sum()
@@ -50,7 +53,7 @@ def test_a_threshold_that_is_too_high_is_lowered(smear):
     nothing = np.zeros_like(found.labels)
     point = centre(found.labels, label)
     predictor = Predictor(load_model("wbc"), settings, silent)
-    _, mask = outline_at(drawn.image, nothing, point, found.cell_diameter, predictor)
+    _, mask = outline_at(PixelSource(drawn.image), nothing, point, found.cell_diameter, predictor)
     assert mask.sum() > 0.7 * (found.labels == label).sum()
 
 
@@ -61,12 +64,12 @@ def test_beside_dabs_the_image_tells_how_large_a_cell_is(smear, guess, shrink):
     label = int(found.cells["label"].iloc[0])
     image, before = drawn.image[::shrink, ::shrink], (found.labels == label)[::shrink, ::shrink]
     predictor = Predictor(load_model("wbc"), SegmentationSettings(), silent)
-    box, mask = outline_at(image, before * 0, centre(before, True), None, predictor, guess)
+    box, mask = outline_at(PixelSource(image), before * 0, centre(before, True), None, predictor, guess)
     again = np.zeros_like(before)
     again[box.slices] = mask
     assert (again & before).sum() > 0.8 * (again | before).sum()
     with pytest.raises(EditError, match="sees no cell there"):
-        outline_at(image, before * 0, centre(before, True), 3.0, predictor)
+        outline_at(PixelSource(image), before * 0, centre(before, True), 3.0, predictor)
 
 
 def test_where_there_is_none_is_said(smear):
@@ -74,8 +77,8 @@ def test_where_there_is_none_is_said(smear):
     empty = np.full((300, 300, 3), 235, np.uint8)
     asked = (found.cell_diameter, Predictor(load_model("wbc"), SegmentationSettings(), silent))
     with pytest.raises(EditError, match="sees no cell there"):
-        outline_at(empty, np.zeros((300, 300), int), (150.0, 150.0), *asked)
+        outline_at(PixelSource(empty), np.zeros((300, 300), int), (150.0, 150.0), *asked)
     with pytest.raises(EditError, match="outlined there already"):
-        outline_at(drawn.image, found.labels, centre(found.labels, 1), *asked)
+        outline_at(PixelSource(drawn.image), found.labels, centre(found.labels, 1), *asked)
     with pytest.raises(EditError, match="Click on the image"):
-        outline_at(drawn.image, found.labels, (-3.0, 10.0), *asked)
+        outline_at(PixelSource(drawn.image), found.labels, (-3.0, 10.0), *asked)

@@ -6,9 +6,9 @@ Each returns an `Edit` and changes nothing; ``edit.apply(labels)`` does, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -54,7 +54,9 @@ class Edit:
         return Edit((planes, *self.indices), self.values, self.labels)
 
 
-def split_by_stroke(labels: np.ndarray, label: int, stroke: np.ndarray, new_label: int | None = None) -> Edit:
+def split_by_stroke(
+    labels: np.ndarray, label: int, stroke: np.ndarray, numbers: Iterable[int] | None = None
+) -> Edit:
     """Cut a cell along a line; no pixel is lost.
 
     The largest part keeps the number. An end of the line that lies inside the cell is led on,
@@ -68,8 +70,8 @@ def split_by_stroke(labels: np.ndarray, label: int, stroke: np.ndarray, new_labe
         The cell.
     stroke : ndarray of float, shape (n, 2)
         Row and column of the points of the line, two or more.
-    new_label : int, optional
-        Number of the first new cell, those after it follow; by default the largest in ``labels`` and one.
+    numbers : iterable of int, optional
+        Free ones for new cells, as many as it takes; by default the `unused_labels` of ``labels``.
 
     Returns
     -------
@@ -110,11 +112,11 @@ def split_by_stroke(labels: np.ndarray, label: int, stroke: np.ndarray, new_labe
     if not cut:
         raise EditError(f"The line does not part cell {label}: draw it right across the cell.")
     # Pieces that lay apart before belong together still, with the largest of all parts.
-    fresh = unused_labels(labels, len(cut) - 1, new_label)
-    return _renumber(part_of, cut, label, fresh, (top, left))
+    fresh = islice(unused_labels(labels) if numbers is None else numbers, len(cut) - 1)
+    return _renumber(part_of, cut, label, [*fresh], (top, left))
 
 
-def separate_pieces(labels: np.ndarray, label: int, new_label: int | None = None) -> Edit:
+def separate_pieces(labels: np.ndarray, label: int, numbers: Iterable[int] | None = None) -> Edit:
     """Give every piece of a cell, but the largest, a number of its own.
 
     Parameters and errors are those of `split_by_stroke`.
@@ -123,8 +125,8 @@ def separate_pieces(labels: np.ndarray, label: int, new_label: int | None = None
     pieces, count = ndimage.label(mask, np.ones((3, 3)))
     if count < 2:
         raise EditError(f"Cell {label} is in one piece.")
-    fresh = unused_labels(labels, count - 1, new_label)
-    return _renumber(pieces, list(range(1, count + 1)), label, fresh, origin)
+    fresh = islice(unused_labels(labels) if numbers is None else numbers, count - 1)
+    return _renumber(pieces, [*range(1, count + 1)], label, [*fresh], origin)
 
 
 def merge_cells(labels: np.ndarray, chosen: Iterable[int]) -> Edit:
@@ -204,37 +206,34 @@ def label_under(labels: np.ndarray, stroke: np.ndarray, preferred: Sequence[int]
     return next((label for label in preferred if label in there), int(numbers[counts.argmax()]))
 
 
-def unused_labels(labels: np.ndarray, count: int, start: int | None = None) -> list[int]:
-    """Return numbers for new cells.
+def unused_labels(labels: np.ndarray, start: int | None = None) -> Iterator[int]:
+    """Yield numbers for new cells: from a first one on, then those that are free below it.
 
     Parameters
     ----------
     labels : ndarray of int
-    count : int
     start : int, optional
-        The first one wished for, such as the largest of a whole stack and one.
+        The first; by default the largest in ``labels`` and one.
 
     Raises
     ------
     EditError
-        If the type of the array holds no further numbers.
+        If the type of the array holds no further number.
 
     Examples
     --------
-    >>> unused_labels(np.array([[0, 1, 3]]), 2)
-    [4, 5]
+    >>> numbers = unused_labels(np.array([[0, 1, 254]], np.uint8))
+    >>> next(numbers), next(numbers)
+    (255, 2)
     """
     largest = 255 if labels.dtype == bool else int(np.iinfo(labels.dtype).max)
     first = int(labels.max(initial=0)) + 1 if start is None else int(start)
-    if first + count - 1 <= largest:
-        return list(range(first, first + count))
-    free = np.setdiff1d(np.arange(1, min(largest, 2**16) + 1), np.unique(labels))[:count]
-    if len(free) < count:
-        raise EditError(
-            f"Labels of type {labels.dtype} have no number left for a new cell: right-click the layer ▸ "
-            "Convert data type ▸ int32."
-        )
-    return [int(number) for number in free]
+    yield from range(first, largest + 1)
+    yield from np.setdiff1d(np.arange(1, min(first, 2**16)), np.unique(labels)).tolist()
+    raise EditError(
+        f"Labels of type {labels.dtype} have no number left for a new cell: right-click the layer ▸ "
+        "Convert data type ▸ int32."
+    )
 
 
 def _mask_of(labels: np.ndarray, label: int) -> tuple[np.ndarray, tuple[int, int]]:

@@ -51,7 +51,7 @@ PARAMETERS = MissedParameters()
 
 
 def outline_at(
-    image: Any,
+    image: PixelSource,
     labels: Any,
     point: tuple[float, float],
     diameter: float | None,
@@ -62,8 +62,8 @@ def outline_at(
 
     Parameters
     ----------
-    image : array, shape (H, W) or (H, W, 3)
-        Only what lies around the point is read.
+    image : PixelSource
+        Only what lies around the point is read, and parts of it where no diameter is known.
     labels : array of int, shape (H, W)
         Cells outlined before, which keep their pixels.
     point : tuple of float
@@ -102,22 +102,22 @@ def outline_at(
     )
 
 
-def _diameters(image: Any, guess: float | None, predictor: Predictor) -> Iterator[float]:
+def _diameters(image: PixelSource, guess: float | None, predictor: Predictor) -> Iterator[float]:
     if guess:
         yield guess
-    found, _ = estimate(PixelSource(image), predictor.model, predictor.settings, predictor.progress)
+    found, _ = estimate(image, predictor.model, predictor.settings, predictor.progress)
     yield found.cell_diameter or predictor.canonical_diameter
 
 
 def _outlined(
-    image: Any, labels: Any, point: tuple[int, int], diameter: float, predictor: Predictor
+    image: PixelSource, labels: Any, point: tuple[int, int], diameter: float, predictor: Predictor
 ) -> tuple[Box, np.ndarray] | None:
     """Return the cell of about a diameter at a point, or None; see `outline_at`."""
     reach = max(int(PARAMETERS.around * diameter), 64)
     window = Box.square(*point, reach).grown(0, labels.shape)
     taken = np.asarray(labels[window.slices]) != 0
     spot = (point[0] - window.top, point[1] - window.left)
-    pixels = PixelSource(image).read(*window)
+    pixels = image.read(*window)
     classic = predictor.settings.recipe == "classic"
     masks = _classic(pixels, spot, predictor) if classic else _robust(pixels, spot, diameter, predictor)
     low, high = (size * diameter for size in PARAMETERS.sizes)

@@ -11,6 +11,7 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.errors import EditError
 from napari_wbcseg.plugin.review.layer import LayerReview
 from napari_wbcseg.plugin.shared.layers import add_segmentation
@@ -197,6 +198,35 @@ def test_a_split_and_a_merge_are_one_step_of_undo_each(review):
     np.testing.assert_array_equal(review.labels.data, halves)
     review.undo()
     np.testing.assert_array_equal(review.labels.data, before)
+
+
+def test_pieces_take_no_other_cells_number_where_the_type_is_nearly_used_up(viewer):
+    labels = np.zeros((60, 300), np.uint8)
+    for number, label in enumerate((1, 1, 1, 2, 3, 4, 5, 6, 8, 255)):
+        labels[20:40, 10 + 28 * number : 30 + 28 * number] = label
+    with closing(LayerReview(viewer, viewer.add_labels(labels))) as review:
+        assert review.split((0, 1)) == [(0, 1), (0, 7), (0, 9)]
+        assert review.count == 10
+
+
+def test_a_missed_cell_is_looked_for_in_the_light_of_the_stack_without_reading_it_again(viewer, monkeypatch):
+    labels = np.stack([three_cells()] * 2)
+    image = np.full(labels.shape, 900, np.uint16)
+    image[1] = 4000
+    asked = []
+
+    def outlined(source, *_):
+        asked.append(source.value_range)
+        return Box(0, 0, 1, 1), np.ones((1, 1), bool)
+
+    monkeypatch.setattr("napari_wbcseg.plugin.review.layer.outline_at", outlined)
+    with closing(LayerReview(viewer, viewer.add_labels(labels), viewer.add_image(image))) as review:
+        monkeypatch.setattr(
+            "napari_wbcseg.images.pixel_source.bit_range", lambda array: pytest.fail("reads all")
+        )
+        review.outline_at(0, (0, 0), lambda cell: None)
+        soon(lambda: review.count == 7)
+    assert asked == [4095]
 
 
 def test_a_mask_is_split_into_its_pieces(viewer):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from ...box import Box
 from ...errors import EditError, WBCSegError
+from ...images.pixel_source import PixelSource
 from ...network.library import load_model
 from ...network.model_file import ModelFile
 from ...progress import Progress
@@ -69,12 +70,12 @@ class LayerReview(ReviewedCells):
             If the line does not part the cell, the cell has one piece, or the layer cannot be edited.
         """
         ((plane, label),) = self.checked([cell])
-        box, new_label = self.box_of(cell), self._unused_label()
+        box, numbers = self.box_of(cell), self._unused_labels()
 
         def cut(labels: np.ndarray, _: list[int]) -> Edit:
             if stroke is None:
-                return separate_pieces(labels, label, new_label)
-            return split_by_stroke(labels, label, np.asarray(stroke, float) - box[:2], new_label)
+                return separate_pieces(labels, label, numbers)
+            return split_by_stroke(labels, label, np.asarray(stroke, float) - box[:2], numbers)
 
         return [(plane, number) for number in self._edit([(plane, label)], cut)]
 
@@ -101,11 +102,12 @@ class LayerReview(ReviewedCells):
             raise EditError("Choose the image of the cells first: the outline is found in it.")
         labels, image = plane_of(self.labels, plane), image_data(self.image)
         image = image[plane] if self.stacked else image
-        info, cells = self.info, self.cells
+        info, cells, value_range = self.info, self.cells, self.value_range
         diameter, drawn = info.cell_diameter, float(cells["diameter"].median()) if len(cells) else None
 
         def work(progress: Progress) -> tuple[Box, np.ndarray]:
-            return outline_at(image, labels, point, diameter, Predictor(*_method(info), progress), drawn)
+            source, predictor = PixelSource(image, value_range), Predictor(*_method(info), progress)
+            return outline_at(source, labels, point, diameter, predictor, drawn)
 
         return in_background(
             work,
@@ -116,7 +118,7 @@ class LayerReview(ReviewedCells):
 
     def _add(self, plane: int, box: Box, mask: np.ndarray) -> Cell:
         """Draw a cell, given by its pixels in a box, and accept it."""
-        cell = plane, self._unused_label()
+        cell = plane, next(self._unused_labels())
 
         def draw(labels: np.ndarray, new: list[int]) -> Edit:
             pixels = np.nonzero(mask)
@@ -141,9 +143,9 @@ class LayerReview(ReviewedCells):
         (label,) = self._edit(chosen, merge_cells)
         return chosen[0][0], label
 
-    def _unused_label(self) -> int:
+    def _unused_labels(self) -> Iterator[int]:
         largest = max((int(p.table.index.max()) for p in self.planes if len(p.table)), default=0)
-        return unused_labels(image_data(self.labels), 1, largest + 1)[0]
+        return unused_labels(image_data(self.labels), largest + 1)
 
     def _edit(
         self, cells: list[Cell], make: Callable[[np.ndarray, list[int]], Edit], box: Box | None = None

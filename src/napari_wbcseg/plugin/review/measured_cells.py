@@ -55,6 +55,8 @@ class MeasuredCells(QObject):
         The image that the stain is measured on.
     image_problem : str
         Why the stain is not measured; empty where it is.
+    value_range : float or None
+        What is full brightness in that image, see `bit_range`; None where that is not known yet.
     cleanup : Cleanup
         Ends what is under way when the layer is followed no more.
     """
@@ -71,6 +73,7 @@ class MeasuredCells(QObject):
         self.image: Image | None = None
         self.planes: list[Any] = []
         self.image_problem = ""
+        self.value_range: float | None = None
         self.known = pd.DataFrame()  # of the cells, besides their measurements
         self._form: tuple[Any, Any] = (), None
         self._dirty: dict[int, Box | None] = {}
@@ -222,6 +225,7 @@ class MeasuredCells(QObject):
 
     def measure(self) -> None:
         """Measure all cells; those of a large layer in the background."""
+        self.value_range = None
         if self.on_disk:
             there = self.known[(self.known["label"] > 0) & self.known["row"].notna()]
             height, width = image_data(self.labels).shape
@@ -251,12 +255,12 @@ class MeasuredCells(QObject):
             return None
         return image_data(self.image)
 
-    def _on_measured(self, measured: tuple[list[TrackedCells], str]) -> None:
+    def _on_measured(self, measured: tuple[list[TrackedCells], float | None, str]) -> None:
         if self._again or _form_of(self.labels) != self._form:
             self._again = False
             self.measure()
             return
-        before, (self.planes, self.image_problem) = self.planes, measured
+        before, (self.planes, self.value_range, self.image_problem) = self.planes, measured
         changes: list[tuple[int, Change]] = []
         if [plane.shape for plane in before] == [plane.shape for plane in self.planes]:
             pairs = zip(before, self.planes, strict=True)
@@ -275,7 +279,7 @@ def _form_of(labels: Labels) -> tuple[Any, Any]:
 
 def measure_planes(
     labels: Any, image: Any, progress: Progress, known: pd.DataFrame | None = None
-) -> tuple[list[TrackedCells], str]:
+) -> tuple[list[TrackedCells], float | None, str]:
     """Measure every plane; safe in a worker thread, for it works on copies.
 
     Parameters
@@ -291,6 +295,8 @@ def measure_planes(
     -------
     list of TrackedCells
         One a plane.
+    float or None
+        What is full brightness in the image; None without one.
     str
         Why the stain was not measured; empty where it was.
     """
@@ -309,7 +315,7 @@ def measure_planes(
         here = ... if len(labels.shape) == 2 else index
         stain = None if image is None else PixelSource(image[here], value_range)
         planes.append(TrackedCells(np.asarray(labels[here]), stain, known))
-    return planes, problem
+    return planes, value_range, problem
 
 
 class StoredPlane:
