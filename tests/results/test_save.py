@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -137,6 +138,40 @@ def test_pictures_of_a_stack_follow_its_labels(tmp_path, labels, image):
     assert all(file.read_bytes() != old for file, old in zip(files, before, strict=True))
     save(corrected, tmp_path / "a", "tiff")
     assert [file.exists() for file in files] == [False, False, True, True]
+
+
+def test_pictures_of_a_stack_go_with_its_cells(tmp_path, labels, image):
+    def there() -> set[str]:
+        return {path.name.removeprefix("a-") for path in tmp_path.glob("a-*.png")}
+
+    pictures = np.stack([image] * 11)
+    stack = made(np.stack([labels] * 11), pictures)
+    fewer = made(stack.labels[:2], pictures[:2])
+    (tmp_path / "a-plane-0-result.json").touch()
+    (tmp_path / "a-plane-0-overlay.png").touch()
+    for formats in ("tiff", "tiff,overlay"):  # that was asked for, or follows
+        save(stack, tmp_path / "a", "tiff,overlay", image=pictures)
+        save(made(labels, image), tmp_path / "a", formats, image=image)
+        assert there() == {"overlay.png", "plane-0-overlay.png"}, "another image may be called a-plane-0"
+    (tmp_path / "a-plane-0-result.json").unlink()
+    save(stack, tmp_path / "a", "tiff", image=pictures)
+    save(fewer, tmp_path / "a", "tiff", image=pictures[:2])
+    assert there() == {"plane-0-overlay.png", "plane-1-overlay.png"}
+
+
+def test_labels_do_not_take_the_record_of_others(tmp_path, result, labels):
+    named = dataclasses.replace(result, cells=result.cells.assign(**{"class": "blast", "class_by": "person"}))
+    other = dataclasses.replace(result, labels=np.where(labels == 3, 0, labels))
+    for mine, theirs in (("smear-labels.tif", "smear.tif"), ("field.tif", "field-labels.tif")):
+        save(named, tmp_path / mine)
+        with pytest.raises(OutputError, match=f"The record of .*{theirs} would be that of .*{mine}"):
+            save(other, tmp_path / theirs)
+        assert load_result(tmp_path / mine).cells["class"].eq("blast").all()
+        assert not (tmp_path / theirs).exists()
+        save(other, tmp_path / mine)
+    for end in ("-labels.tif", "-result.json"):  # which goes on saying what its labels were called
+        shutil.copy(tmp_path / f"smear{end}", tmp_path / f"copy{end}")
+    assert save(named, tmp_path / "copy", "tiff")
 
 
 def test_files_of_others_beside_the_first_labels_stay(tmp_path, result):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from os.path import isdir, isfile, realpath  # a `Path` raises where a name is too long
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ImageError, OutputError
+from ..errors import ImageError, OutputError, SettingsError
 from ..files import user_path
 from ..images.pixel_size import PixelSize
 from ..images.read import channels_of, read_file
@@ -23,7 +24,9 @@ from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.result import Placement, Segmentation, with_unique_labels
 from .formats.registry import FORMATS, base_of, files_of, followers, format_names, format_of, planes_there
 from .layer import LabelsLayer, of_layer
+from .load import record_beside
 from .names import no_text
+from .records import ResultRecord
 
 _MAX_PIXELS = 2**31
 
@@ -113,23 +116,23 @@ def save(
             raise OutputError(f"{target} is the picture that the cells were found in: choose another name.")
         elif _is_a_picture(wanted, target):
             raise OutputError(f"{target} is a picture in colour, no label image: choose another name.")
+        elif wanted == "tiff" and (other := _of_the_record(base)) not in (None, target):
+            raise OutputError(f"The record of {target} would be that of {other}: choose another name.")
     # Before the first is written: files of one name are of the same cells.
     anew = files_of(base, "tiff")[0] in targets.values()
     follow = {name: files_of(base, name)[0] for name in followers(base) if anew}
     for wanted, target in (follow | targets).items():
         FORMATS[wanted].check(target, found)
+    before = {name: {target, *planes_there(base, name)} for name, target in follow.items()}
     for wanted, target in targets.items():
         progress(0, 0, f"Saving {target.name}")
         written += FORMATS[wanted].write(target, found, image, progress)
     for wanted, target in follow.items():
-        before = planes_there(base, wanted)
-        if {target, *before} & {*written}:
-            continue
-        if FORMATS[wanted].needs_image and image is None:
-            for picture in (target, *before):  # rather none than one of other cells
-                picture.unlink(missing_ok=True)
-        else:
+        could = image is not None or not FORMATS[wanted].needs_image
+        if could and wanted not in targets and target not in written:
             written += FORMATS[wanted].write(target, found, image, progress)
+        for file in before[wanted].difference(written):  # rather no picture than one of other cells
+            file.unlink(missing_ok=True)
     return list(dict.fromkeys(written))
 
 
@@ -146,6 +149,16 @@ def _is_the_picture(target: Path, file: Path | None, image: Any) -> bool:
 def _is_a_picture(wanted: str, target: Path) -> bool:
     """Whether labels or a mask would take the place of a picture in colour, perhaps its only copy."""
     return wanted in ("tiff", "mask") and isfile(target) and (channels_of(target) or 1) >= 3
+
+
+def _of_the_record(base: Path) -> Path | None:
+    """Return the labels that the record of a name is of, if they are there; they may be called NAME.tif."""
+    (_, record) = files_of(base, "tiff")
+    with suppress(SettingsError):
+        labels = record.parent / ResultRecord.read(record).labels
+        if isfile(labels) and record_beside(labels) == record:  # else that of a copy
+            return labels
+    return None
 
 
 def _require_array(what: str, given: Any, name: str) -> None:

@@ -23,6 +23,7 @@ from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.plugin.shared.panel import open_panel
 from napari_wbcseg.plugin.shared.unsaved import UnsavedOffer, keep_unsaved
 from napari_wbcseg.plugin.shared.unsaved_copies import copies_left, unsaved_folder
+from napari_wbcseg.plugin.writer import write_tiff
 
 from ..conftest import dark_discs, discs
 
@@ -168,6 +169,13 @@ class TestCopies:
             with qtbot.waitSignal(form.saved, timeout=WAIT):
                 form.save(tmp_path / "mine")
             assert len(copies()) == left, "a table alone cannot be opened again"
+        assert LayerInfo.of(review.labels).record == str(tmp_path / "mine-result.json")
+
+    def test_it_goes_too_when_they_are_saved_as_napari_saves_layers(self, review, qtbot, tmp_path):
+        review.labels.paint((100, 20), 7)
+        qtbot.waitUntil(lambda: len(copies()) == 1, timeout=WAIT)
+        write_tiff(str(tmp_path / "mine.tif"), [review.labels.as_layer_data_tuple()])
+        qtbot.waitUntil(lambda: copies() == [], timeout=WAIT)
         assert LayerInfo.of(review.labels).record == str(tmp_path / "mine-result.json")
 
     def test_saved_files_are_left_alone_until_they_are_saved_again(self, viewer, review, qtbot, tmp_path):

@@ -18,8 +18,9 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QCoreApplication, QObject, QThreadPool
 
 from ...classification.classes import CLASS, CLASS_BY, PERSON
+from ...results.formats.registry import format_of
 from ...results.layer import of_layer
-from ...results.names import LABELS_SUFFIX, RESULT_SUFFIX
+from ...results.names import RESULT_SUFFIX
 from ...segmentation.result import Segmentation
 from .counts import counts_of
 from .events import events
@@ -108,7 +109,7 @@ class Unsaved(QObject):
 
     def saved_in(self, layer: Labels, snapshot: LayerSnapshot, files: Sequence[Path]) -> None:
         """Take cells for saved if one of the files written can be opened again, and note the record."""
-        if any(file.is_dir() or file.name.endswith(LABELS_SUFFIX) for file in files):
+        if any(file.is_dir() or format_of(file) == "tiff" for file in files):
             record = next((str(file) for file in files if file.name.endswith(RESULT_SUFFIX)), None)
             note(layer, record=record or LayerInfo.of(layer).record, edited=snapshot.found.edited)
             layer.events.metadata()

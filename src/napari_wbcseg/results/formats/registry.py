@@ -98,11 +98,11 @@ def _plane_files(path: Path, result: Segmentation) -> dict[Any, Path]:
         return {...: path}
     base, digits = base_of(path), len(str(len(result.labels) - 1))
     rest = path.name.removeprefix(base.name)
-    return {plane: _plane_file(base, plane, digits, rest) for plane in range(len(result.labels))}
+    return {plane: Path(f"{_of_plane(base, plane, digits)}{rest}") for plane in range(len(result.labels))}
 
 
-def _plane_file(base: Path, plane: int, digits: int, rest: str) -> Path:
-    return base.with_name(f"{base.name}-plane-{plane:0{digits}d}{rest}")
+def _of_plane(base: str | Path, plane: int, digits: int) -> str:
+    return f"{base}-plane-{plane:0{digits}d}"
 
 
 #: All formats, by name.
@@ -193,13 +193,19 @@ def formats_there(path: str | Path) -> list[str]:
 
 
 def planes_there(path: str | Path, name: str) -> list[Path]:
-    """Return the pictures of a format that are there of a stack's planes, for a path without ending."""
-    if name not in ("overlay", "mask"):
-        return []
-    for digits in range(1, 6):
-        files = (_plane_file(Path(path), plane, digits, FORMATS[name].suffix) for plane in count())
-        if there := list(takewhile(exists, files)):
-            return there
+    """Return the pictures of a format that are there of a stack's planes, for a path without ending.
+
+    One that has a record is of an image of that name.
+    """
+    suffix = FORMATS[name].suffix
+
+    def is_there(plane: str) -> bool:
+        return exists(f"{plane}{suffix}") and not exists(f"{plane}{RESULT_SUFFIX}")
+
+    for digits in range(1, 6) if name in ("overlay", "mask") else ():
+        planes = (_of_plane(path, plane, digits) for plane in count())
+        if there := list(takewhile(is_there, planes)):
+            return [Path(f"{plane}{suffix}") for plane in there]
     return []
 
 
