@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 import tifffile
 from PIL import Image
+from zarr import open_array
 
 from napari_wbcseg import SegmentationSettings, load_result, replay, save, segment
+from napari_wbcseg.classification.naming import said_by_model
 from napari_wbcseg.errors import ImageError, ModelError, SettingsError
 from napari_wbcseg.images.pixel_size import PixelSize
 from napari_wbcseg.results.formats.tables import columns_to_table, table_to_columns
@@ -49,6 +51,44 @@ def test_labels_that_another_program_changed_are_measured(tmp_path, result, labe
     back = load_result(path)
     assert back.cells["label"].tolist() == [9, 700]
     assert back.edited
+
+
+@pytest.mark.parametrize("name", ["a-labels.tif", "a.ome.zarr"])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_what_was_said_of_a_cell_stays_with_it_where_another_program_drew(
+    tmp_path, labels, image, name, stacked
+):
+    if stacked:
+        labels, image = np.stack([labels * 0, labels]), np.stack([image] * 2)
+    found = made(labels, image)
+    said = {
+        "class": ["blast", "stone", "lymphocyte"],
+        "class_by": ["person", "person", "model"],
+        "class_probability": [1.0, 1.0, 0.9],
+        "p_lymphocyte": [0.1, 0.2, 0.9],
+        "certainty": [0.4, 0.9, 0.8],
+        "check": [False, False, True],
+        "decision": ["accepted", "", ""],
+    }
+    found = replace(found, cells=found.cells.assign(**said))
+    files = save(found, tmp_path / name)
+    drawn = np.where(labels == 9, 0, labels)
+    drawn[..., -60:, :].reshape(-1, 60, 80)[-1, [4, 29, 0], [5, 40, 0]] = 3, 700, 9  # of another cell
+    if name.endswith("tif"):
+        tifffile.imwrite(files[0], drawn.astype(np.uint16))
+    else:
+        (full,) = (files[0] / "labels" / "cells").glob("*0")
+        open_array(full)[...] = drawn
+    cells = load_result(files[0]).cells
+    now = cells.set_index("label")
+    assert (now["area"] - found.cells.set_index("label")["area"]).loc[[3, 700]].tolist() == [1, 1]
+    expected = pd.DataFrame({"label": [3, 9, 700], **said}).set_index("label")
+    expected["decision"] = "", "", ""  # was on the outline
+    pd.testing.assert_frame_equal(now[[*said]].drop(9), expected.drop(9), check_dtype=False)
+    assert now.loc[9, ["class", "class_by", "decision"]].tolist() == ["", "", ""]
+    assert (np.isnan(now.at[9, "p_lymphocyte"]), now.at[9, "check"]) == (True, False)
+    again = said_by_model(cells, pd.DataFrame({"lymphocyte": [1.0, 1.0, 1.0]}))
+    assert again["class"].tolist() == ["blast", "lymphocyte", "lymphocyte"], "no model overwrites a person"
 
 
 @pytest.mark.parametrize("stacked", [False, True])

@@ -74,6 +74,17 @@ def test_what_is_known_of_a_cell_stays_with_its_label_through_edits_and_undo() -
     assert tracked.table["check"].dtype == bool
 
 
+def test_a_cell_that_gets_the_number_of_another_is_not_taken_for_it_before_that_is_back() -> None:
+    labels = disc_labels((60, 160), [(30, 30, 40), (30, 130, 40)])
+    known = TrackedCells(labels).table.assign(**{"class": ["blast", "stone"], "class_by": "person"})
+    tracked, before = TrackedCells(labels, None, known), labels.copy()
+    labels[labels == 1], labels[20:40, 70:90] = 0, 1
+    tracked.update(labels)
+    assert tracked.table[["class", "class_by"]].to_numpy().tolist() == [["", ""], ["stone", "person"]]
+    tracked.update(before)
+    assert tracked.table["class"].tolist() == ["blast", "stone"]
+
+
 def test_an_image_that_cannot_be_used_is_refused() -> None:
     with pytest.raises(ImageError, match="NaN"):
         PixelSource(np.full((9, 9), np.nan))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -34,6 +35,8 @@ class PixelSource:
     value_range : float, optional
         Value that becomes 255; found from the whole image when not given
         (see `napari_wbcseg.images.prepare.bit_range`).
+    background : sequence of float, length 3, optional
+        The colour of the empty slide, where it is known.
 
     Attributes
     ----------
@@ -48,7 +51,9 @@ class PixelSource:
         If the array is no image.
     """
 
-    def __init__(self, array: Any, value_range: float | None = None) -> None:
+    def __init__(
+        self, array: Any, value_range: float | None = None, background: Sequence[float] | None = None
+    ) -> None:
         shape = tuple(int(side) for side in array.shape)
         check_shape(shape)
         self._array = array
@@ -56,6 +61,8 @@ class PixelSource:
         self.dtype = np.dtype(array.dtype)
         self.value_range = bit_range(array) if value_range is None else float(value_range)
         self.notes = preparation_notes(shape, self.dtype, self.value_range)
+        if background is not None:
+            self.background = np.array(background, np.float32)
 
     @cached_property
     def background(self) -> np.ndarray:

@@ -32,7 +32,13 @@ LENGTHS = {"diameter": 1, "perimeter": 1, "area": 2, "nucleus_area": 2}
 #: Columns of whole numbers, and of yes and no.
 WHOLE_COLUMNS, FLAG_COLUMNS = ("label", "lobes", "pieces"), ("touching", "border", "check")
 
+_MEASURED = frozenset(COLUMNS) - {"label", *KNOWN_COLUMNS}
+_OF_OUTLINES = "decision", "flag"  # that the review adds
+
 _SAME = 0.01  # pixels and square pixels, that a table on disk may be rounded by
+#: Share of what a cell was and is that it has in common: far more after a correction by hand, as of a nucleus
+#: to the whole cell, and nothing where another cell has got its number, or all cells one.
+_SHARED = 0.15
 
 
 @dataclass(frozen=True)
@@ -221,8 +227,7 @@ def current_cells(labels: np.ndarray, table: Any, image: Any = None) -> tuple[pd
     """Return a table that fits the labels: a row for each cell that is there now.
 
     A row stays as it is where the area and the centroid in it are those of the label. Cells
-    that changed or are new are measured, and are to check where they are in pieces; those that
-    are gone lose their row.
+    that changed or are new are measured, see `measured_again`; those that are gone lose their row.
 
     Parameters
     ----------
@@ -294,16 +299,89 @@ def _plane_cells(plane: np.ndarray, rows: pd.DataFrame, image: Any) -> tuple[pd.
     new = np.setdiff1d(numbers, fits["label"].to_numpy())
     if not len(new) and len(fits):
         return fits.sort_values("label"), len(fits)
-    density = None
-    if image is not None and len(new):
-        density = PixelSource(image).density(np.isin(plane, new))
-    fresh, _ = measure_labels(plane, density, new)
-    fresh["check"] = fresh["pieces"] > 1  # a slip; or a mask, whose cells have one number
-    if not len(fits):
-        return fresh, 0
-    cells = pd.concat([fits, fresh], ignore_index=True).sort_values("label")
+    source = PixelSource(image) if image is not None and len(new) else None
+    cells, _ = measured_again(fits, rows, plane, new, source)
     for name in (name for name in FLAG_COLUMNS if name in cells):
         cells[name] = cells[name].eq(True)
     for name in (name for name in WHOLE_COLUMNS if name in cells and cells[name].notna().all()):
         cells[name] = cells[name].astype(np.int64)
     return cells, len(fits)
+
+
+def measured_again(
+    table: pd.DataFrame | None,
+    known: pd.DataFrame | None,
+    labels: np.ndarray,
+    only: Collection[int] | None = None,
+    source: PixelSource | None = None,
+    origin: tuple[int, int] = (0, 0),
+    image_shape: tuple[int, ...] | None = None,
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return a table of cells with rows measured anew for those that changed, are new, or are gone.
+
+    What was said of a cell, by a person or a model, stays with it while it is still the cell that it was:
+    its label is there, and it overlaps what that was (see `_SHARED`). A decision was on its outline, and
+    goes with that. Cells in pieces are to check.
+
+    Parameters
+    ----------
+    table : DataFrame or None
+        A row a ``label``.
+    known : DataFrame or None
+        What was said of cells, by ``label``, and as what they were measured then.
+    labels, only, origin, image_shape
+        See `measure_labels`.
+    source : PixelSource, optional
+        The whole image; without it the stain is not known (NaN).
+
+    Returns
+    -------
+    table : DataFrame
+        Ordered by label.
+    boxes : ndarray of int64, shape (n, 4)
+        Of the cells that were measured, ordered by label.
+    """
+    density = None
+    if source is not None:
+        inside = labels != 0 if only is None else np.isin(labels, list(only))
+        density = source.density(inside, origin)
+    fresh, boxes = measure_labels(labels, density, only, origin, image_shape)
+    fresh["check"] = fresh["pieces"] > 1  # a slip; or a mask, whose cells have one number
+    if known is not None:
+        fresh = _with_said(fresh, known)
+    if table is None:
+        return fresh, boxes
+    rest = table if only is None else table[~table["label"].isin(list(only))]
+    parts = [rows for rows in (rest, fresh) if len(rows)] or [fresh]
+    return pd.concat(parts).sort_values("label", ignore_index=True), boxes
+
+
+def _with_said(fresh: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """Return measured cells with what was said of those of them that are still what they were."""
+    before = known.drop_duplicates("label").set_index("label").reindex(fresh["label"]).set_axis(fresh.index)
+    still = fresh["label"].isin(known["label"]) & _still_themselves(fresh, before)
+    if {"check", "pieces"} <= set(before):  # what was in pieces was to check for that
+        before["check"] = before["check"].eq(True) & ~(before["pieces"] > 1)
+    for name, values in before.items():
+        if name in _MEASURED:
+            continue
+        there = still & (name not in _OF_OUTLINES)
+        if name not in fresh:
+            fresh[name] = values.where(there, np.nan if values.dtype.kind in "biuf" else "")
+        elif fresh[name].dtype == bool:
+            fresh[name] |= values.eq(True) & there
+        else:
+            fresh[name] = values.where(there & values.notna(), fresh[name]).astype(fresh[name].dtype)
+    return fresh
+
+
+def _still_themselves(now: pd.DataFrame, before: pd.DataFrame) -> pd.Series:
+    """Say which cells overlap what they were, taken for squares; where that is unknown, all do."""
+    places = ["row", "col", "area"]
+    if not set(places) <= set(before):
+        return pd.Series(True, now.index)
+    new, old = (table[places].to_numpy(float) for table in (now, before))
+    sides = np.sqrt(np.stack([new[:, 2], old[:, 2]]))
+    apart = np.abs(new[:, :2] - old[:, :2])
+    both = np.clip(sides.mean(axis=0)[:, None] - apart, 0, sides.min(axis=0)[:, None]).prod(axis=1)
+    return pd.Series(~(both < _SHARED * (new[:, 2] + old[:, 2] - both)), now.index)

@@ -9,13 +9,12 @@ import pandas as pd
 
 from ..box import Box
 from ..images.pixel_source import PixelSource
-from .measure import COLUMNS, KNOWN_COLUMNS, measure_labels
+from .measure import measured_again
 
 _TILE = 256
 _REACH = 2  # touching allows a gap of one pixel
 _ALL_OF_IT = 0.9
 _A_CELL = 2**13  # pixels that are looked at in the time that measuring one cell takes
-_MEASURED = frozenset(COLUMNS) - {"label", *KNOWN_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,7 @@ class TrackedCells:
         Without one the columns of the stain are NaN.
     known : DataFrame, optional
         What is known of cells besides their measurements, such as ``certainty`` and ``class``, by
-        the column ``label``. It stays with the label through every edit; columns of others are
-        NaN, or empty, for a label that it has not.
+        the column ``label``. It stays with them through every edit, see `measured_again`.
 
     Attributes
     ----------
@@ -62,14 +60,10 @@ class TrackedCells:
     ) -> None:
         self._labels = np.array(labels)
         self._stain = stain
-        self._known = None
-        if known is not None:
-            # Kept whole: an undo brings a label back, and what was known of it.
-            known = known.drop_duplicates("label").set_index("label")
-            self._known = known.drop(columns=[name for name in _MEASURED if name in known])
+        self._known = known  # kept whole: an undo brings a label back, and what was known of it
         self._boxes: dict[int, Box] = {}
         self.table: pd.DataFrame
-        self.table = self._measure(Box(0, 0, *self.shape), None)
+        self._measure(Box(0, 0, *self.shape))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -177,38 +171,18 @@ class TrackedCells:
         self._labels[here] = new
         affected = ({int(label) for label in np.unique(changed)} - {0}) | self._known_in(box)
         window = self._window(box, affected)
-        before = affected & self._boxes.keys()
-        fresh = self._measure(window, affected)
-        for label in before - set(fresh.index.tolist()):
-            del self._boxes[label]
-        rest = self.table[~self.table.index.isin(list(before))]
-        self.table = (pd.concat([rest, fresh]) if len(rest) else fresh).sort_index()
+        for label in affected:
+            self._boxes.pop(label, None)
+        self._measure(window, affected, self.table)
         return changed
 
-    def _measure(self, window: Box, only: set[int] | None) -> pd.DataFrame:
-        """Measure cells that lie in a window, and remember their boxes."""
-        part = self._labels[window.slices]
-        density = None
-        if self._stain is not None:
-            inside = part != 0 if only is None else np.isin(part, list(only))
-            density = self._stain.density(inside, window[:2])
-        table, boxes = measure_labels(part, density, only, window[:2], self.shape)
-        self._boxes.update(zip(table["label"].tolist(), map(Box._make, boxes.tolist()), strict=True))
-        table = table.set_index("label", drop=False).rename_axis(None)
-        return table if self._known is None else self._with_known(table, self._known)
-
-    def _with_known(self, table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-        """Give cells what was known of their label."""
-        there = table.index.isin(known.index)
-        for name, values in known.reindex(table.index).items():
-            if name not in table:
-                words = values.dtype.kind not in "biuf"
-                table[name] = values.where(there, "" if words else np.nan)
-            elif table[name].dtype == bool:
-                table[name] = values.eq(True).where(there, table[name])
-            else:
-                table[name] = values.where(there, table[name]).astype(table[name].dtype)
-        return table
+    def _measure(self, window: Box, only: set[int] | None = None, table: pd.DataFrame | None = None) -> None:
+        """Measure cells that lie in a window, all that are there or these of a table."""
+        part, corner = self._labels[window.slices], window[:2]
+        table, boxes = measured_again(table, self._known, part, only, self._stain, corner, self.shape)
+        self.table = table.set_index("label", drop=False).rename_axis(None)
+        measured = self.table.index if only is None else self.table.index[self.table.index.isin(list(only))]
+        self._boxes.update(zip(measured.tolist(), map(Box._make, boxes.tolist()), strict=True))
 
     def _known_in(self, box: Box) -> set[int]:
         near = self._labels[box.grown(_REACH, self.shape).slices]

@@ -13,7 +13,6 @@ from napari_wbcseg.box import Box
 from napari_wbcseg.classification.classes import CellClass
 from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import ImageError
-from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.large import pyramid
 from napari_wbcseg.segmentation.large.result import LargeResult
@@ -110,12 +109,39 @@ def test_a_cell_drawn_as_it_was_has_the_stain_that_it_had(
     known = segment_large(image, tmp_path / "slide", model, SETTINGS).cells
     result, window = LargeResult.open(tmp_path / "slide"), Box(30, 40, 60, 70)
     labels = result.region(window)
-    monkeypatch.setattr(PixelSource, "background", property(lambda _: pytest.fail("the image is read")))
-    monkeypatch.setattr("napari_wbcseg.images.pixel_source.bit_range", lambda _: pytest.fail("all of it"))
+    for asked in ("background_colour", "bit_range"):
+        monkeypatch.setattr(f"napari_wbcseg.images.pixel_source.{asked}", lambda _: pytest.fail("is read"))
     result.replace_region(window, np.zeros(window.shape, np.int32), image)
     result.replace_region(window, labels, image)
     stain = known["mean_stain"].tolist()
     assert result.cells["mean_stain"].tolist() == pytest.approx([*stain[1:], stain[0]])
+
+
+def test_what_was_said_of_a_cell_stays_with_it_whoever_draws_in_it(folder: Path) -> None:
+    result, image = LargeResult.open(folder), picture(TRUTH)
+    said = result.cells.assign(**{"class": "lymphocyte", "class_by": "model", "p_lymphocyte": 0.9})
+    result.keep_said(each_named(said, {2: "blast"}))
+    told = ["class", "class_by", "class_probability", "p_lymphocyte", "certainty", "check"]
+    areas = result.cells["area"]
+    expected = result.cells.set_index("label")[told]
+    for number in (1, 2):
+        row, col = np.argwhere(number == TRUTH)[0].tolist()
+        changed(folder, Box(row - 1, col, row, col + 1), number)
+    changed(folder, Box(180, 20, 195, 40), 3)
+    changed(folder, Box(140 - 13, 199 - 13, 140 + 13, 199 + 13), 0)  # another cell has its number
+    result = LargeResult.open(folder)
+    assert (result.cells["area"] - areas).tolist()[:2] == [1, 1]
+    pd.testing.assert_frame_equal(result.cells.set_index("label")[told].drop(3), expected.drop(3))
+    assert result.cells.set_index("label").loc[3, ["class", "class_by"]].tolist() == ["", ""]
+    result.keep()
+    result = LargeResult.open(folder)
+    window = Box(20, 20, 90, 150)
+    corrected = result.region(window)
+    corrected[corrected == 2] = 0
+    corrected[40:50, 102:114] = 2
+    cells = result.replace_region(window, corrected, image).set_index("label")
+    pd.testing.assert_frame_equal(cells[told].drop([2, 3]), expected.drop([2, 3]))
+    assert (cells.at[2, "class"], cells.at[2, "mean_stain"] > 0.3) == ("blast", True), "cut, but there"
 
 
 def test_labels_below_0_are_no_cells(folder: Path) -> None:

@@ -32,7 +32,7 @@ from ...network.classifier import ClassifierFile
 from ...progress import Progress, silent
 from ...words import listed
 from ..global_estimates import GlobalEstimates, image_digest
-from ..measure import find_regions, fitting_rows, measure_labels
+from ..measure import find_regions, fitting_rows, measured_again
 from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, table_file, write_table
 from .pyramid import Pyramid, Stamps
 
@@ -334,23 +334,17 @@ class LargeResult:
     def _measure(self, window: Box, touched: np.ndarray, image: Any = None) -> None:
         """Measure cells about a window, and put their rows in place of those that they had."""
         part, labels = self._around(window, touched)
-        density = None if image is None else self._density(image, np.isin(labels, touched), part[:2])
-        fresh, _ = measure_labels(labels, density, touched, part[:2], self.labels.arrays[0].shape)
-        fresh["check"] = fresh["pieces"] > 1
-        known = self.cells.set_index("label")
-        fresh = fresh.join(known[[name for name in known if name not in fresh]], on="label")
-        rest = self.cells[~self.cells["label"].isin(touched)]
-        parts = [rows for rows in (rest, fresh) if len(rows)] or [rest]
-        self.cells = _filled(pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True))
+        source, shape = None if image is None else self._source(image), self.labels.arrays[0].shape
+        cells, _ = measured_again(self.cells, self.cells, labels, touched, source, part[:2], shape)
+        self.cells = _filled(cells)
 
-    def _density(self, image: Any, inside: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
-        """Return the optical density of pixels of a part, in the light that all cells were measured in."""
+    def _source(self, image: Any) -> PixelSource:
+        """Return the image in the light that all cells were measured in."""
         try:
             _, estimates = self._plan()
         except (OSError, ValueError, KeyError):  # a result of an earlier version
-            return PixelSource(image).density(inside, corner)
-        background = np.array(estimates.background, np.float32)
-        return PixelSource(image, estimates.value_range).density(inside, corner, background)
+            return PixelSource(image)
+        return PixelSource(image, estimates.value_range, estimates.background)
 
 
 def note_of_gone(files: Sequence[str], path: Path, before: int, now: int) -> str:
