@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ome_zarr import writer
+from ome_zarr.format import FormatV04
 
+from napari_wbcseg import save
+from napari_wbcseg.batch.run import collect
 from napari_wbcseg.results.names import image_names, is_output, output_names
+
+from .conftest import Layer
 
 
 class TestNames:
@@ -90,3 +98,16 @@ def test_a_picture_of_a_result_is_told_by_what_lies_beside(tmp_path: Path, besid
     (tmp_path / beside).touch()
     assert is_output(tmp_path / overlay)
     assert not is_output(tmp_path / beside.replace("a", "b", 1))
+
+
+def test_an_ome_zarr_of_another_program_is_an_image_though_its_labels_are_called_cells(
+    tmp_path: Path,
+) -> None:
+    images, labels = np.zeros((40, 40), np.uint8), np.zeros((40, 40), np.int32)
+    labels[10:20, 10:20] = 1
+    root = zarr.open_group(str(tmp_path / "theirs.ome.zarr"), mode="w", zarr_format=2)
+    writer.write_image(images, root, axes="yx", fmt=FormatV04())
+    writer.write_labels(labels, root, name="cells", axes="yx", fmt=FormatV04())
+    (ours,) = save(Layer(labels), tmp_path / "ours.ome.zarr", image=images)
+    assert [is_output(tmp_path / "theirs.ome.zarr"), is_output(ours)] == [False, True]
+    assert [item.path.name for item in collect([tmp_path])] == ["theirs.ome.zarr"]

@@ -27,7 +27,7 @@ from napari_wbcseg.images.read import open_large
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation import standard_stain
 from napari_wbcseg.segmentation.global_estimates import GlobalEstimates
-from napari_wbcseg.segmentation.large.files import PLAN_FILE
+from napari_wbcseg.segmentation.large.folder import PLAN_FILE
 from napari_wbcseg.segmentation.large.pyramid import Pyramid
 from napari_wbcseg.segmentation.large.run import LargeRun
 from napari_wbcseg.segmentation.pipeline import segment

@@ -24,7 +24,7 @@ from ..results.names import (
     same_name,
 )
 from ..results.records import RUN_FORMAT, ResultRecord, RunRecord
-from ..segmentation.large.files import PLAN_FILE
+from ..segmentation.large.folder import PLAN_FILE
 from .folder import BatchItem, Outputs, Run, items_of
 from .report import REPORT_FILE
 

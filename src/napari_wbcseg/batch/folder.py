@@ -19,7 +19,7 @@ from ..results.formats.tables import failed_row
 from ..results.load import record_now
 from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
 from ..results.records import ResultRecord, RunRecord
-from ..segmentation.large.files import LABELS_FOLDER
+from ..segmentation.large.folder import LABELS_FOLDER
 from ..segmentation.large.result import LargeResult
 from ..segmentation.result import Placement
 from ..settings import SegmentationSettings

@@ -65,9 +65,11 @@ def _read_sigtuple(path: Any) -> list[LayerDataTuple]:
 
 
 def _is_result(file: Path) -> bool:
-    if file.is_dir():  # without the output package: this is asked for every folder that is opened
-        cells = file / "labels" / "cells" / ".zattrs"
-        return _is_large(file) or (cells.is_file() and b'"napari_wbcseg"' in cells.read_bytes())
+    from ..results.names import is_our_zarr
+    from ..segmentation.large.folder import is_large_result
+
+    if file.is_dir():  # this is asked for every folder that is opened, so that no more is imported
+        return is_large_result(file) or is_our_zarr(file)
     from ..results.load import record_beside
 
     # A slide may have a record of its name beside it, and is opened as itself.
@@ -75,19 +77,16 @@ def _is_result(file: Path) -> bool:
     return labels or file.name.endswith("-result.json")
 
 
-def _is_large(folder: Path) -> bool:
-    return (folder / "plan.json").is_file() and (folder / "labels.zarr").is_dir()
-
-
 def _read_result(path: Any) -> list[LayerDataTuple]:
     """Read a result, and let its count stand on the canvas, though no panel of ours is open."""
+    from ..segmentation.large.folder import is_large_result
     from .shared.file_layers import large_result_layers, read_result_layers
     from .shared.unsaved import keep_unsaved
     from .shared.viewer import current_viewer
 
     if (viewer := current_viewer()) is not None:
         keep_unsaved(viewer)
-    return large_result_layers(path) if _is_large(Path(path)) else read_result_layers(path)
+    return large_result_layers(path) if is_large_result(Path(path)) else read_result_layers(path)
 
 
 def _read_large(path: Any) -> list[LayerDataTuple]:

@@ -23,9 +23,8 @@ from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.pipeline import segment
 from ..segmentation.result import Segmentation, with_unique_labels
 from ..settings import SegmentationSettings
-from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
 from .formats.tables import columns_to_table
-from .names import LABELS_SUFFIX, RESULT_SUFFIX
+from .names import LABELS_NAME, LABELS_SUFFIX, RECORD_KEY, RESULT_SUFFIX
 from .origins import ModelRecord, file_sha256
 from .records import RESULT_FORMAT, RUN_FORMAT, ResultRecord, RunRecord
 

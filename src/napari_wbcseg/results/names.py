@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..images.find import IMAGE_SUFFIXES
-from ..segmentation.large.files import PLAN_FILE
+from ..segmentation.large.folder import is_large_result
 
 LABELS_SUFFIX = "-labels.tif"
 MASK_SUFFIX = "-mask.jpg"
@@ -24,6 +24,9 @@ RUN_FILE = "run.json"
 RESULT_SUFFIX = "-result.json"
 #: Behind the name of a large image, that of the folder that holds its result.
 LARGE_SUFFIX = "-cells"
+#: In an OME-Zarr, the label image that is ours, and the key of its attributes under which the record lies.
+LABELS_NAME = "cells"
+RECORD_KEY = "napari_wbcseg"
 _LONGEST = 200  # bytes of a name
 
 
@@ -98,10 +101,16 @@ def image_names(paths: Sequence[Path]) -> dict[Path, str]:
 def is_output(path: Path) -> bool:
     """Whether this is a picture that this package wrote, to tell by what lies beside: no input to segment."""
     if path.suffix == ".zarr":
-        return (path.parent / PLAN_FILE).is_file() or (path / "labels" / "cells").is_dir()
+        return is_large_result(path.parent) or is_our_zarr(path)
     name = re.sub(rf"(-plane-\d+)?{re.escape(OVERLAY_SUFFIX)}$", "", path.name)
     beside = LABELS_SUFFIX, RESULT_SUFFIX, *IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES)
     return name != path.name and any(path.with_name(name + ending).exists() for ending in beside)
+
+
+def is_our_zarr(path: Path) -> bool:
+    """Whether this is an OME-Zarr with the record of a result; other programs call labels cells, too."""
+    about = path / "labels" / LABELS_NAME / ".zattrs"
+    return about.is_file() and f'"{RECORD_KEY}"'.encode() in about.read_bytes()
 
 
 def same_name(name: str) -> str:

@@ -13,15 +13,11 @@ from ...images.pixel_size import UNIT_NAMES
 from ...images.zarr_files import open_zarr
 from ...progress import Progress
 from ...segmentation.result import Segmentation
+from ..names import LABELS_NAME, RECORD_KEY, is_our_zarr
 from ..origins import depths_in
 from ..records import ResultRecord
 from .pictures import cell_colours
 from .tables import table_to_columns
-
-#: Name of the label image in the group.
-LABELS_NAME = "cells"
-#: Key of its attributes under which the record of the result lies.
-RECORD_KEY = "napari_wbcseg"
 
 _SMALLEST = 256  # pixels; no level of a pyramid is made smaller
 _CHUNK = 512
@@ -55,8 +51,7 @@ def write_ome_zarr(path: Path, result: Segmentation, image: Any, progress: Progr
 
 def check_ome_zarr(path: Path, result: Segmentation) -> None:
     """Raise `OutputError` if something else bears that name, or the pixels are turned or mirrored."""
-    about = path / "labels" / LABELS_NAME / ".zattrs"
-    if path.exists() and not (about.is_file() and RECORD_KEY in about.read_text("utf-8")):
+    if path.exists() and not is_our_zarr(path):
         raise OutputError(f"{path} is there already, without cells of this program. Choose another name.")
     if result.placement.affine or min(result.placement.scale) <= 0:
         raise OutputError(

@@ -15,7 +15,7 @@ from ...errors import SettingsError
 from ...images.tiff_writer import write_tiff
 from ...progress import Progress
 from ...segmentation.result import Segmentation
-from ..names import LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX, RESULT_SUFFIX, is_output
+from ..names import LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX, RESULT_SUFFIX, is_our_zarr
 from ..records import ResultRecord
 from .geojson import write_geojson
 from .ome_zarr import check_ome_zarr, write_ome_zarr
@@ -189,7 +189,7 @@ def files_of(path: str | Path, formats: str | Iterable[str]) -> list[Path]:
 def formats_there(path: str | Path) -> list[str]:
     """Return the formats whose files are all there, for a path without ending; an OME-Zarr of cells only."""
     there = [name for name in FORMATS if all(map(exists, files_of(path, name))) or planes_there(path, name)]
-    return [name for name in there if name != "ome-zarr" or is_output(files_of(path, name)[0])]
+    return [name for name in there if name != "ome-zarr" or is_our_zarr(files_of(path, name)[0])]
 
 
 def planes_there(path: str | Path, name: str) -> list[Path]:

@@ -18,11 +18,8 @@ from ...files import write_atomically
 from ...words import no_formula
 from ..detections import TileCells
 
-LABELS_FOLDER = "labels.zarr"
 PROBABILITY_FOLDER = "probability.zarr"
 RESULT_FILE = "result.json"
-#: What says of the folder, in JSON, what it is a result of.
-PLAN_FILE = "plan.json"
 TableFormat = Literal["csv", "parquet"]
 
 # Steps of the probability that is stored: it packs well.

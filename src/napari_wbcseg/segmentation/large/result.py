@@ -33,7 +33,8 @@ from ...progress import Progress, silent
 from ...words import listed
 from ..global_estimates import GlobalEstimates, image_digest
 from ..measure import find_regions, fitting_rows, measured_again
-from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, table_file, write_table
+from .files import RESULT_FILE, read_table, table_file, write_table
+from .folder import LABELS_FOLDER, PLAN_FILE
 from .pyramid import Pyramid, Stamps
 
 _ADVICE = "put back what was changed, or segment again: in the shell with --again, else to another folder"

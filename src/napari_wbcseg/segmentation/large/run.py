@@ -33,8 +33,6 @@ from ..result import Placement, Segmentation
 from ..tile_work import Each, TileWork, WindowTiles, by_window, find_all, finish, here
 from ..tiles import Tile
 from .files import (
-    LABELS_FOLDER,
-    PLAN_FILE,
     PROBABILITY_FOLDER,
     RESULT_FILE,
     TableFormat,
@@ -43,6 +41,7 @@ from .files import (
     table_file,
     write_table,
 )
+from .folder import LABELS_FOLDER, PLAN_FILE
 from .pyramid import Pyramid
 from .result import LargeResult
 
