@@ -10,6 +10,7 @@ import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from scipy import ndimage
 from napari_wbcseg import (
     classify_results,
     differential_of,
+    load_model,
     load_result,
     replay,
     save,
@@ -370,36 +372,57 @@ class TestTrainClassifier:
         assert read_classifier("new.safetensors").header.training["start"] == first.id
 
     def stopped(self) -> None:
-        """Leave what a training leaves that was stopped after an epoch."""
-        table = pd.read_csv("cells/classes.csv")
-        table[table["class"] != "monocyte"].to_csv("cells/classes.csv", index=False)
-        assert "Of the class monocyte there are 0 cells to train on: give at least 2" in self.train(status=1)
-        Path("new.training/state").mkdir()
+        """Leave what a training of three epochs leaves that was stopped in the second."""
+
+        def stop(done: int, total: int, stage: str) -> None:
+            if stage == "Training the classifier" and done == 3:
+                raise Cancelled
+
+        settings = training.ClassifierTraining(epochs=3)
+        with pytest.raises(Cancelled):
+            training.train_classifier(
+                [Path("cells")], Path("new.safetensors"), load_model("wbc"), None, settings, stop
+            )
+
+    def test_one_that_was_stopped_ends_as_one_that_never_was(
+        self, data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.train("--epochs", 3)
+        whole = read_classifier("new.safetensors")
+        Path("new.safetensors").rename("whole.safetensors")
+        self.stopped()
+        drawn: set[int] = set()
+
+        class Noting(training.Feeder[Any]):
+            def get(self, epoch: int, index: int) -> Any:
+                drawn.add(epoch)
+                return super().get(epoch, index)
+
+        monkeypatch.setattr(training, "Feeder", Noting)
+        self.train("--epochs", 3)
+        assert drawn == {1, 2}
+        again = read_classifier("new.safetensors")
+        assert again.header == whole.header
+        assert all(np.array_equal(again.weights[name], value) for name, value in whole.weights.items())
 
     def test_what_is_left_of_a_training_on_other_data_is_not_gone_on_with(self, data: Path) -> None:
+        self.stopped()
+        assert "epochs was 3 and is now 1. Put that back, or remove new.training" in self.train(status=1)
+        changed = "the training data has changed"
         shutil.copytree(data, "other")
-        self.stopped()
-        with_other = ("train-classifier", "other", "--out", "new.safetensors")
-        assert (
-            "new.training is what is left of a training on other data" in wbcseg(*with_other, status=1).output
-        )
-
-    def test_nor_is_one_whose_classes_or_settings_were_changed_meanwhile(self, data: Path) -> None:
+        with_other = ("train-classifier", "other", "--out", "new.safetensors", "--epochs", 3)
+        assert changed in wbcseg(*with_other, status=1).output
         table = pd.read_csv(data / "classes.csv")
-        self.stopped()
-        assert "other settings: remove it" in self.train("--epochs", 2, status=1)
+        table[table["class"] != "monocyte"].to_csv(data / "classes.csv", index=False)
+        assert changed in self.train("--epochs", 3, status=1), "before it is said that there is no monocyte"
         table.to_csv(data / "classes.csv", index=False)
-        assert "other data" in self.train(status=1), "not once more that there is no monocyte"
-
-    def test_nor_is_one_of_which_a_picture_was_replaced(self, data: Path) -> None:
-        self.stopped()
         Image.open(data / "images" / "0-0.png").rotate(90).save(data / "images" / "0-0.png")
-        assert "other data" in self.train(status=1)
+        assert changed in self.train("--epochs", 3, status=1)
 
     def test_data_that_were_mended_are_trained_on(self, data: Path) -> None:
         table = pd.read_csv(data / "classes.csv")
-        self.stopped()
-        Path("new.training/state").rmdir()
+        table[table["class"] != "monocyte"].to_csv(data / "classes.csv", index=False)
+        assert "Of the class monocyte there are 0 cells to train on: give at least 2" in self.train(status=1)
         table.to_csv(data / "classes.csv", index=False)
         assert "validation accuracy" in self.train()
 

@@ -13,7 +13,7 @@ from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import DatasetError, TrainingError
 from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training import checkpoint
-from napari_wbcseg.training.checkpoint import LOCK, Checkpoint, State, _check_same, fingerprint
+from napari_wbcseg.training.checkpoint import LOCK, Checkpoint, State, fingerprint
 from napari_wbcseg.training.folder import TrainingJob, discard_training, unfinished_trainings, write_job
 from napari_wbcseg.training.train import train
 
@@ -54,20 +54,21 @@ def test_a_run_is_not_resumed_on_other_boxes(pairs: list[TrainingPair]) -> None:
 
 
 def test_a_run_is_not_resumed_on_another_mask_nor_refused_by_one_that_did_not_know_it(
-    pairs: list[TrainingPair],
+    pairs: list[TrainingPair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     masked = [
         replace(pairs[0], mask=np.where(pairs[0].labels > 0, np.uint8(value), 0)) for value in (255, 250)
     ]
-    prints = [fingerprint([pair]) for pair in (pairs[0], *masked)]
-    assert len(set(prints)) == 3
-    before, now, *others = (
-        State(settings=TrainingSettings(), data=data, network="") for data in ("", *prints)
-    )
-    _check_same(before.model_copy(update={"data": prints[0].partition("-")[0]}), now, "")
+    without, *prints = [fingerprint([pair]) for pair in (pairs[0], *masked)]
+    wanted, *others = (State(settings={}, data=data, network="") for data in (prints[0], prints[1], without))
+    earlier = wanted.model_copy(update={"data": without.partition("-")[0]})
+    checkpoint = Checkpoint(Path("training"))
+    monkeypatch.setattr(Checkpoint, "_read", lambda _: earlier)
+    checkpoint.refuse_other(wanted)
     for other in others:
+        monkeypatch.setattr(Checkpoint, "_read", lambda _, found=other: found)
         with pytest.raises(TrainingError, match="training data has changed"):
-            _check_same(other, now, "")
+            checkpoint.refuse_other(wanted)
 
 
 def test_one_training_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

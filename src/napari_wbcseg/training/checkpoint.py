@@ -17,7 +17,6 @@ from ..errors import TrainingError, reading
 from ..files import locked, remove_leftovers, write_atomically
 from ..network.backend import KerasModel, import_keras
 from ..network.library import require_writable
-from ..settings import TrainingSettings
 from ..words import counted
 
 LOCK = ".training.lock"
@@ -33,9 +32,10 @@ class State(BaseModel, arbitrary_types_allowed=True):
 
     Attributes
     ----------
-    settings : TrainingSettings
+    settings : dict
+        Those of the training, with its ``epochs``.
     data : str
-        Fingerprint of the images and labels, see `fingerprint`.
+        Fingerprint of what is learnt from, such as `fingerprint`.
     network : str
         Fingerprint of the network trained, architecture and initial weights.
     history : list of dict
@@ -50,7 +50,7 @@ class State(BaseModel, arbitrary_types_allowed=True):
         The best weights.
     """
 
-    settings: TrainingSettings
+    settings: dict[str, Any]
     data: str
     network: str
     history: list[dict[str, Any]] = Field(default_factory=list)
@@ -87,6 +87,42 @@ class Checkpoint:
         with contextlib.suppress(Exception):  # whatever is wrong with it, `restore` says so
             return self._read()
         return None
+
+    def refuse_other(self, wanted: State, where: str = "") -> None:
+        """Refuse to go on with other settings, data or network than the training began with.
+
+        More or fewer ``epochs`` are allowed where the learning rate does not follow from them.
+
+        Parameters
+        ----------
+        wanted : State
+        where : str
+            Of the training data, for the sentence that says they changed, such as `` in annotated``.
+
+        Raises
+        ------
+        TrainingError
+            Saying what is different.
+        """
+        if (found := self.kept) is None:
+            return
+        old, new = found.settings, wanted.settings
+        free = {"epochs"} if new.get("schedule") == "plateau" else set()
+        different = [
+            f"{name} was {old[name]} and is now {new[name]}"
+            for name in new
+            if name in old and name not in free and old[name] != new[name]
+        ]
+        # One of an earlier version knows nothing of masks, behind the dash.
+        if found.data not in (wanted.data, wanted.data.partition("-")[0]):
+            different.append(f"the training data{where} has changed")
+        if found.network != wanted.network:
+            different.append("the network it starts from has changed")
+        if different:
+            raise TrainingError(
+                f"Training cannot be resumed: {', '.join(different)}. "
+                f"Put that back, or remove {self._folder} to begin anew."
+            )
 
     def refuse_unfinished(self) -> None:
         """Refuse to begin anew over a training that was interrupted.
@@ -162,7 +198,7 @@ class Checkpoint:
         model : KerasModel
         wanted : State
         where : str
-            Of the training data, for the sentence that says they changed, such as `` in annotated``.
+            See `refuse_other`.
 
         Raises
         ------
@@ -176,7 +212,7 @@ class Checkpoint:
         advice = "train again without resuming, or into another folder"
         with reading(f"The checkpoint {self._state}", TrainingError, advice):
             state = self._read()
-            _check_same(state, wanted, where)
+            self.refuse_other(wanted, where)
             tensors = load_file(self._state)
             best = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_BEST)}
             state.best = {name.removeprefix(_BEST): value for name, value in best.items()} or None
@@ -192,7 +228,7 @@ class Checkpoint:
             for name, variable in variables.items():
                 variable.assign(tensors[name])
         state.settings = wanted.settings
-        if state.ended == AS_PLANNED and len(state.history) < wanted.settings.epochs:
+        if state.ended == AS_PLANNED and len(state.history) < wanted.settings["epochs"]:
             state.ended = ""  # now there is more to do
         return state
 
@@ -201,29 +237,6 @@ class Checkpoint:
 
         with safe_open(self._state, framework="numpy") as file:
             return State(**json.loads((file.metadata() or {})[_KEY]))
-
-
-def _check_same(found: State, wanted: State, where: str) -> None:
-    """Refuse to go on with other settings, data or network than training began with.
-
-    More or fewer ``epochs`` are allowed where the learning rate does not follow from them.
-    """
-    old, new = found.settings.model_dump(), wanted.settings.model_dump()
-    free = {"epochs"} if wanted.settings.schedule == "plateau" else set()
-    different = [
-        f"{name} was {old[name]} and is now {new[name]}"
-        for name in new
-        if name not in free and old[name] != new[name]
-    ]
-    if found.data not in (wanted.data, wanted.data.partition("-")[0]):  # of earlier versions: no masks
-        different.append(f"the training data{where} has changed")
-    if found.network != wanted.network:
-        different.append("the network it starts from has changed")
-    if different:
-        raise TrainingError(
-            f"Training cannot be resumed: {', '.join(different)}. "
-            "Put that back, or train again without resuming."
-        )
 
 
 def fingerprint(pairs: Pairs) -> str:

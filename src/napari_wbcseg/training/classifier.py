@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,6 @@ import numpy as np
 from ..classification.crops import PARAMETERS as CROPS
 from ..classification.crops import alone
 from ..errors import TrainingError
-from ..files import write_atomically
 from ..network.backend import KerasModel, import_keras
 from ..network.classifier import (
     CUT,
@@ -32,11 +31,10 @@ from ..network.unet import set_weights, weights_of
 from ..progress import Progress, silent
 from ..segmentation.outlining import outliner
 from ..words import counted
-from .batches import as_dataset
+from .batches import Feeder, as_dataset
+from .checkpoint import Checkpoint, State
 from .class_cells import CLASSES, USUAL, ClassCells, class_table, cut_cells, discs, drawn_cells, joined
 from .class_views import SIDE, view
-
-_STATE = "state"  # what the folder of a training has that has trained
 
 
 @dataclass(frozen=True)
@@ -126,64 +124,56 @@ def train_classifier(
     require_free(out)
     settings = settings or ClassifierTraining()
     folder, first = out.with_suffix(".training"), outline if start is None else start
-    _claim_folder(folder, [*map(_data_fingerprint, data), outline.hash, first.hash, repr(settings)])
-    parts = _cells_of(data, folder, outline, progress)
-    cells = joined(parts)
-    kinds = cells.truth.argmax(axis=1)
-    aside = _kept_aside(kinds, settings.validation)
-    looked_at, shares = _cells_and_shares(parts, aside, settings)
-    architecture = ClassifierArchitecture(
-        side=CROPS.side, widths=outline.header.architecture.widths, classes=CLASSES
-    )
-    weights = _fit(architecture, first.weights, looked_at, shares, settings, folder, progress)
-    header = ClassifierHeader(
-        name=out.stem,
-        architecture=architecture,
-        diameter=CROPS.diameter,
-        cut=CUT,
-        training_data=", ".join(Path(path).name for path in data) + f" ({counted(len(cells), 'cell')})",
-        training={**asdict(settings), "start": first.id},
-    )
-    validation, chosen = np.flatnonzero(aside), _examples(kinds, np.flatnonzero(~aside), settings)
-    uncalibrated = ClassifierFile.make(header, weights)
-    temperature = settings.elsewhere * _temperature(uncalibrated, cells, validation, settings.seed)
-    weights["classes/kernel"] /= temperature
-    weights["classes/bias"] /= temperature
-    weights["classes/bias"] += settings.usual * np.log(np.array(USUAL, np.float32) / max(USUAL))
-    plain = ClassifierFile.make(header, weights)
-    probabilities, _ = plain.predict(unchanged_views(cells, validation))
-    _, embedding = plain.predict(unchanged_views(cells, chosen))
-    right = float((probabilities.argmax(axis=1) == kinds[validation]).mean())
-    header = header.model_copy(
-        update={
-            "scores": {"validation accuracy": round(right, 4), "temperature": round(temperature, 3)},
-            "examples": tuple(CLASSES[kinds[index]] for index in chosen),
-        }
-    )
-    file = ClassifierFile.write(out, header, {**weights, EXAMPLES: embedding})
+    prints = [_data_fingerprint(path, outline) for path in data]
+    state = State(settings=asdict(settings), data=" ".join(prints), network=first.hash)
+    checkpoint = Checkpoint(folder)
+    with checkpoint.locked():
+        checkpoint.refuse_other(state)
+        parts = _cells_of(data, [folder / f"cells-{of}.npz" for of in prints], outline, progress)
+        cells = joined(parts)
+        kinds = cells.truth.argmax(axis=1)
+        aside = _kept_aside(kinds, settings.validation)
+        looked_at, shares = _cells_and_shares(parts, aside, settings)
+        architecture = ClassifierArchitecture(
+            side=CROPS.side, widths=outline.header.architecture.widths, classes=CLASSES
+        )
+        model = _compile(architecture, first.weights, settings)
+        weights = _fit(model, looked_at, shares, settings, checkpoint, state, progress)
+        header = ClassifierHeader(
+            name=out.stem,
+            architecture=architecture,
+            diameter=CROPS.diameter,
+            cut=CUT,
+            training_data=", ".join(Path(path).name for path in data) + f" ({counted(len(cells), 'cell')})",
+            training={**asdict(settings), "start": first.id},
+        )
+        validation, chosen = np.flatnonzero(aside), _examples(kinds, np.flatnonzero(~aside), settings)
+        uncalibrated = ClassifierFile.make(header, weights)
+        temperature = settings.elsewhere * _temperature(uncalibrated, cells, validation, settings.seed)
+        weights["classes/kernel"] /= temperature
+        weights["classes/bias"] /= temperature
+        weights["classes/bias"] += settings.usual * np.log(np.array(USUAL, np.float32) / max(USUAL))
+        plain = ClassifierFile.make(header, weights)
+        probabilities, _ = plain.predict(unchanged_views(cells, validation))
+        _, embedding = plain.predict(unchanged_views(cells, chosen))
+        right = float((probabilities.argmax(axis=1) == kinds[validation]).mean())
+        header = header.model_copy(
+            update={
+                "scores": {"validation accuracy": round(right, 4), "temperature": round(temperature, 3)},
+                "examples": tuple(CLASSES[kinds[index]] for index in chosen),
+            }
+        )
+        file = ClassifierFile.write(out, header, {**weights, EXAMPLES: embedding})
     shutil.rmtree(folder, ignore_errors=True)
     return file
 
 
-def _data_fingerprint(data: Path) -> str:
-    """Return what a data set is known again by: its classes, and size and last change of its pictures."""
+def _data_fingerprint(data: Path, outline: ModelFile) -> str:
+    """Return what the cells of a data set are known by: its classes, size and last change of its pictures."""
     table = class_table(data)
     found = [file.stat() for name in table["image"].unique() if (file := data / name).is_file()]
     states = [(state.st_size, state.st_mtime_ns) for state in found]
-    return f"{data.resolve()} {hash_of(f'{table.to_csv()}{states}'.encode())}"
-
-
-def _claim_folder(folder: Path, what: list[str]) -> None:
-    """Note in a folder what a training is of; refuse the folder of another that has trained."""
-    record = folder / "begun.json"
-    if record.is_file() and json.loads(record.read_text()) != what:
-        if (folder / _STATE).exists():
-            raise TrainingError(
-                f"{folder} is what is left of a training on other data, from other models or with other "
-                "settings: remove it, or give the classifier another name."
-            )
-        shutil.rmtree(folder, ignore_errors=True)  # cells were cut out, of data that were mended since
-    write_atomically(record, json.dumps(what).encode(), TrainingError)
+    return hash_of(f"{data.resolve()} {table.to_csv()}{states} {outline.hash}".encode())
 
 
 def _kept_aside(kinds: np.ndarray, every: int) -> np.ndarray:
@@ -218,28 +208,28 @@ def _cells_and_shares(
     return joined([*parts, drawn, nothing]), shares / shares.sum()
 
 
-def _cells_of(data: Sequence[Path], folder: Path, outline: ModelFile, progress: Progress) -> list[ClassCells]:
+def _cells_of(
+    data: Sequence[Path], files: Sequence[Path], outline: ModelFile, progress: Progress
+) -> list[ClassCells]:
     """Cut the cells of each data set out, or take them from where an earlier run left them."""
-    parts = []
-    for number, path in enumerate(data):
-        file = folder / f"cells-{number}.npz"
+    for path, file in zip(data, files, strict=True):
         if not file.is_file():
             cut_cells(path, outliner(outline, flips=False), progress).save(file)
-        parts.append(ClassCells.load(file))
-    return parts
+    return [ClassCells.load(file) for file in files]
 
 
 def _fit(
-    architecture: ClassifierArchitecture,
-    start: Mapping[str, np.ndarray],
+    model: KerasModel,
     cells: ClassCells,
     shares: np.ndarray,
     settings: ClassifierTraining,
-    folder: Path,
+    checkpoint: Checkpoint,
+    state: State,
     progress: Progress,
 ) -> dict[str, np.ndarray]:
     """Fit the network on views of cells, drawn as often as their shares say; return its weights."""
     keras, total = import_keras(), settings.steps * settings.epochs
+    state = checkpoint.restore(model, state)
 
     def draw(epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng((settings.seed, epoch, index))
@@ -249,19 +239,31 @@ def _fit(
         views = [view(*cells.cell(one), rng, cells.cell(other)) for one, other in pairs]
         return np.stack(views), cells.truth[drawn]
 
-    dataset = as_dataset(draw, settings.steps)
-
     def begin_epoch(epoch: int, logs: Any = None) -> None:
         dataset.epoch = epoch
+        keras.utils.set_random_seed((settings.seed + epoch) % 2**32)  # dropout draws from it on torch
 
     def tell(batch: int, logs: Any = None) -> None:
         progress(dataset.epoch * settings.steps + batch, total, "Training the classifier")
 
-    model = _compile(architecture, start, settings)
-    backup = keras.callbacks.BackupAndRestore(str(folder / _STATE), delete_checkpoint=False)
-    following = keras.callbacks.LambdaCallback(on_epoch_begin=begin_epoch, on_train_batch_end=tell)
-    keras.utils.set_random_seed(settings.seed)
-    model.fit(dataset, epochs=settings.epochs, verbose=0, callbacks=[backup, following])
+    def end_epoch(epoch: int, logs: Any = None) -> None:
+        state.history.append({"epoch": epoch + 1})
+        checkpoint.save(following.model, state)
+
+    with contextlib.closing(Feeder(draw, settings.steps, settings.epochs)) as feeder:
+        dataset = as_dataset(feeder.get, settings.steps)
+        dataset.epoch = len(state.history)
+        following = keras.callbacks.LambdaCallback(
+            on_epoch_begin=begin_epoch, on_train_batch_end=tell, on_epoch_end=end_epoch
+        )
+        model.fit(
+            dataset,
+            epochs=settings.epochs,
+            initial_epoch=len(state.history),
+            shuffle=False,  # the batches are, so that it can be repeated
+            callbacks=[following],
+            verbose=0,
+        )
     return weights_of(model)
 
 
@@ -270,6 +272,7 @@ def _compile(
 ) -> KerasModel:
     """Build the network, from the weights of another as far as they fit, with its optimiser and loss."""
     keras = import_keras()
+    keras.utils.set_random_seed(settings.seed)
     model = build_classifier(architecture, settings.dropout, dtype_policy("auto"))
     fresh = weights_of(model)
     fitting = {

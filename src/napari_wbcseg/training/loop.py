@@ -42,6 +42,7 @@ class TrainingLoop:
 
     Attributes
     ----------
+    settings : TrainingSettings
     state : State
         Where the training stands; changed as it goes on.
     feeder : Feeder
@@ -54,6 +55,7 @@ class TrainingLoop:
         As `napari_wbcseg.training.train.train`.
     """
 
+    settings: TrainingSettings
     state: State
     feeder: Feeder[Batch]
     validation: Batches | None
@@ -64,14 +66,13 @@ class TrainingLoop:
     should_stop: Callable[[], bool]
 
     def __post_init__(self) -> None:
-        self._settings = self.state.settings
         self._monitor = "loss" if self.validation is None else "val_loss"
         self._dataset = as_dataset(self.feeder.get, self.feeder.steps)
         self._dataset.epoch = len(self.state.history)  # Keras looks at a batch before the first epoch
         self._step = 0  # of the present epoch, done
-        self._rate = self._settings.learning_rate
+        self._rate = self.settings.learning_rate
         self._epoch_started = self._last_event = 0.0
-        self._no_progress = f"no progress for {counted(self._settings.early_stop_patience, 'epoch')}"
+        self._no_progress = f"no progress for {counted(self.settings.early_stop_patience, 'epoch')}"
 
     def fit(self, model: KerasModel) -> None:
         """Train from where the state stands until something ends it; do nothing where it has ended.
@@ -86,7 +87,7 @@ class TrainingLoop:
         if self.state.ended:
             return
         keras = import_keras()
-        state, settings, kept = self.state, self._settings, self.validation
+        state, settings, kept = self.state, self.settings, self.validation
         self._followers = self._make_followers()
         self._callback = keras.callbacks.LambdaCallback(
             on_train_begin=self._on_train_begin,
@@ -122,7 +123,7 @@ class TrainingLoop:
 
     def _make_followers(self) -> list[Any]:
         """Return Keras' own callbacks; replaying the history brings them to where they stood."""
-        callbacks, settings = import_keras().callbacks, self._settings
+        callbacks, settings = import_keras().callbacks, self.settings
         stop = callbacks.EarlyStopping(self._monitor, patience=settings.early_stop_patience, mode="min")
         if settings.schedule == "cosine":
             return [stop, callbacks.LearningRateScheduler(lambda epoch, rate: cosine_rate(settings, epoch))]
@@ -134,7 +135,7 @@ class TrainingLoop:
 
     def _on_train_begin(self, logs: Any = None) -> None:
         model = self._model
-        model.optimizer.learning_rate = self._settings.learning_rate
+        model.optimizer.learning_rate = self.settings.learning_rate
         for row in self.state.history:
             for follower in self._followers:
                 follower.on_epoch_end(row["epoch"] - 1, dict(row))
@@ -149,7 +150,7 @@ class TrainingLoop:
         self._dataset.epoch = epoch
         if keras.backend.backend() == "torch":
             # There, dropout draws from a global generator that no checkpoint holds.
-            keras.utils.set_random_seed((self._settings.seed + epoch) % 2**32)
+            keras.utils.set_random_seed((self.settings.seed + epoch) % 2**32)
         self._rate = float(keras.ops.convert_to_numpy(self._model.optimizer.learning_rate))
         self._step = 0
         self.feeder.waited = 0.0
@@ -157,7 +158,7 @@ class TrainingLoop:
 
     def _on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._step = batch + 1
-        epoch, epochs, steps = len(self.state.history), self._settings.epochs, self.feeder.steps
+        epoch, epochs, steps = len(self.state.history), self.settings.epochs, self.feeder.steps
         asked = time.monotonic()
         self.progress(epoch * steps + self._step, epochs * steps, f"Epoch {epoch + 1} of {epochs}")
         if self.should_stop():
@@ -200,7 +201,7 @@ class TrainingLoop:
         if self.checkpoint is not None:
             self.checkpoint.save(model, state)
         self.emit({"event": "epoch", **row, **pace, "best": improved})
-        self._show_preview(epoch + 1, always=epoch + 1 == self._settings.epochs)
+        self._show_preview(epoch + 1, always=epoch + 1 == self.settings.epochs)
 
     # What is told, and what ends it ------------------------------------------------------------------
 
@@ -216,7 +217,7 @@ class TrainingLoop:
         if self.state.best is None:
             raise TrainingError(
                 "The loss or the weights are no longer numbers in the first epoch: lower the learning "
-                f"rate (now {self._settings.learning_rate:g}), or train with precision float32."
+                f"rate (now {self.settings.learning_rate:g}), or train with precision float32."
             )
         self._end("the loss or the weights were no longer numbers; the best weights before that are kept")
 
@@ -231,10 +232,10 @@ class TrainingLoop:
         # Whole epochs include the validation.
         epoch_seconds = self.state.seconds / done if done else stepping / passed
         return {
-            "epochs": self._settings.epochs,
-            "images_per_second": round(self._step * self._settings.batch_size / stepping, 2),
+            "epochs": self.settings.epochs,
+            "images_per_second": round(self._step * self.settings.batch_size / stepping, 2),
             "waiting": round(min(self.feeder.waited / stepping, 1.0), 4),
-            "seconds_left": round((self._settings.epochs - passed) * epoch_seconds, 1),
+            "seconds_left": round((self.settings.epochs - passed) * epoch_seconds, 1),
         }
 
 

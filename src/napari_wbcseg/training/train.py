@@ -157,7 +157,7 @@ def train(
             "arithmetic": dtype_policy(settings.precision),
         }
         model = network.build(facts["arithmetic"])
-        state = State(settings=settings, data=fingerprint(pairs), network=network.id)
+        state = State(settings=settings.model_dump(), data=fingerprint(pairs), network=network.id)
         if checkpoint is not None and resume:
             where = f" in {data}" if isinstance(data, str | Path) else ""
             state = checkpoint.restore(model, state, where)
@@ -169,7 +169,7 @@ def train(
         watched = plan.validation or plan.training
         shown = network.recipe.preview(watched, _PREVIEW_TILES) if preview else None
         stop = should_stop or (lambda: False)
-        TrainingLoop(state, feeder, kept, checkpoint, shown, progress, emit, stop).fit(model)
+        TrainingLoop(settings, state, feeder, kept, checkpoint, shown, progress, emit, stop).fit(model)
         where = f" from {Path(data).name}" if isinstance(data, str | Path) else ""
         described = training_data or f"{counted(len(pairs), 'image')}{where}"
         trained = network.trained(model, state, facts | {"images": len(pairs)}, described)
