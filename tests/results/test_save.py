@@ -17,14 +17,18 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_wbcseg import load_result, save
+from napari_wbcseg import SegmentationSettings, load_result, save, segment
 from napari_wbcseg.errors import Cancelled, OutputError, SettingsError
 from napari_wbcseg.images.pixel_size import PixelSize
 from napari_wbcseg.images.read import open_image, read_pixel_size
+from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
 from napari_wbcseg.results.formats.registry import FORMATS, files_of
+from napari_wbcseg.results.layer import of_layer
+from napari_wbcseg.results.save import with_current_cells
 from napari_wbcseg.segmentation.result import Placement
 
+from ..drawings import disc_labels, write_dark_robust_model
 from .conftest import Layer, made
 
 SIZE = PixelSize(0.25, 0.25, "µm")
@@ -52,6 +56,26 @@ def test_a_result_of_no_file_is_called_as_its_files_are(tmp_path, result, image)
     assert load_result(tmp_path / "smear-result.json").name == "smear"
     save(nameless, tmp_path / "other-cells.csv")
     assert set(pd.read_csv(tmp_path / "other-cells.csv")["image"]) == {"other"}
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_cell_is_measured_again_in_the_light_that_it_was_found_in(tmp_path, stacked):
+    """A picture on white paper, 10 bits of 16, and in a stack one that needs but 8 beside it."""
+    truth = disc_labels((300, 400), [(150, 130, 48), (140, 250, 48)])
+    image = np.full((*truth.shape, 3), 255, np.uint16)
+    inside = np.s_[60:240, 60:340]
+    image[inside] = np.where(truth[inside][..., None] > 0, (70, 20, 80), (207, 192, 202))
+    image = np.stack([4 * image, image]) if stacked else 4 * image
+    model = write_dark_robust_model(tmp_path / "dark.safetensors")
+    settings = SegmentationSettings(cell_diameter=48.0, split_touching=False, classes=None)
+    found = segment(image, model, settings)
+    assert found.backgrounds[0] == pytest.approx((207, 192, 202), abs=1)
+    assert (len(found.backgrounds), found.count) == ((2, 4) if stacked else (1, 2))
+    path, _ = save(found, tmp_path / "a-labels.tif")
+    layer = Layer(found.labels, metadata=LayerInfo.of_result("cells", found).metadata)
+    for one in (found, load_result(path), of_layer(layer)):
+        again = with_current_cells(dataclasses.replace(one, cells=found.cells.iloc[:0]), image).cells
+        assert again["mean_stain"].tolist() == pytest.approx(found.cells["mean_stain"].tolist(), rel=1e-6)
 
 
 def test_a_picture_of_which_only_the_pixels_are_known_is_not_written_over(tmp_path, result, image):

@@ -156,3 +156,26 @@ class PixelSource:
         """Return the same as it is stored."""
         with _ONE_READS:
             return np.asarray(self._array[top:bottom, left:right])
+
+
+def plane_sources(
+    image: Any, stacked: bool, backgrounds: Sequence[Sequence[float]] = ()
+) -> list[PixelSource]:
+    """Return what reads an image, or each plane of a stack, which have one value for full brightness.
+
+    Parameters
+    ----------
+    image : array, shape (H, W), (H, W, C), or a stack of these
+    stacked : bool
+    backgrounds : sequence
+        The colour of the empty slide of each plane, where it is known.
+
+    Raises
+    ------
+    ImageError
+        If the array is no image.
+    """
+    value_range = bit_range(image)
+    planes = [image[number] for number in range(image.shape[0])] if stacked else [image]
+    known = [*backgrounds, *[None] * len(planes)]
+    return [PixelSource(plane, value_range, colour) for plane, colour in zip(planes, known, strict=False)]

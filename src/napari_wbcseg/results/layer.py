@@ -10,7 +10,7 @@ import numpy as np
 from ..classification.classes import BUILT_IN_CLASSES, ClassList
 from ..errors import OutputError
 from ..images.pixel_size import unit_symbol
-from ..segmentation.result import Placement, Segmentation
+from ..segmentation.result import ABOUT, Placement, Segmentation
 from ..settings import SegmentationSettings
 
 #: A labels layer of napari, or what has these of its attributes.
@@ -19,7 +19,7 @@ _READ_OF_A_LAYER = ("name", "data", "features", "metadata", "scale", "translate"
 #: Under this key of a layer's ``metadata`` the plugin keeps the model, settings and notes of a result.
 METADATA_KEY = "napari_wbcseg"
 #: What is there under the names of the fields of `Segmentation`.
-IN_METADATA = ("model", "classifier", "cell_diameter", "class_diameter", "field_share", "notes", "edited")
+IN_METADATA = ("model", "classifier", *ABOUT)
 
 
 def of_layer(layer: LabelsLayer) -> Segmentation:

@@ -21,7 +21,7 @@ from ..images.pixel_size import CENTIMETRES
 from ..network.model_file import ModelFile
 from ..segmentation.large.files import table_file
 from ..segmentation.measure import COLUMNS
-from ..segmentation.result import Placement, Segmentation, counts, marked_in
+from ..segmentation.result import ABOUT, Placement, Segmentation, counts, marked_in
 from ..settings import SegmentationSettings
 from ..words import in_doubt
 from .formats.tables import count_column, table_to_columns
@@ -32,7 +32,7 @@ RESULT_FORMAT = "napari-wbcseg result 1"
 #: Of a ``run.json`` of any version.
 RUN_FORMAT = "napari-wbcseg run"
 #: What a record says in the words of the `Segmentation` that it is of.
-_ALIKE = ("settings", "cell_diameter", "class_diameter", "field_share", "notes", "edited")
+_ALIKE = ("settings", *ABOUT)
 _OF_NUMBERS = frozenset(COLUMNS) - {CLASS, CLASS_BY}
 
 
@@ -121,6 +121,8 @@ class ResultRecord(Record):
         In pixels; alike in a result of an earlier version.
     field_share : float or None
         Share of the image that shows the slide, and not a surround.
+    backgrounds : tuple of tuple of float
+        Colour of the empty slide, RGB, a plane each; empty in a result of an earlier version.
     notes : tuple of str
     edited : bool
         Whether the cells were corrected, decided on or named after the model found them; doing it
@@ -158,6 +160,7 @@ class ResultRecord(Record):
     cell_diameter: float | None = None
     class_diameter: float | None = Field(default_factory=lambda earlier: earlier["cell_diameter"])
     field_share: float | None = None
+    backgrounds: tuple[tuple[float, float, float], ...] = ()
     notes: tuple[str, ...] = ()
     edited: bool = False
     labels: str = ""

@@ -209,7 +209,9 @@ def with_current_cells(found: Segmentation, image: Any = None, measure: bool = T
         If it is no label image of two or three dimensions.
     """
     labels, table = _label_array(found.labels), found.cells
-    cells, edited = current_cells(labels, table, image) if measure else (known_rows(table), False)
+    cells, edited = known_rows(table), False
+    if measure:
+        cells, edited = current_cells(labels, table, image, found.backgrounds)
     if labels.ndim == 3:
         labels, cells = with_unique_labels(labels, cells)
     return replace(found, labels=labels, cells=cells, edited=found.edited or edited)

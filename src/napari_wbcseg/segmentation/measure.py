@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import ndimage
 
 from ..box import ranked
 from ..classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY
-from ..images.pixel_source import PixelSource
+from ..images.pixel_source import PixelSource, plane_sources
 
 #: Columns that need an image besides the labels.
 STAIN_COLUMNS = ("mean_stain", "nucleus_area", "nc_ratio", "lobes")
@@ -223,7 +224,9 @@ def in_physical_units(cells: pd.DataFrame, pixel_size: tuple[float, float]) -> p
 # Labels that may have been edited since they were measured --------------------------------------------
 
 
-def current_cells(labels: np.ndarray, table: Any, image: Any = None) -> tuple[pd.DataFrame, bool]:
+def current_cells(
+    labels: np.ndarray, table: Any, image: Any = None, backgrounds: Sequence[Sequence[float]] = ()
+) -> tuple[pd.DataFrame, bool]:
     """Return a table that fits the labels: a row for each cell that is there now.
 
     A row stays as it is where the area and the centroid in it are those of the label. Cells
@@ -236,6 +239,8 @@ def current_cells(labels: np.ndarray, table: Any, image: Any = None) -> tuple[pd
         Such as a layer's features: with a ``label``, or a row for each label from 0 on.
     image : array, optional
         What the stain of new cells is measured on; without it that stays unknown (NaN).
+    backgrounds : sequence
+        The colour of its empty slide, a plane each, where that is known.
 
     Returns
     -------
@@ -246,11 +251,16 @@ def current_cells(labels: np.ndarray, table: Any, image: Any = None) -> tuple[pd
     """
     known = known_rows(table)
     stacked = labels.ndim == 3
+    planes = labels if stacked else labels[None]
+
+    @cache
+    def sources() -> Sequence[PixelSource | None]:  # of which all may be read: asked where a cell is new
+        return [None] * len(planes) if image is None else plane_sources(image, stacked, backgrounds)
+
     parts, kept = [], 0
-    for number, plane in enumerate(labels if stacked else labels[None]):
+    for number, plane in enumerate(planes):
         rows = known[known["plane"] == number] if stacked and "plane" in known else known
-        picture = image if image is None or not stacked else image[number]
-        part, fitting = _plane_cells(plane, rows, picture)
+        part, fitting = _plane_cells(plane, rows, number, sources)
         kept += fitting
         parts.append(part.assign(plane=number) if stacked else part)
     filled = [part for part in parts if len(part)] or parts[:1]
@@ -292,14 +302,16 @@ def fitting_rows(
     return rows[same].drop_duplicates("label")
 
 
-def _plane_cells(plane: np.ndarray, rows: pd.DataFrame, image: Any) -> tuple[pd.DataFrame, int]:
+def _plane_cells(
+    plane: np.ndarray, rows: pd.DataFrame, number: int, sources: Callable[[], Sequence[PixelSource | None]]
+) -> tuple[pd.DataFrame, int]:
     """Return the table of one plane, and how many of its rows were known."""
     regions, numbers = find_regions(plane)
     fits = fitting_rows(rows, regions, numbers)
     new = np.setdiff1d(numbers, fits["label"].to_numpy())
     if not len(new) and len(fits):
         return fits.sort_values("label"), len(fits)
-    source = PixelSource(image) if image is not None and len(new) else None
+    source = sources()[number] if len(new) else None
     cells, _ = measured_again(fits, rows, plane, new, source)
     for name in (name for name in FLAG_COLUMNS if name in cells):
         cells[name] = cells[name].eq(True)

@@ -113,6 +113,7 @@ def segment(
         cell_diameter=_median(found.cell_diameter for found in estimates),
         class_diameter=_median(found.class_diameter for found in estimates),
         field_share=float(np.mean([found.field_share for found in estimates])),
+        backgrounds=tuple(found.background for found in estimates),
         notes=(*_notes_on_stack(sources), *_notes(estimates)),
         extra=extra,
         classes=class_list(classifier),

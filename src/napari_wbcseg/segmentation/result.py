@@ -66,6 +66,10 @@ class Placement:
         return PixelSize(*sides, unit)
 
 
+#: What is known of a result under one name wherever it is kept: in memory, in files, with a layer.
+ABOUT = "cell_diameter", "class_diameter", "field_share", "backgrounds", "notes", "edited"
+
+
 @dataclass(frozen=True, eq=False)  # arrays have no one answer to ==
 class Segmentation:
     """Cells found in one image, where they lie, and everything needed to find them again.
@@ -101,6 +105,9 @@ class Segmentation:
         The same of a typical white cell, by the red cells where they are measured: classes are told at it.
     field_share : float or None
         Share of the image that shows the slide, and not a surround; None where nobody looked.
+    backgrounds : tuple of tuple of float
+        Colour of the empty slide, RGB, 0 to 255, a plane each: the light that stain is measured in. Empty
+        where nobody looked.
     notes : tuple of str
         What the user should know about this image, in sentences.
     extra : dict
@@ -131,6 +138,7 @@ class Segmentation:
     cell_diameter: float | None = None
     class_diameter: float | None = None
     field_share: float | None = None
+    backgrounds: tuple[tuple[float, float, float], ...] = ()
     notes: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
     place: Placement | None = None

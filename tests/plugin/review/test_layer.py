@@ -13,9 +13,10 @@ from qtpy.QtWidgets import QApplication
 
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import EditError
+from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.plugin.review.layer import LayerReview
 from napari_wbcseg.plugin.shared.layers import add_segmentation
-from napari_wbcseg.plugin.shared.metadata import METADATA_KEY
+from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, LayerInfo
 
 from ...drawings import measure_cells
 from ..conftest import dark_discs, discs
@@ -69,6 +70,20 @@ def test_any_labels_on_any_image_are_measured(review):
     assert agrees(review)
     assert (review.count, review.cells["check"].sum(), review.summary()) == (3, 0, "3 white cells")
     assert review.cells["certainty"].isna().all(), "nobody knows it of labels drawn by hand"
+
+
+def test_the_stain_is_measured_in_the_light_that_the_cells_were_found_in_and_another_image_in_its_own(viewer):
+    images = [viewer.add_image(discs(centres=CENTRES), rgb=True) for _ in range(2)]
+    info = LayerInfo("cells", source_id=str(images[0].unique_id), backgrounds=((250.0, 240.0, 245.0),))
+    labels = add_three(viewer, metadata=info.metadata)
+    with closing(LayerReview(viewer, labels, images[0])) as review:
+        source = PixelSource(images[0].data, background=info.backgrounds[0])
+        density = source.density(labels.data > 0)
+        expected = [density[labels.data == number].mean() for number in (1, 2, 3)]
+        assert review.cells["mean_stain"].tolist() == pytest.approx(expected)
+        review.set_image(images[1])
+        assert agrees(review)
+        assert review.cells["mean_stain"].tolist() != pytest.approx(expected)
 
 
 def paint(layer):

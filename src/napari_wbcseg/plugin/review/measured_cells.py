@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,12 @@ from qtpy.QtCore import QObject, Signal
 
 from ...box import Box
 from ...errors import ImageError
-from ...images.pixel_source import PixelSource
-from ...images.prepare import bit_range
+from ...images.pixel_source import PixelSource, plane_sources
 from ...progress import Progress, silent
 from ...segmentation.tracking import Change, TrackedCells
 from ..shared.jobs import Cleanup, Job, busy, in_background, timer
 from ..shared.metadata import LayerInfo
+from ..shared.saving import source_image
 from ..shared.viewer import image_data, plane_of, plane_shape, plane_shown
 
 _EDIT_DELAY = 20  # ms; gathers what one mouse move emits
@@ -237,13 +237,16 @@ class MeasuredCells(QObject):
             self._again = True
             return
         labels, image, known = image_data(self.labels), self._stained(), self.known
+        # Another image has another light.
+        found_in = source_image(self.viewer, self.labels)
+        backgrounds = self.info.backgrounds if found_in is self.image else ()
         self._form = _form_of(self.labels)
         pixels = int(np.prod(labels.shape))
         if pixels <= _MEASURED_AT_ONCE:
-            self._on_measured(measure_planes(labels, image, silent, known))
+            self._on_measured(measure_planes(labels, image, silent, known, backgrounds))
             return
         self._job = in_background(
-            lambda progress: measure_planes(labels, image, progress, known),
+            lambda progress: measure_planes(labels, image, progress, known, backgrounds),
             "Measuring cells" if pixels > _SHOWS_PROGRESS else "",
             done=self._on_measured,
             failed=self.noted.emit,
@@ -278,7 +281,11 @@ def _form_of(labels: Labels) -> tuple[Any, Any]:
 
 
 def measure_planes(
-    labels: Any, image: Any, progress: Progress, known: pd.DataFrame | None = None
+    labels: Any,
+    image: Any,
+    progress: Progress,
+    known: pd.DataFrame | None = None,
+    backgrounds: Sequence[Sequence[float]] = (),
 ) -> tuple[list[TrackedCells], float | None, str]:
     """Measure every plane; safe in a worker thread, for it works on copies.
 
@@ -290,6 +297,8 @@ def measure_planes(
     progress : Progress
     known : DataFrame, optional
         What is known of labels already, see `TrackedCells`.
+    backgrounds : sequence
+        The colour of the empty slide, a plane each, where it is known.
 
     Returns
     -------
@@ -300,22 +309,20 @@ def measure_planes(
     str
         Why the stain was not measured; empty where it was.
     """
-    problem, value_range = "", None
+    problem, stacked = "", len(labels.shape) == 3
+    sources: list[PixelSource | None] = [None] * (labels.shape[0] if stacked else 1)
     if image is None:
         problem = "There is no image of the same shape as the cells, so the stain is not measured."
     else:
         try:
-            value_range = bit_range(image)
+            sources = list(plane_sources(image, stacked, backgrounds))
         except ImageError as error:
-            image, problem = None, f"The stain is not measured: {error}"
+            problem = f"The stain is not measured: {error}"
     planes = []
-    count = 1 if len(labels.shape) == 2 else labels.shape[0]
-    for index in range(count):
-        progress(index, count, "Measuring cells")
-        here = ... if len(labels.shape) == 2 else index
-        stain = None if image is None else PixelSource(image[here], value_range)
-        planes.append(TrackedCells(np.asarray(labels[here]), stain, known))
-    return planes, value_range, problem
+    for index, source in enumerate(sources):
+        progress(index, len(sources), "Measuring cells")
+        planes.append(TrackedCells(np.asarray(labels[index if stacked else ...]), source, known))
+    return planes, next((one.value_range for one in sources if one), None), problem
 
 
 class StoredPlane:

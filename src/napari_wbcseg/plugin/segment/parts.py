@@ -85,9 +85,11 @@ class Part:
         cells = found.cells.assign(row=found.cells["row"] + row0, col=found.cells["col"] + col0)
         proposals = found.proposals.copy()
         proposals[:, -4:] += (row0, col0, row0, col0)
+        backgrounds = found.backgrounds
         share = None if self.outlines else found.field_share  # of the slide, in the regions, is not known
         if self.plane is not None and len(self.shape) == 3:
             share = None if share is None else share / self.shape[0]
+            backgrounds *= self.shape[0]
             cells = cells.assign(plane=self.plane)
             proposals = np.insert(proposals, 0, self.plane, axis=1)
         return dataclasses.replace(
@@ -97,6 +99,7 @@ class Part:
             cells=cells,
             proposals=proposals,
             field_share=share,
+            backgrounds=backgrounds,
             notes=(f"Only {self.name} was segmented.", *found.notes) if self.name else found.notes,
         )
 

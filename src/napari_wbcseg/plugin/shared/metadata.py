@@ -42,6 +42,8 @@ class LayerInfo:
         Those of the segmentation, as JSON has them.
     cell_diameter, class_diameter, field_share : float or None
         Pixels, pixels; share of the image that shows the slide.
+    backgrounds : tuple of tuple of float
+        See `Segmentation`.
     summary : str
         The count in words, as of now.
     fingerprint : int or None
@@ -75,6 +77,7 @@ class LayerInfo:
     cell_diameter: float | None = None
     class_diameter: float | None = None
     field_share: float | None = None
+    backgrounds: tuple[tuple[float, float, float], ...] = ()
     summary: str = ""
     fingerprint: int | None = None
     kept: bool = False

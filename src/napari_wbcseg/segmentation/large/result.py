@@ -33,6 +33,7 @@ from ...progress import Progress, silent
 from ...words import listed
 from ..global_estimates import GlobalEstimates, image_digest
 from ..measure import find_regions, fitting_rows, measured_again
+from ..result import ABOUT
 from .files import RESULT_FILE, read_table, table_file, write_table
 from .folder import LABELS_FOLDER, PLAN_FILE
 from .pyramid import Pyramid, Stamps
@@ -41,7 +42,7 @@ _ADVICE = "put back what was changed, or segment again: in the shell with --agai
 _LEAST_MARGIN = 64
 _MOST_MARGIN = 512  # from which on cells that are longer still are measured part by part
 #: What the record says in the words of `LargeResult`; an earlier version did not say all of it.
-_RECORDED = "model", "classifier", "cell_diameter", "class_diameter", "field_share", "edited"
+_RECORDED = "model", "classifier", *ABOUT
 #: Columns of what is said of a cell, besides its probabilities.
 _SAID = CLASS, CLASS_PROBABILITY, CLASS_BY, "check"
 #: Columns that a table has in any case, also one that another program wrote.
@@ -62,7 +63,8 @@ class LargeResult:
     settings : dict
     model, classifier : str
         What the cells were found by, and what told their classes, ``name@hash``.
-    cell_diameter, class_diameter, field_share : float or None
+    cell_diameter, class_diameter, field_share, backgrounds
+        As of a `Segmentation`.
     notes : tuple of str
     edited : bool
         Whether a person changed cells, or said of some what they are.
@@ -87,6 +89,7 @@ class LargeResult:
     classes: ClassList = BUILT_IN_CLASSES
     class_diameter: float | None = None
     field_share: float | None = None
+    backgrounds: tuple[tuple[float, float, float], ...] = ()
     stamps: Stamps = field(default_factory=dict)
     in_table: bool = True
 
@@ -104,6 +107,8 @@ class LargeResult:
             plan = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
             record = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
             record.setdefault("class_diameter", record.get("cell_diameter"))  # of an earlier version
+            record["notes"] = tuple(record["notes"])
+            record["backgrounds"] = tuple(map(tuple, record.get("backgrounds", ())))
             cells = read_table(table_file(folder)).astype(_NEEDED)
             places = [Path(image)] if (image := plan.get("image")) else []
             places += [(folder / relative).resolve()] if (relative := plan.get("relative")) else []
@@ -113,7 +118,6 @@ class LargeResult:
                 labels=Pyramid.open(folder / LABELS_FOLDER),
                 cells=cells,
                 settings=plan["settings"],
-                notes=tuple(record["notes"]),
                 classes=ClassList.from_list(record["classes"]) if "classes" in record else BUILT_IN_CLASSES,
                 **{name: record[name] for name in _RECORDED if name in record},
                 stamps={name: tuple(stamp) for name, stamp in record.get("stamps", {}).items()},

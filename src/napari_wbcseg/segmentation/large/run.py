@@ -290,6 +290,7 @@ class LargeRun:
             "cell_diameter": estimates.cell_diameter,
             "class_diameter": estimates.class_diameter,
             "field_share": estimates.field_share,
+            "backgrounds": (estimates.background,),
             "notes": tuple(dict.fromkeys((*self._image.notes, *estimates.notes))),
         }
 
