@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -221,12 +222,23 @@ def test_a_plan_comes_back_from_the_folder_of_its_training(tmp_path: Path, field
     found = plan_of(read_job(tmp_path))
     assert (found.summary, found.notes, found.settings) == (plan.summary, plan.notes, plan.settings)
     assert (found.start.id, found.blend) == (START.id, 0.9)
+    assert found.scores_what_it_saw == plan.scores_what_it_saw == (fields == 1)
     for ours, theirs in (
         (plan.pairs, found.pairs),
         (plan.held_out, found.held_out),
         (plan.replay.held_out, found.replay.held_out),
     ):
         assert fingerprint(ours) == fingerprint(theirs)
+
+
+def test_one_that_an_earlier_version_kept_gets_a_sentence(tmp_path: Path) -> None:
+    write_job(tmp_path, plan_fine_tuning(dark_disc_pairs(1), START, original_pairs(), FAST).job)
+    record = tmp_path / "job" / "job.json"
+    values = json.loads(record.read_text())
+    del values["fine_tuning"]
+    record.write_text(json.dumps({**values, "data": None, "remarks": {"fine_tuning": {}}, "scored": 3}))
+    with pytest.raises(TrainingError, match="discard this training, and train again"):
+        read_job(tmp_path)
 
 
 def test_what_is_no_fine_tuning_gets_a_sentence() -> None:

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from ..progress import Progress, silent
 from ..settings import Recipe, TrainingSettings
 from ..words import counted
 from .duplicates import find_duplicates
-from .folder import FINE_TUNING, TrainingJob
+from .folder import FineTuningParts, TrainingJob
 from .plan import count_cells, make_plan, require_recipe
 from .robust import draw_smear
 from .train import train
@@ -222,24 +222,22 @@ class FineTuningPlan:
     @property
     def job(self) -> TrainingJob:
         """What a training process is asked to do, with all that `plan_of` needs after a crash."""
-        seen = self.scores_what_it_saw
-        remarks = {
-            "own": len(self.own),
-            "times": self._times,
-            "held_out": None if seen else len(self.held_out),
-            "replay": self.replay.described,
-            "notes": self.notes,
-            "blend": self.blend,
-        }
-        scored = [*([] if seen else self.held_out), *self.replay.held_out]
+        replay = self.replay
         return TrainingJob(
             self.pairs,
             self.settings,
             f"{self.start.name}-tuned",
             self.start,
             self.described,
-            remarks={FINE_TUNING: remarks},
-            scored=scored,
+            FineTuningParts(
+                self.own,
+                self.held_out,
+                replay.training,
+                replay.held_out,
+                replay.described,
+                self.notes,
+                self.blend,
+            ),
         )
 
     @property
@@ -349,16 +347,12 @@ def plan_of(job: TrainingJob) -> FineTuningPlan:
         If the job is no fine-tuning, or damaged.
     """
     with reading("What is kept of this fine-tuning", TrainingError, "discard it, and fine-tune again"):
-        kept = job.remarks[FINE_TUNING]
-        pairs, scored = list(cast(Pairs, job.data)), list(job.scored)
-        own = pairs[: kept["own"]]
-        held_out = own if kept["held_out"] is None else scored[: kept["held_out"]]
-        replay = Replay(pairs[kept["own"] * kept["times"] :], scored[kept["held_out"] or 0 :], kept["replay"])
-        if job.init is None:
-            raise KeyError
-        return FineTuningPlan(
-            job.init, own, held_out, replay, job.settings, tuple(kept["notes"]), kept["blend"]
-        )
+        kept = job.fine_tuning
+        if kept is None or job.init is None:
+            raise ValueError("it is none")
+        replay = Replay([*kept.replayed], [*kept.scored], kept.described)
+        own, held_out = [*kept.own], [*kept.held_out]
+        return FineTuningPlan(job.init, own, held_out, replay, job.settings, tuple(kept.notes), kept.blend)
 
 
 def _as_own(pair: TrainingPair) -> TrainingPair:

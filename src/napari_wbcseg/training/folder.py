@@ -3,7 +3,7 @@
 ::
 
     NAME/job/job.json              settings, name, where the data are
-    NAME/job/pairs.npz             the training pairs, where they came from layers, and those to score on
+    NAME/job/pairs.npz             the pairs to train on, where they came from layers, and to score on
     NAME/job/init.safetensors      the model it starts from, where there is one
     NAME/checkpoint/               the last whole epoch and the best weights
 """
@@ -13,10 +13,11 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +35,34 @@ _ADVICE = "discard this training, and train again"
 _RECORD = "job.json"
 _PAIRS = "pairs.npz"
 _INIT = "init.safetensors"
-#: Remark of a job that is a fine-tuning, see `napari_wbcseg.training.fine_tune.plan_of`.
-FINE_TUNING = "fine_tuning"
+
+
+@dataclass
+class FineTuningParts:
+    """What the pairs of a fine-tuning are, see `napari_wbcseg.training.fine_tune.FineTuningPlan`.
+
+    Attributes
+    ----------
+    own, held_out, replayed, scored : sequence of TrainingPair
+        The user's, trained on and not; of the replay, trained on and not.
+    described : str
+        What is replayed, in words.
+    notes : sequence of str
+    blend : float
+    """
+
+    own: Pairs
+    held_out: Pairs
+    replayed: Pairs
+    scored: Pairs
+    described: str
+    notes: Sequence[str]
+    blend: float
+
+    def with_pairs(self, change: Callable[[Any], Any]) -> FineTuningParts:
+        """Return them with something else in the place of each list of pairs."""
+        names = ("own", "held_out", "replayed", "scored")
+        return replace(self, **{name: change(getattr(self, name)) for name in names})
 
 
 @dataclass
@@ -48,10 +75,8 @@ class TrainingJob:
         A path, or the pairs.
     settings, name, init, training_data
         As `napari_wbcseg.training.train.train`.
-    remarks : dict
-        What whoever asked wants to find again.
-    scored : sequence of TrainingPair
-        Pairs that are not trained on, kept for who scores the model.
+    fine_tuning : FineTuningParts or None
+        Of a fine-tuning, whose model is to be compared with the one it goes on from.
     """
 
     data: str | Path | Pairs
@@ -59,8 +84,7 @@ class TrainingJob:
     name: str
     init: ModelFile | None = None
     training_data: str | None = None
-    remarks: dict[str, Any] = field(default_factory=dict)
-    scored: Pairs = ()
+    fine_tuning: FineTuningParts | None = None
 
 
 @dataclass(frozen=True)
@@ -137,18 +161,26 @@ def write_job(folder: Path, job: TrainingJob) -> None:
         If it cannot be written; then nothing of it is left.
     """
     place = folder / JOB
-    path = str(user_path(job.data).resolve()) if isinstance(job.data, str | Path) else None
+    number: dict[int, int] = {}  # of each pair, however often it is in one of the lists
+    every: list[TrainingPair] = []
+
+    def numbers(pairs: Pairs) -> list[int]:
+        for pair in pairs:
+            if number.setdefault(id(pair), len(every)) == len(every):
+                every.append(pair)
+        return [number[id(pair)] for pair in pairs]
+
+    data = job.data
     record = {
         **vars(job),
-        "data": path,
+        "data": str(user_path(data).resolve()) if isinstance(data, str | Path) else numbers(data),
         "settings": job.settings.model_dump(),
         "init": job.init.hash if job.init is not None else None,
-        "scored": len(job.scored),
+        "fine_tuning": vars(job.fine_tuning.with_pairs(numbers)) if job.fine_tuning else None,
     }
     try:
         place.mkdir(parents=True, exist_ok=True)
-        pairs = [] if path else cast(Pairs, job.data)
-        _write_pairs(place / _PAIRS, [*pairs, *job.scored])
+        _write_pairs(place / _PAIRS, every)
         if job.init is not None:
             # A copy, because the file may be replaced before the process reads it.
             ModelFile.write(place / _INIT, job.init.header, job.init.weights, "float32")
@@ -184,11 +216,16 @@ def read_job(folder: Path) -> TrainingJob:
         If something of it is missing or damaged.
     """
     record, place = read_record(folder), folder / JOB
-    pairs = _read_pairs(place / _PAIRS)
-    trained_on = len(pairs) - record["scored"]
-    record["scored"] = pairs[trained_on:]
-    if record["data"] is None:
-        record["data"] = pairs[:trained_on]
+    every = _read_pairs(place / _PAIRS)
+
+    def pairs(numbers: list[int]) -> Pairs:
+        return [every[number] for number in numbers]
+
+    with reading(place / _RECORD, TrainingError, _ADVICE):
+        if not isinstance(record["data"], str):
+            record["data"] = pairs(record["data"])
+        if record["fine_tuning"] is not None:
+            record["fine_tuning"] = FineTuningParts(**record["fine_tuning"]).with_pairs(pairs)
     if record["init"] is not None:
         # What the copy is called by is the hash of the file it was made of.
         record["init"] = replace(ModelFile.read(place / _INIT), hash=str(record["init"]))
@@ -209,7 +246,7 @@ def unfinished_trainings() -> list[Unfinished]:
             kept, when = Checkpoint(folder).kept, datetime.fromtimestamp(newest)
             done, epochs = len(kept.history) if kept else 0, record["settings"].epochs
             found.append(
-                Unfinished(folder, record["name"], done, epochs, when, FINE_TUNING in record["remarks"])
+                Unfinished(folder, record["name"], done, epochs, when, record["fine_tuning"] is not None)
             )
     return sorted(found, key=lambda item: item.changed, reverse=True)
 
