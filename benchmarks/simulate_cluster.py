@@ -132,7 +132,10 @@ def measured(megapixels: float = 16.0) -> Costs:
         global_estimates._field_of_view(run.source, silent)
         overview, work = seconds(start), run._work
         tiles, start = len(work.tiles), time.process_time()
-        cells = [tile_work.find_in_tile(work, tile) for tile in work.tiles]
+        cells = [
+            tile_work.find_in_tile(work, tile, silent, None, tile_work.WindowPixels(work, tile.window))
+            for tile in work.tiles
+        ]
         finding, start = seconds(start), time.process_time()
         for number, found in enumerate(cells):
             work.kept[number] = found

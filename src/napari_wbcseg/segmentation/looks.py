@@ -12,7 +12,7 @@ from ..box import Box
 from .detections import TileCells, join
 from .filters import red_cells_by_stain, white_cells
 from .prediction import Predictor
-from .robust import Look, look_at_tile, looks_for, robust_tiles, sure_in_standard, tiles_of_look
+from .robust import Look, look_at_tile, looks_for, robust_tiles, tiles_of_look
 from .scale import PARAMETERS as SCALE
 from .scale import (
     Candidate,
@@ -24,6 +24,7 @@ from .scale import (
     sizes_to_try,
     typical_diameter,
 )
+from .second_look import look_again_in
 from .standard_stain import StandardStain
 
 
@@ -185,7 +186,9 @@ def choose_looks(
         grid = robust_tiles(levels.fields, looks, predictor.model)
         looks = looks_for([look.diameter for look in looks], standard)
         tiles = [
-            sure_in_standard(tile, image[tile.window.slices], looks[tile.look], cells, predictor)
+            look_again_in(
+                standard, cells, image[tile.window.slices], tile.window, looks[tile.look].diameter, predictor
+            )
             for tile, cells in zip(grid, tiles, strict=True)
         ]
         if standard.pale:

@@ -158,13 +158,7 @@ def look_at_tile(
     found = find_at(image, look.diameter, predictor, levels, look.least_stain)
     if tile.look:
         found = found.only(lambda box, mask, certainty: certainty >= PARAMETERS.least_certainty_elsewhere)
-    return sure_in_standard(tile, image, look, cells_of_tile(found, image, tile), predictor)
-
-
-def sure_in_standard(
-    tile: Tile, image: np.ndarray, look: Look, cells: TileCells, predictor: Predictor
-) -> TileCells:
-    """Return the cells of a tile without what looks like something else in the standard stain of the look."""
+    cells = cells_of_tile(found, image, tile)
     if look.standard is None:
         return cells
     return look_again_in(look.standard, cells, image, tile.window, look.diameter, predictor)

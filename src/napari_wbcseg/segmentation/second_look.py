@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 
 from ..box import Box, label_boxes
+from .close_look import look_closely
 from .detections import TileCells
 from .instances import Instances
-from .prediction import Predictor, box_windows, placed, resample
+from .prediction import Predictor, placed, resample
 from .standard_stain import StandardStain
 
 
@@ -28,12 +29,9 @@ class SecondLookParameters:
     ----------
     sure : float
         Certainty from which on a cell stays unasked: 99 % of those surer are right (docs/model_card.md).
-    context : int
-        Canonical pixels around a cell that are predicted with it, as at the first look.
     """
 
     sure: float = 0.9
-    context: int = 16
 
 
 PARAMETERS = SecondLookParameters()
@@ -110,10 +108,5 @@ def look_again_in(
 def _cell_around(boxes: list[Box], image: np.ndarray, predictor: Predictor) -> np.ndarray:
     """Predict a cell's probability in and around boxes of an image at the canonical scale, 0 elsewhere."""
     shape = (image.shape[0], image.shape[1])
-    near = (box.grown(PARAMETERS.context, shape) for box in boxes)
-    windows = dict.fromkeys(window for box in near for window in box_windows(box, shape, predictor.multiple))
-    area = Box.around(windows).common(Box(0, 0, *shape))
-    within = [window.shifted(-area.top, -area.left) for window in windows]
-    flips = predictor.settings.flips
-    maps = predictor.predict(image[area.slices], within, "Looking again at what is unsure", flips=flips)
+    maps, area = look_closely(image, shape, np.array(boxes), predictor)
     return placed(maps.cell, area, shape)

@@ -178,14 +178,14 @@ def find_all(
 
 
 def _find_and_keep(work: TileWork, tiles: WindowTiles, progress: Progress) -> list[int]:
-    counts, pixels = [], _WindowPixels(work, work.tiles[tiles[0][0]].window)
+    counts, pixels = [], WindowPixels(work, work.tiles[tiles[0][0]].window)
     for number, known in tiles:
         work.kept[number] = cells = find_in_tile(work, work.tiles[number], progress, known, pixels)
         counts.append(len(cells))
     return counts
 
 
-class _WindowPixels:
+class WindowPixels:
     """The pixels of a window of the image, read when they are asked for, and once for all looks at it."""
 
     def __init__(self, work: TileWork, window: Box) -> None:
@@ -210,9 +210,9 @@ class _WindowPixels:
 def find_in_tile(
     work: TileWork,
     tile: Tile,
-    progress: Progress = silent,
-    known: TileCells | None = None,
-    pixels: _WindowPixels | None = None,
+    progress: Progress,
+    known: TileCells | None,
+    pixels: WindowPixels,
 ) -> TileCells:
     """Find the cells of one tile and their classes; that depends on its window and the arguments alone.
 
@@ -223,15 +223,14 @@ def find_in_tile(
         One of ``work.tiles``.
     progress : Progress
         Called often, to be cancelled by.
-    known : TileCells, optional
+    known : TileCells or None
         Its cells, where only their classes are still to be told.
-    pixels : _WindowPixels, optional
-        Of its window, if they may be read already.
+    pixels : WindowPixels
+        Of its window.
     """
     classifier, cells = work.classifier, known
     if cells is not None and (classifier is None or not len(cells)):
         return cells
-    pixels = pixels or _WindowPixels(work, tile.window)
     if cells is None:
         predictor = Predictor(work.model, work.settings, progress)
         if work.settings.recipe == "classic":
