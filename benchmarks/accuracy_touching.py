@@ -16,8 +16,9 @@ from napari_wbcseg.datasets.boxes import read_boxed_pairs, split_names
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.sigtuple import DOUBTFUL_MASKS, fold_of, read_sigtuple
 from napari_wbcseg.images.illumination import background_colour, transmittance
+from napari_wbcseg.sizes import equivalent_diameter
 from napari_wbcseg.training.samples.affine import moving, rotation
-from napari_wbcseg.training.samples.sources import CutOut, equivalent_diameter, largest_empty, smooth_outline
+from napari_wbcseg.training.samples.sources import CutOut, largest_empty, smooth_outline
 
 _SIGTUPLE_DIAMETER = 63
 

@@ -30,7 +30,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 NAME = PACKAGE.name
 
 #: Rooms from the lowest to the highest; the modules of the ground are one room.
-GROUND = ("box", "errors", "executors", "files", "progress", "settings", "version", "words")
+GROUND = ("box", "errors", "executors", "files", "progress", "settings", "sizes", "version", "words")
 LEVELS = (
     ("ground",),
     ("images", "synthetic"),

@@ -69,6 +69,10 @@ class Box(NamedTuple):
             min(self.right + by, within[1]),
         )
 
+    def within(self, shape: tuple[int, ...]) -> Box:
+        """Return what of the box lies in an image of a shape, without area where that is nothing."""
+        return self.grown(0, shape)
+
     def shifted(self, down: int, right: int) -> Box:
         """Return the box moved."""
         return Box(self.top + down, self.left + right, self.bottom + down, self.right + right)

@@ -15,6 +15,7 @@ from ..images.prepare import prepare_image
 from ..network.classifier import BUILT_IN_CLASSIFIER, ClassifierFile, read_classifier
 from ..progress import Progress, silent
 from ..settings import SegmentationSettings
+from ..sizes import equivalent_diameter
 from .classes import BUILT_IN_CLASSES, ClassList
 from .crops import PARAMETERS, alone, cut_out
 from .naming import said_by_model
@@ -77,7 +78,7 @@ def predict_cells(
     embedding : ndarray of float32, shape (n, embedding)
     """
     if diameter is None and len(masks):
-        diameter = float(np.median([2 * np.sqrt(mask.sum() / np.pi) for mask in masks]))
+        diameter = float(np.median([equivalent_diameter(mask.sum()) for mask in masks]))
     side = classifier.header.architecture.side
     # Its own canonical diameter, where that is not the package's.
     wanted = (diameter or 1.0) * PARAMETERS.diameter / classifier.header.diameter
@@ -171,7 +172,7 @@ def parts_of(plane: Any, cells: pd.DataFrame, rows: np.ndarray) -> Iterator[tupl
         reach = _REACH * diameter[here].max() + _MARGIN
         low, high = (function([row[here], col[here]], axis=1) for function in (np.min, np.max))
         corners = [*np.floor(low - reach), *np.ceil(high + reach)]
-        yield Box(*map(int, corners)).grown(0, plane.shape), rows[here].tolist()
+        yield Box(*map(int, corners)).within(plane.shape), rows[here].tolist()
 
 
 def classify_cells(

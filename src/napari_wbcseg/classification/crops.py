@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..box import Box
-from ..images.illumination import BRIGHTEST
+from ..images.illumination import BRIGHTEST, DARKEST
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,6 @@ class CropParameters:
 
 
 PARAMETERS = CropParameters()
-_DARKEST = 0.02  # transmittance below which a camera tells nothing
 
 
 def cut_out(
@@ -81,7 +80,7 @@ def cut_out(
 
 def _paste(target: np.ndarray, source: np.ndarray, row: int, col: int) -> None:
     """Copy what of an array lies in another one when put at a row and column of it, which may be negative."""
-    place = Box(row, col, row + source.shape[0], col + source.shape[1]).grown(0, within=target.shape)
+    place = Box(row, col, row + source.shape[0], col + source.shape[1]).within(target.shape)
     if place.area:
         target[place.slices] = source[place.shifted(-row, -col).slices]
 
@@ -112,7 +111,7 @@ def alone(crop: np.ndarray, mask: np.ndarray, one_stain: bool = True) -> np.ndar
 
 def optical_density(image: np.ndarray) -> np.ndarray:
     """Return how much light was absorbed, in natural logarithms, of transmittance."""
-    return np.asarray(-np.log(np.clip(image, _DARKEST, BRIGHTEST)))
+    return np.asarray(-np.log(np.clip(image, DARKEST, BRIGHTEST)))
 
 
 def brought_to(

@@ -126,7 +126,7 @@ def _boxed_pair(
         kinds.get(kind, kinds["others"]).append(Box(*corners))
     white, red, others = kinds.values()
     for box in white:
-        if min(box.grown(0, image.shape).shape) <= 0:
+        if min(box.within(image.shape).shape) <= 0:
             raise DatasetError(f"The box {', '.join(map(str, box))} in boxes.csv lies outside {file}.")
     labels = np.zeros(image.shape[:2], np.int32)
     size = float(np.median([max(box.shape) for box in white])) if white else 0.0

@@ -20,6 +20,7 @@ from ..box import Box
 from ..errors import DatasetError
 from ..images.illumination import background_colour, transmittance
 from ..images.read import read_rgb8
+from ..sizes import WHITE_OVER_RED, weighted_median
 from .csv_table import read_table
 from .folders import image_files
 from .pair import Outliner, TrainingPair, taken_for_cells
@@ -36,8 +37,6 @@ KEPT_ASIDE = 5
 # The diameter of a typical white cell over the side of its picture, in the Barcelona pictures.
 CELL_OF_PICTURE = 0.37
 _PLATELET_OF_CELL = 0.75
-#: White cells are typically this many red cell diameters across: 1.7 and 1.85 in two laboratories.
-TYPICAL_WHITE_CELL = 1.75
 
 
 def is_single_cells(path: Path) -> bool:
@@ -163,7 +162,7 @@ def read_without_cells(path: Path, outline: Outliner | None = None) -> list[Trai
     usual = float(np.median(known))
     pairs = []
     for file, image, diameter in zip(files, images, measured, strict=True):
-        size = TYPICAL_WHITE_CELL * (diameter or usual)
+        size = WHITE_OVER_RED * (diameter or usual)
         labels = np.zeros(image.shape[:2], np.int32)
         mistakes = taken_for_cells(image, size, outline) if outline else ()
         pairs.append(
@@ -245,10 +244,8 @@ def red_cell_diameter(absorbed: np.ndarray) -> float | None:
     if len(diameters) < RED_CELLS.least_cells:
         return None
     octaves = np.sort(np.log2(diameters))
-    # By area, so that platelets and specks do not count for much.
-    share = np.cumsum(np.exp2(2 * octaves))
-    agreeing = np.abs(octaves - octaves[np.searchsorted(share, share[-1] / 2)]) < RED_CELLS.octaves
-    area = np.exp2(2 * octaves[agreeing]).sum()
-    if agreeing.sum() < RED_CELLS.least_cells or area < RED_CELLS.agreeing * share[-1]:
+    areas = np.exp2(2 * octaves)  # so that platelets and specks do not count for much
+    agreeing = np.abs(octaves - weighted_median(octaves, areas)) < RED_CELLS.octaves
+    if agreeing.sum() < RED_CELLS.least_cells or areas[agreeing].sum() < RED_CELLS.agreeing * areas.sum():
         return None
     return float(np.exp2(np.median(octaves[agreeing])) / factor)

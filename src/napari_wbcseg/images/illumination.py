@@ -33,6 +33,8 @@ class IlluminationParameters:
 PARAMETERS = IlluminationParameters()
 #: Transmittance that brighter pixels are clipped to: what outshines the empty slide is glare or noise.
 BRIGHTEST = 1.25
+#: Transmittance below which a camera tells nothing.
+DARKEST = 0.02
 
 
 def background_colour(pixels: np.ndarray) -> np.ndarray:

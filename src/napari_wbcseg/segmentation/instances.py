@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 
 from ..box import Box
 from ..images.pixels import sides
+from ..sizes import equivalent_diameter
 from .prediction import Maps, find_peaks
 
 
@@ -221,7 +222,7 @@ def _tidy(part: np.ndarray) -> np.ndarray:
 def _large_enough(
     part: np.ndarray, window: tuple[slice, ...], shape: tuple[int, int], diameter: float
 ) -> bool:
-    across = 2 * np.sqrt(part.sum() / np.pi)
+    across = equivalent_diameter(part.sum())
     box = Box.of(window)
     at_border = box.top == 0, box.bottom == shape[0], box.left == 0, box.right == shape[1]
     cut = any(there and side.any() for there, side in zip(at_border, sides(part), strict=True))

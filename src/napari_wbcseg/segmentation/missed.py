@@ -15,6 +15,7 @@ from ..images.illumination import normalised
 from ..images.pixel_source import PixelSource
 from ..network.classic import TILE, classic_grey
 from ..network.robust import network_input
+from ..sizes import equivalent_diameter
 from .classic import probability_in
 from .close_look import look_closely
 from .global_estimates import estimate
@@ -114,7 +115,7 @@ def _outlined(
 ) -> tuple[Box, np.ndarray] | None:
     """Return the cell of about a diameter at a point, or None; see `outline_at`."""
     reach = max(int(PARAMETERS.around * diameter), 64)
-    window = Box.square(*point, reach).grown(0, labels.shape)
+    window = Box.square(*point, reach).within(labels.shape)
     taken = np.asarray(labels[window.slices]) != 0
     spot = (point[0] - window.top, point[1] - window.left)
     pixels = image.read(*window)
@@ -127,7 +128,7 @@ def _outlined(
             continue
         pieces, _ = ndimage.label(free)
         mine = pieces == pieces[spot]
-        across = 2 * np.sqrt(mask.sum() / np.pi)
+        across = equivalent_diameter(mask.sum())
         if low <= across <= high and mine.sum() >= (1 - PARAMETERS.overlap) * mask.sum():
             (place,) = ndimage.find_objects(mine.astype(np.uint8))
             return Box.of(place).shifted(*window[:2]), mine[place]
@@ -142,7 +143,7 @@ def _robust(
     canonical, shape = predictor.canonical_diameter, (pixels.shape[0], pixels.shape[1])
     scaled = resample(network_input(normalised(pixels)), canonical / diameter)
     closely = int(np.ceil(PARAMETERS.closely * diameter))
-    seen = Box.square(*spot, closely).grown(0, shape)
+    seen = Box.square(*spot, closely).within(shape)
     maps, area = look_closely(scaled, shape, np.array([seen]), predictor)
     enlarged = Enlargement(area, (scaled.shape[0], scaled.shape[1]), shape)
     at = tuple(int(spot[axis] * scaled.shape[axis] / shape[axis]) - area[axis] for axis in (0, 1))

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..box import Box
 from ..images.pixels import brightness
+from ..sizes import WHITE_OVER_RED, equivalent_diameter, weighted_median
 from .detections import darker_half
 from .prediction import Maps, Predictor, box_windows, find_peaks, resample
 
@@ -42,7 +43,7 @@ class ScaleParameters:
     worth_trying : float
         Least weight of a size over that of the best.
     white_over_red : float
-        A typical white cell over a red cell: 1.7 and 1.85 in the two laboratories measured.
+        A typical white cell over a red cell, see `WHITE_OVER_RED`.
     white_octaves, white_freedom : float
         Scale around that, and degrees of freedom, of a Student's t distribution: a lymphocyte is as
         large as a red cell, a blast twice as large, and red cells may be mistaken.
@@ -76,7 +77,7 @@ class ScaleParameters:
     apart: float = 0.5
     most_sizes: int = 4
     worth_trying: float = 0.1
-    white_over_red: float = 1.75
+    white_over_red: float = WHITE_OVER_RED
     white_octaves: float = 0.45
     many_red_cells: float = 200.0
     exact_octaves: float = 0.22
@@ -391,17 +392,4 @@ def typical_diameter(areas: np.ndarray) -> float:
     float
         Pixels; 0 without a cell.
     """
-    return 2 * float(np.sqrt(weighted_median(areas, areas) / np.pi)) if areas.any() else 0.0
-
-
-def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
-    """Return the least of some values that, with those below it, has half of the weight.
-
-    Examples
-    --------
-    >>> weighted_median(np.array([3.0, 1.0, 2.0]), np.array([5, 1, 1]))
-    3.0
-    """
-    order = np.argsort(values)
-    cumulated = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(cumulated, cumulated[-1] / 2)])
+    return equivalent_diameter(weighted_median(areas, areas)) if areas.any() else 0.0

@@ -320,7 +320,7 @@ def _pieces(work: TileWork, cells: JoinedCells) -> Iterator[_Piece]:
     """Yield the pieces of which a tile saw something."""
     shape, boxes = work.source.shape, cells.rows["box"]
     for top, left in product(*(range(0, side, PIECE) for side in shape)):
-        box = Box(top, left, top + PIECE, left + PIECE).grown(0, shape)
+        box = Box(top, left, top + PIECE, left + PIECE).within(shape)
         tiles = np.flatnonzero(_meet(cells.seen, box))
         if len(tiles):
             box = Box.around(cells.seen[tiles].tolist()).common(box)
@@ -369,6 +369,6 @@ def _coarsen(work: TileWork, item: tuple[int, int, int], progress: Progress) -> 
     """Draw a part of the next coarser levels, given the first of these and the part's corner in it."""
     level, top, left = item
     for canvas in (work.labels, work.probability):
-        box = Box(top, left, top + PIECE, left + PIECE).grown(0, canvas.arrays[level].shape)
-        finer = Box(*(2 * side for side in box)).grown(0, canvas.arrays[level - 1].shape)
+        box = Box(top, left, top + PIECE, left + PIECE).within(canvas.arrays[level].shape)
+        finer = Box(*(2 * side for side in box)).within(canvas.arrays[level - 1].shape)
         canvas.replace(box, canvas.read(finer, level - 1)[::2, ::2], slice(level, level + _ALIGNED))

@@ -227,7 +227,7 @@ def _paint_white_cells(
     centres = np.array([(c.row, c.col, c.reach) for c in cells]).reshape(-1, 3)
     paintings: list[tuple[Box, np.ndarray]] = []
     for number, cell in enumerate(cells):
-        patch = Box.square(cell.row, cell.col, ceil(cell.reach) + 2).grown(0, within=shape)
+        patch = Box.square(cell.row, cell.col, ceil(cell.reach) + 2).within(shape)
         own = cell.depth(patch)
         depth = own
         apart = np.hypot(centres[:, 0] - cell.row, centres[:, 1] - cell.col)

@@ -84,7 +84,7 @@ def paint_red_cells(
         draws = rng.uniform(0, 1, 8)
         reach = int((float(outline.max()) + 0.2) * radius + 2)
         top, left = int(row) - reach, int(col) - reach
-        part = Box(top, left, top + 2 * reach + 2, left + 2 * reach + 2).grown(0, within=dyes.shape[1:])
+        part = Box(top, left, top + 2 * reach + 2, left + 2 * reach + 2).within(dyes.shape[1:])
         if not part.area:
             continue
         y, x = grid(part, *np.array((row, col, radius), np.float32))
@@ -118,7 +118,7 @@ def paint_red_cells(
 
 def _add(dyes: np.ndarray, paint: np.ndarray, square: Box) -> None:
     """Add a painted square to dye planes (..., H, W), which it may reach beyond."""
-    part = square.grown(0, within=dyes.shape[-2:])
+    part = square.within(dyes.shape[-2:])
     dyes[..., *part.slices] += paint[..., *part.shifted(-square.top, -square.left).slices]
 
 
@@ -135,7 +135,7 @@ def paint_platelet(rng: np.random.Generator, dyes: np.ndarray, row: float, col: 
     """Add one platelet, purple and granular with a pale seam, to the dye planes in place."""
     square = Box.square(row, col, ceil(1.7 * radius + 2))
     draws = rng.uniform(0, 1, 4)
-    if not square.grown(0, within=dyes.shape[1:]).area:
+    if not square.within(dyes.shape[1:]).area:
         return
     size = square.shape
     depth = _blob(rng, size, radius, 0.05, 1 + 0.35 * draws[0] ** 2)

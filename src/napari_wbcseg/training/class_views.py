@@ -10,6 +10,7 @@ import numpy as np
 from ..classification.crops import PARAMETERS as CROPS
 from ..classification.crops import alone, brought_to, optical_density
 from ..images.illumination import BRIGHTEST
+from ..sizes import equivalent_diameter
 from .samples.affine import moving, rotation
 from .samples.augment import augment, nuclear
 
@@ -99,7 +100,7 @@ def view(
     """
     octaves, stretched, shift = PARAMETERS.octaves, PARAMETERS.stretched, PARAMETERS.shift
     if rng.random() < PARAMETERS.own_size:
-        octaves, own = octaves / 3, 2 * np.sqrt(max(float(mask.sum()), 1.0) / np.pi)
+        octaves, own = octaves / 3, equivalent_diameter(max(float(mask.sum()), 1.0))
         scale = CROPS.diameter / own * 2 ** rng.uniform(-octaves, octaves)
     else:
         scale = 2 ** rng.uniform(-octaves, octaves)

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from napari_wbcseg.sizes import equivalent_diameter
 from napari_wbcseg.training.samples import compose
 from napari_wbcseg.training.samples.compose import Composer, Picture
-from napari_wbcseg.training.samples.sources import equivalent_diameter, make_source
+from napari_wbcseg.training.samples.sources import make_source
 
 from .fields import discs, pair, source
 

@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from napari_wbcseg.sizes import equivalent_diameter
 from napari_wbcseg.training.samples.sources import (
     background_of,
     cut_outs,
-    equivalent_diameter,
     largest_empty,
     make_source,
     mosaic,
@@ -47,11 +47,6 @@ def test_the_labels_of_a_cell_that_was_made_smaller_lie_on_it(diameter: int) -> 
     made = make_source(pair(discs((500, 600), (251, 305, diameter))), "mine", smooth=False)
     dark = 1 - made.image.mean(axis=2, dtype=np.float32)
     np.testing.assert_allclose(made.centres[1], ndimage.center_of_mass(dark), atol=0.15)
-
-
-@given(st.floats(1, 1e6))
-def test_the_equivalent_diameter_is_that_of_the_disc(diameter) -> None:
-    assert equivalent_diameter(np.pi / 4 * diameter**2) == pytest.approx(diameter)
 
 
 def test_smoothing_rounds_blocks_and_cuts_thin_tails() -> None:

@@ -38,7 +38,7 @@ def window_on_view(layer: Labels) -> Box:
         corners *= np.asarray(layer.downsample_factors)[layer.data_level][-2:]
     height, width = image_data(layer).shape[-2:]
     low, high = np.floor(corners[0]).astype(int).tolist(), np.ceil(corners[1]).astype(int).tolist()
-    return Box(low[0], low[1], high[0] + 1, high[1] + 1).grown(0, (height, width))
+    return Box(low[0], low[1], high[0] + 1, high[1] + 1).within((height, width))
 
 
 @dataclass

@@ -334,7 +334,7 @@ class StoredPlane:
     def box_of(self, label: int) -> Box:
         """Return a box about a cell, from its centre and size."""
         row, col, diameter = (float(self.table.at[label, name]) for name in ("row", "col", "diameter"))  # type: ignore[arg-type]
-        return Box.square(row, col, int(np.ceil(_AROUND * diameter))).grown(0, self.shape)
+        return Box.square(row, col, int(np.ceil(_AROUND * diameter))).within(self.shape)
 
 
 def places_painted(value: Any) -> Iterator[Place]:

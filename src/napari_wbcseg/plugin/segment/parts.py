@@ -179,7 +179,7 @@ def _window(outlines: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> Box:
     """Return the box around regions, with a margin, inside the plane; it may be empty."""
     points = np.concatenate(outlines)
     low, high = np.floor(points.min(axis=0)).astype(int), np.ceil(points.max(axis=0)).astype(int) + 1
-    box = Box(*low.tolist(), *high.tolist()).grown(0, shape)
+    box = Box(*low.tolist(), *high.tolist()).within(shape)
     return box.grown(_MARGIN, shape) if min(box.shape) > 0 else Box(0, 0, 0, 0)
 
 

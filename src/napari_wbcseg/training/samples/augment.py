@@ -10,10 +10,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ...images.illumination import BRIGHTEST
+from ...images.illumination import BRIGHTEST, DARKEST
 from .distractors import grainy
 
-_FLOOR = 0.02
 # Shares of the samples.
 _STAINED_APART = 0.4
 _PALE_CYTOPLASM = 0.15
@@ -48,7 +47,7 @@ def random_stain(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator)
     -------
     ndarray of float32, shape (H, W, 3)
     """
-    density = -np.log(np.maximum(image, _FLOOR))
+    density = -np.log(np.maximum(image, DARKEST))
     if rng.random() < _PALE_CYTOPLASM:
         density = _paled(density, cells, float(rng.uniform(0.15, 0.8)))
     mixed = density.reshape(-1, 3) @ _stain_matrix(rng).T

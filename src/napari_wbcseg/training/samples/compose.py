@@ -18,10 +18,11 @@ import numpy as np
 from scipy import ndimage
 
 from ...network.robust import CANONICAL_DIAMETER
+from ...sizes import equivalent_diameter
 from .affine import moving, rotation, shrunk, turned
 from .class_map import NOTHING_ELSE, UNKNOWN, scale_class_map
 from .distractors import Distractor, grainy, lay_distractors
-from .sources import CutOut, Source, background_of, bare_nucleus, cut_outs, equivalent_diameter
+from .sources import CutOut, Source, background_of, bare_nucleus, cut_outs
 
 #: Side of a sample, and what is drawn around it and cut off, pixels.
 TILE = 128

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from ...box import Box
+from ...images.illumination import DARKEST
 from . import class_map
 from .affine import moving, shrunk, turned
 
@@ -194,7 +195,7 @@ def crenated(thing: Distractor, darker: float, rng: np.random.Generator) -> Dist
 
 def without_pallor(thing: Distractor, darker: float, rng: np.random.Generator) -> Distractor:
     """Return a red cell as dense in its middle as at its rim, as spherocytes and thick smears show them."""
-    density = -np.log(np.clip(thing.image, 0.02, 1.0))
+    density = -np.log(np.clip(thing.image, DARKEST, 1.0))
     height, width = density.shape[:2]
     rows, cols = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     inside = np.clip((1 - np.hypot(rows, cols) * (1 + 2 * _RING)) * 6 + 0.5, 0, 1)[..., None]

@@ -14,8 +14,9 @@ from scipy import ndimage
 
 from ...box import label_boxes
 from ...datasets.pair import TrainingPair
-from ...images.illumination import normalised
+from ...images.illumination import DARKEST, normalised
 from ...images.pixels import border
+from ...sizes import equivalent_diameter
 from .class_map import UNKNOWN, draw_class_map, scale_class_map
 from .distractors import Distractor, cut_distractors
 
@@ -76,11 +77,6 @@ class Source:
     centres: dict[int, tuple[float, float]] = field(default_factory=dict)
     distractors: list[Distractor] = field(default_factory=list)
     look_alikes: list[tuple[float, float]] = field(default_factory=list)
-
-
-def equivalent_diameter(area: float) -> float:
-    """Return the diameter of the disc of an area."""
-    return float(2.0 * np.sqrt(area / np.pi))
 
 
 def centroids(labels: np.ndarray, wanted: Iterable[int]) -> dict[int, tuple[float, float]]:
@@ -281,7 +277,7 @@ def cut_outs(source: Source) -> list[CutOut]:
 
 def bare_nucleus(cell: CutOut) -> CutOut:
     """Return a cell stripped to its nucleus: what thick films and crushed cells leave."""
-    density = -np.log(np.maximum(cell.image.astype(np.float32), 0.02)).mean(axis=-1)
+    density = -np.log(np.maximum(cell.image.astype(np.float32), DARKEST)).mean(axis=-1)
     inside = density[cell.mask > 0.5]
     dark = cv2.GaussianBlur(density, (0, 0), 1.0) > (inside.min() + 0.55 * (inside.max() - inside.min()))
     mask = dark & (cell.mask > 0.5)
