@@ -31,7 +31,7 @@ def write(folder: Path, cells: int, name: str = "0001.png") -> Path:
 
 def run(folder: Path, out: Path, model: ModelFile, **options: Any) -> BatchResult:
     settings = SegmentationSettings(recipe="classic")
-    return segment_files(collect([folder]), out, model, settings, **{"overlay": False, **options})
+    return segment_files(collect([folder]), out, model, settings, **{"formats": (), **options})
 
 
 def counted(out: Path) -> dict[str, int]:
@@ -54,7 +54,7 @@ def test_files_of_one_name_from_two_folders_keep_both_results(tmp_path: Path, mo
 
 def test_a_folder_of_nothing_but_results_is_said(tmp_path: Path, model: ModelFile) -> None:
     out = tmp_path / "out"
-    run(write(tmp_path / "monday", 1), out, model, overlay=True)
+    run(write(tmp_path / "monday", 1), out, model, formats=("overlay",))
     (item,) = collect([out])
     assert item.problem.endswith(
         "out holds only what an earlier run wrote: give the images, or --repeat with its run.json."

@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 def table(folder: Path, model: ModelFile, **options: Any) -> pd.DataFrame:
     out = folder.with_name("out")
     items = collect([folder], **options)
-    segment_files(items, out, model, SegmentationSettings(recipe="classic"), overlay=False)
+    segment_files(items, out, model, SegmentationSettings(recipe="classic"), formats=())
     counts = pd.read_csv(out / "counts.csv", index_col="image")
     assert counts.loc["good.png", "count"] == 1, "the others are done"
     return counts
@@ -181,6 +181,28 @@ def test_in_a_corrected_stack_each_number_of_the_tables_is_one_cell_of_the_label
     assert len(cells) == 3
     for plane, label, area in cells[["plane", "label", "area"]].to_numpy(int):
         assert np.count_nonzero(labels[plane] == label) == np.count_nonzero(labels == label) == area
+
+
+def test_a_stack_has_a_picture_a_plane(folder: Path, model: ModelFile) -> None:
+    def run() -> int:
+        items, settings = collect([folder]), SegmentationSettings(recipe="classic")
+        return segment_files(items, out, model, settings, formats=("overlay", "mask")).kept
+
+    tifffile.imwrite(folder / "stack.tif", np.stack([IMAGE] * 2), photometric="rgb")
+    out = folder.with_name("out")
+    files = [out / f"stack-plane-{plane}-{kind}" for kind in ("overlay.png", "mask.jpg") for plane in (0, 1)]
+    run()
+    assert sorted(out.glob("stack-plane*")) == sorted(files)
+    assert 'href="stack-plane-0-overlay.png"' in (out / "report.html").read_text()
+    assert "picture" not in pd.read_csv(out / "counts.csv", index_col="image").loc["stack.tif", "notes"]
+    assert run() == 2
+    files[0].unlink()
+    assert (run(), files[0].exists()) == (1, True), "what is missing is drawn"
+    labels = tifffile.imread(out / "stack-labels.tif")
+    tifffile.imwrite(out / "stack-labels.tif", labels * 0)
+    (folder / "stack.tif").unlink()
+    renew_tables(out)
+    assert [file.exists() for file in files] == [False, False, True, True], "rather none than of other cells"
 
 
 def saved(path: Path) -> Path:

@@ -114,7 +114,7 @@ def test_the_report_shows_differential_gallery_and_what_told_the_classes(
     settings = SegmentationSettings(
         recipe="classic", grey_threshold=130, probability_threshold=0.4, classes=str(classifier.path)
     )
-    segment_files(collect([tmp_path / "in"]), tmp_path / "out", model, settings, overlay=False)
+    segment_files(collect([tmp_path / "in"]), tmp_path / "out", model, settings, formats=())
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert f"classes {classifier.id}" in text
     assert "<h1>2 white cells in 1 image</h1>" in text, "a pink one is none"

@@ -41,7 +41,7 @@ SETTINGS = SegmentationSettings(recipe="classic")
 
 
 def run(items: list[BatchItem], out: Path, model: ModelFile, **options: Any) -> BatchResult:
-    return segment_files(items, out, model, **{"settings": SETTINGS, "overlay": False, **options})
+    return segment_files(items, out, model, **{"settings": SETTINGS, "formats": (), **options})
 
 
 def redone(items: list[BatchItem], out: Path, model: ModelFile, **options: Any) -> list[str]:
@@ -166,7 +166,7 @@ class TestRunAgain:
     def test_labels_that_another_program_changed_are_what_counts(
         self, items: list[BatchItem], out: Path, model: ModelFile
     ) -> None:
-        formats = {"formats": ("geojson",), "overlay": True}
+        formats = {"formats": ("geojson", "overlay")}
         run(items, out, model, **formats)
         overlay = (out / "0003-overlay.png").read_bytes()
         labels = tifffile.imread(out / "0003-labels.tif")
@@ -207,7 +207,7 @@ class TestRunAgain:
     def test_files_of_formats_not_asked_for_again_tell_of_the_same_cells(
         self, items: list[BatchItem], out: Path, model: ModelFile
     ) -> None:
-        run(items, out, model, formats=("geojson", "roi", "csv", "ome-zarr"), mask=True)
+        run(items, out, model, formats=("geojson", "roi", "csv", "ome-zarr", "mask"))
         run(items, out, model, settings=SETTINGS.replace(min_area=10**6))
         assert results(out)[0]["count"].sum() == 0
         for name in ("0001", "0003"):
@@ -334,8 +334,8 @@ class TestRunAgain:
     def test_a_missing_file_is_made_again(self, items: list[BatchItem], out: Path, model: ModelFile) -> None:
         (out / "0004-labels.tif").unlink()
         assert redone(items, out, model) == ["0004"]
-        assert redone(items, out, model, mask=True) == [], "it is made of the labels"
-        run(items, out.with_name("at-once"), model, mask=True)
+        assert redone(items, out, model, formats=("mask",)) == [], "it is made of the labels"
+        run(items, out.with_name("at-once"), model, formats=("mask",))
         for number in (0, 1, 3, 4, 5):
             mask = out / f"000{number}-mask.jpg"
             assert mask.read_bytes() == (out.with_name("at-once") / mask.name).read_bytes()
@@ -393,7 +393,7 @@ class TestRunAgain:
         counts, cells, _ = results(out)
         assert counts.set_index("image").loc["0003.png", "count"] == 2
         assert (cells["image"] == "0003.png").sum() == 2
-        assert redone(items, out, model, mask=True, formats=("csv",)) == [], (
+        assert redone(items, out, model, formats=("mask", "csv")) == [], (
             "what is wanted besides is made of them"
         )
         assert len(pd.read_csv(out / "0003-cells.csv")) == load_result(out / "0003-result.json").count == 2

@@ -246,8 +246,24 @@ class TestRepeat:
             if name.endswith((".tif", ".jpg")) or name == "cells.csv":
                 assert first.read_bytes() == second.read_bytes(), name
         a, b = RunRecord.read("a/run.json"), RunRecord.read("b/run.json")
-        assert (a.settings, a.model, a.mask, a.overlay) == (b.settings, b.model, b.mask, b.overlay)
+        assert (a.settings, a.model, a.formats) == (b.settings, b.model, b.formats)
         assert [entry.sha256 for entry in a.inputs] == [entry.sha256 for entry in b.inputs]
+
+    @pytest.mark.parametrize(
+        ("options", "formats"),
+        [
+            (["--mask"], "mask overlay csv"),
+            (["--no-overlay"], "csv"),
+            (["-f", "geojson"], "overlay geojson"),
+            (["-f", "mask,overlay", "--no-overlay"], "mask"),
+        ],
+    )
+    def test_other_files_may_be_wanted_of_it(
+        self, slides: Path, model: Path, options: list[str], formats: str
+    ) -> None:
+        wbcseg("segment", slides / "none.png", "-m", model, "-o", "a", "-f", "csv")
+        wbcseg("segment", "--repeat", "a/run.json", "-o", "b", *options)
+        assert RunRecord.read("b/run.json").formats == tuple(formats.split())
 
     def test_images_that_moved_with_their_results_are_found(self, slides: Path, model: Path) -> None:
         wbcseg("segment", slides / "two", "-m", model, "-o", slides / "out")

@@ -39,11 +39,27 @@ class TestRun:
         entry = InputRecord(
             path=str(image), image="a.jpg", name="a", sha256=file_sha256(image), count=3, status="ok"
         )
-        written = record(inputs=[entry], mask=True)
+        written = record(inputs=[entry], formats=("mask",))
         back = RunRecord.read(written.write(tmp_path / "run.json"))
         assert back == written
         assert back.inputs[0].sha256 == "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9"
         assert {"python", "napari-wbcseg", "numpy", "onnxruntime"} <= set(back.versions)
+
+    @pytest.mark.parametrize(
+        ("flags", "formats"),
+        [
+            ({"mask": True, "overlay": True, "formats": ["csv"]}, ("mask", "overlay", "csv")),
+            ({"mask": False, "overlay": False, "formats": ["overlay"]}, ("overlay",)),
+            ({"mask": False}, ("overlay",)),
+            ({"formats": []}, ()),
+        ],
+    )
+    def test_an_earlier_version_named_the_pictures_apart(
+        self, tmp_path: Path, flags: dict[str, object], formats: tuple[str, ...]
+    ) -> None:
+        made = json.loads(record().model_dump_json(exclude={"formats"}))
+        (tmp_path / "run.json").write_text(json.dumps({**made, **flags}))
+        assert RunRecord.read(tmp_path / "run.json").formats == formats
 
     def test_settings_are_read_from_a_run_or_from_settings(self, tmp_path: Path) -> None:
         wanted = SegmentationSettings(cell_diameter=80, flips=True)

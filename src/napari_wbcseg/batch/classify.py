@@ -98,7 +98,7 @@ def _classify(file: Path, classifier: ClassifierFile, source: str, progress: Pro
     base = file.with_name(file.name.removesuffix(RESULT_SUFFIX))
     item = BatchItem(path, record.image.name, base.name)
     model = record.model.source if record.model else ""
-    outputs = Outputs(file.parent, overlay=False, model_source=model)
+    outputs = Outputs(file.parent, formats=(), model_source=model)
     if record.large:
         large = LargeResult.open(file.with_name(record.labels))
         large.classify(open_large(path).full, classifier, source, progress)

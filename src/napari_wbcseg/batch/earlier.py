@@ -98,7 +98,7 @@ def _may_take(item: BatchItem, run: Run, *, own: bool) -> bool:
     """Say whether an image may write files of its name, which it had before if that is its own."""
     if not run.record_file(item.name).exists():
         base = run.folder / item.name
-        there = [*files_of(base, run.wanted()), run.large_folder(item.name)]
+        there = [*files_of(base, ("tiff", *run.formats)), run.large_folder(item.name)]
         return own or not (formats_there(base) or any(file.exists() for file in there))
     record = run.read(item.name)
     if record is None:  # damaged; one that may not be read may hold corrections

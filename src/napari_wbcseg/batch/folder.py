@@ -14,7 +14,7 @@ from ..errors import BusyError, ImageError, SettingsError, WBCSegError, first_li
 from ..files import locked
 from ..images.read import image_pixels, is_large_file, open_large
 from ..network.model_file import ModelFile
-from ..results.formats.registry import FORMATS, files_of, formats_there
+from ..results.formats.registry import FORMATS, formats_there
 from ..results.formats.tables import failed_row
 from ..results.load import record_now
 from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
@@ -27,9 +27,6 @@ from ..version import __version__
 
 #: A row of ``counts.csv``.
 Row = dict[str, Any]
-
-#: Formats of which a stack has none.
-_FLAT = ("mask", "overlay")
 
 _logger = logging.getLogger(__name__)
 
@@ -75,24 +72,20 @@ class Outputs:
     Attributes
     ----------
     folder : Path
-    mask, overlay : bool
-        Write ``NAME-mask.jpg`` and ``NAME-overlay.png`` too.
     formats : tuple of str
-        More of `napari_wbcseg.results.formats.registry.FORMATS` to write.
+        Which of `napari_wbcseg.results.formats.registry.FORMATS` to write besides the labels and the record.
     model_source : str
         The name or path that the model was asked for by.
     """
 
     folder: Path
-    mask: bool = False
-    overlay: bool = True
-    formats: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ("overlay",)
     model_source: str = ""
 
     @classmethod
     def of(cls, record: RunRecord, folder: Path) -> Outputs:
         """Return those of a recorded run into a folder."""
-        return Outputs(folder, record.mask, record.overlay, record.formats, record.model.source)
+        return Outputs(folder, record.formats, record.model.source)
 
     def record_file(self, name: str) -> Path:
         """Return the file by which an image is known to be done."""
@@ -102,29 +95,22 @@ class Outputs:
         """Return the folder that holds the result of a large image."""
         return self.folder / f"{name}{LARGE_SUFFIX}"
 
-    def wanted(self, *, flat: bool = True) -> list[str]:
-        """Return the formats of an image; a stack has no pictures."""
-        names = ["tiff", *["mask"] * self.mask, *["overlay"] * self.overlay, *self.formats]
-        return list(dict.fromkeys(name for name in names if flat or name not in _FLAT))
-
-    def files_beside(self, name: str, record: ResultRecord) -> dict[str, Path]:
-        """Return the files beside the labels and the record of an image, by their format.
+    def beside(self, name: str, record: ResultRecord) -> list[str]:
+        """Return the formats of an image that is done, besides its labels and record.
 
         Those that are wanted, and those that an earlier run wrote, which are to tell of the same cells.
         """
-        flat, base = len(record.shape) == 2, self.folder / name
-        kinds = dict.fromkeys([*self.wanted(), *formats_there(base)])
-        left_out = ("tiff", "json", *(() if flat else _FLAT))
-        return {
-            kind: files_of(base, kind)[0]
+        kinds = dict.fromkeys([*self.formats, *formats_there(self.folder / name)])
+        return [
+            kind
             for kind in kinds
-            if kind not in left_out and (FORMATS[kind].in_parts or not record.large)
-        }
+            if kind not in ("tiff", "json") and (FORMATS[kind].in_parts or not record.large)
+        ]
 
-    def files_of(self, name: str, record: ResultRecord) -> list[Path]:
-        """Return the files that belong to an image that is done."""
-        labels = [self.large_folder(name)] if record.large else files_of(self.folder / name, "tiff")
-        return [*labels, *self.files_beside(name, record).values()]
+    def lacking(self, name: str, record: ResultRecord) -> list[str]:
+        """Return those of these formats that are not there."""
+        there = formats_there(self.folder / name)
+        return [kind for kind in self.beside(name, record) if kind not in there]
 
     def is_corrected(self, record: ResultRecord) -> bool:
         """Whether a person drew, corrected or named cells of a result, or may have, where it is damaged."""
@@ -194,8 +180,7 @@ class Run(Outputs):
     def done_before(self, item: BatchItem) -> ResultRecord | None:
         """Return the record of an image that is segmented, and has all files that are wanted."""
         record = self.segmented(item)
-        there = record is not None and all(path.exists() for path in self.files_of(item.name, record))
-        return record if there else None
+        return None if record is None or self.lacking(item.name, record) else record
 
     def corrected(self, item: BatchItem) -> ResultRecord | None:
         """Return the record of an image that is segmented, and whose cells a person corrected or named."""
@@ -213,12 +198,6 @@ def failure(item: BatchItem, error: Exception, seconds: float = 0.0) -> Row:
         _logger.debug("%s", item.path, exc_info=error)
         text = f"{item.image} failed with an unexpected {type(error).__name__}: {first_line(error)}"
     return failed_row(item.image, text, seconds)
-
-
-def row_of(item: BatchItem, record: ResultRecord, outputs: Outputs) -> Row:
-    """Return the row of ``counts.csv`` of an image that is done."""
-    now, cells = record_now(record, outputs.folder)
-    return now.row(item.image, cells)
 
 
 def alone_in(folder: Path) -> AbstractContextManager[None]:

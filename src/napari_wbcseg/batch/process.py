@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..executors import Capacity, ClusterError, in_threads
 from ..images.read import open_large, read_file
 from ..images.tiff_writer import write_tiff
 from ..progress import Progress, silent
-from ..results.formats.registry import FORMATS, files_of
+from ..results.formats.registry import FORMATS, files_of, write_anew
 from ..results.formats.tables import columns_to_table
 from ..results.load import load_result, record_now
 from ..results.origins import ImageRecord
@@ -27,7 +27,7 @@ from ..segmentation.large.result import LargeResult
 from ..segmentation.large.run import segment_large
 from ..segmentation.pipeline import segment
 from ..segmentation.result import Placement, Segmentation
-from .folder import BatchItem, Outputs, Row, Run, failure, row_of
+from .folder import BatchItem, Outputs, Row, Run, failure
 from .report import report_pictures
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _THREADS = 4
 #: Pixels held at once, besides one image of any size: 150 to 600 MB.
 _MOST_PIXELS = 50_000_000
+#: A record, and the cells that it is of.
+_Done = tuple[ResultRecord, pd.DataFrame]
 _OF_ITS_MAKING = ("created", "versions", "platform", "seconds")
 
 
@@ -113,10 +115,11 @@ def process(
     try:
         if item.problem:
             raise ImageError(item.problem)
-        if (record := _segmented(item, run, progress)) is None:
+        if (done := _segmented(item, run, progress)) is None:
             common = item, run, progress, network or nullcontext()
-            record = _large(*common, client) if item.large else _small(*common)
-        return row_of(item, record, run)
+            done = _large(*common, client) if item.large else _small(*common)
+        record, cells = done
+        return record.row(item.image, cells)
     except (Cancelled, ClusterError):
         raise
     except Exception as error:
@@ -129,8 +132,8 @@ def process(
         return failure(item, error, time.perf_counter() - start)
 
 
-def _segmented(item: BatchItem, run: Run, progress: Progress) -> ResultRecord | None:
-    """Return the record of an image that need not be segmented again, with the files that it lacked.
+def _segmented(item: BatchItem, run: Run, progress: Progress) -> _Done | None:
+    """Return what is known of an image that need not be segmented again, with the files that it lacked.
 
     Raises
     ------
@@ -154,17 +157,14 @@ def _segmented(item: BatchItem, run: Run, progress: Progress) -> ResultRecord | 
         return None
 
 
-def _with_all_files(item: BatchItem, known: ResultRecord, run: Run, progress: Progress) -> ResultRecord:
-    record, _ = refreshed(item, known, run)
-    files = run.files_beside(item.name, record)
-    if lacking := {kind: file for kind, file in files.items() if not file.exists()}:
-        _write(lacking, *_reopened(item, record, run), progress)
-    return record
+def _with_all_files(item: BatchItem, known: ResultRecord, run: Run, progress: Progress) -> _Done:
+    record, cells = refreshed(item, known, run)
+    if lacking := run.lacking(item.name, record):
+        _write(lacking, run.folder / item.name, *_reopened(item, record, run), progress)
+    return record, cells
 
 
-def _small(
-    item: BatchItem, run: Run, progress: Progress, network: AbstractContextManager[Any]
-) -> ResultRecord:
+def _small(item: BatchItem, run: Run, progress: Progress, network: AbstractContextManager[Any]) -> _Done:
     start = time.perf_counter()
     before = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
     pixels, read_notes, pixel_size = read_file(item.path)
@@ -183,11 +183,8 @@ def _small(
         progress(0, 0, "Writing")  # unless that is over for which this was done
     if (saved := _segmented(item, run, progress)) is not None:  # meanwhile, by a person
         return saved
-    notes = [*read_notes, *result.notes]
-    if result.stacked and (run.mask or run.overlay):
-        notes.append("A stack has no overlay or mask picture.")
     place = Placement.of_pixels(result.labels.ndim, pixel_size)
-    result = replace(result, notes=tuple(dict.fromkeys(notes)), place=place)
+    result = replace(result, notes=tuple(dict.fromkeys([*read_notes, *result.notes])), place=place)
     # The record goes first and comes last: an image that has one is done.
     run.record_file(item.name).unlink(missing_ok=True)
     (labels, _) = files_of(run.folder / item.name, "tiff")
@@ -197,7 +194,7 @@ def _small(
 
 def _large(
     item: BatchItem, run: Run, progress: Progress, network: AbstractContextManager[Any], client: Client | None
-) -> ResultRecord:
+) -> _Done:
     """Segment a large file into a folder of its own; a run that was interrupted goes on where it stopped."""
     folder = run.large_folder(item.name)
     with network:
@@ -207,7 +204,7 @@ def _large(
         result = segment_large(image, folder, run.model, run.settings, progress, client=client)
     notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *result.notes]
     written = ("tiff", "csv", "overlay", *(name for name in FORMATS if FORMATS[name].in_parts))
-    if left_out := [name for name in run.wanted() if name not in written]:
+    if left_out := [name for name in run.formats if name not in written]:
         notes.append(f"Not written for it: {', '.join(left_out)}.")
     result = replace(result, notes=tuple(dict.fromkeys(notes)))
     stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
@@ -224,8 +221,8 @@ def write_result(
     progress: Progress,
     start: float = 0.0,
     known: ResultRecord | None = None,
-) -> ResultRecord:
-    """Write what is wanted of an image besides its labels, and its record last.
+) -> _Done:
+    """Write what is wanted of an image besides its labels, and its record last; return this and the cells.
 
     Of a known result that became another it tells still when, how fast and by which versions it was made.
     It is not written over a record that is there now, unless that is the known one: a person saved meanwhile.
@@ -233,30 +230,27 @@ def write_result(
     own: dict[str, Any] = {"name": item.image, "image_path": item.path, "model_source": outputs.model_source}
     result = replace(result, **own)
     record = ResultRecord.of(result, outputs.folder, labels, stamp)
-    _write(outputs.files_beside(item.name, record), result, image, progress)
+    _write(outputs.beside(item.name, record), outputs.folder / item.name, result, image, progress)
     progress(0, 0, "Drawing the report")
     more: dict[str, Any] = {} if image is None else report_pictures(image, result)
     saved = outputs.read(item.name)
     if saved is not None and (known is None or saved.created != known.created):
-        return saved
+        return record_now(saved, outputs.folder)
     if known is None:
         more["seconds"] = round(time.perf_counter() - start, 3)
     else:
         more |= {name: getattr(known, name) for name in _OF_ITS_MAKING}
     record = record.model_copy(update=more)
     record.write(outputs.record_file(item.name))
-    return record
+    return record, result.cells if record.large else columns_to_table(record.cells)
 
 
-def _write(files: Mapping[str, Path], result: Segmentation, image: Any, progress: Progress) -> None:
-    for kind, file in files.items():
-        if image is not None or not FORMATS[kind].needs_image:
-            FORMATS[kind].write(file, result, image, progress)
-        else:  # rather no picture than one of other cells
-            file.unlink(missing_ok=True)
+def _write(kinds: Iterable[str], base: Path, result: Segmentation, image: Any, progress: Progress) -> None:
+    for kind in kinds:
+        write_anew(kind, base, result, image, progress)
 
 
-def refreshed(item: BatchItem, record: ResultRecord, outputs: Outputs) -> tuple[ResultRecord, pd.DataFrame]:
+def refreshed(item: BatchItem, record: ResultRecord, outputs: Outputs) -> _Done:
     """Return the record of an image that is done, and its cells.
 
     Where these became others since, what was written of them is written anew first.
@@ -278,8 +272,7 @@ def refreshed(item: BatchItem, record: ResultRecord, outputs: Outputs) -> tuple[
     result, image = _reopened(item, now, outputs)
     if result.stacked:  # a number that another program gave to cells of several planes is one cell's now
         write_tiff(outputs.folder / now.labels, result.labels, result.placement.pixel_size)
-    now = write_result(item, result, now.labels, image, now.image, outputs, silent, known=now)
-    return now, cells if now.large else columns_to_table(now.cells)
+    return write_result(item, result, now.labels, image, now.image, outputs, silent, known=now)
 
 
 def _reopened(item: BatchItem, record: ResultRecord, outputs: Outputs) -> tuple[Segmentation, Any]:
@@ -329,5 +322,6 @@ def with_pictures(
     if image is None:
         raise ImageError(f"{item.path} is gone, or has changed since its cells were saved.")
     if write:
-        return write_result(item, result, record.labels, image, record.image, outputs, silent, known=record)
+        now, _ = write_result(item, result, record.labels, image, record.image, outputs, silent, known=record)
+        return now
     return record.model_copy(update=report_pictures(image, result))

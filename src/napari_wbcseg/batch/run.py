@@ -17,12 +17,11 @@ from ..network.engines import create_engine
 from ..network.model_file import ModelFile
 from ..progress import Progress, silent
 from ..results.differential import ResultClasses, pooled_results
-from ..results.formats.registry import FORMATS
+from ..results.formats.registry import files_of, planes_there, write_anew
 from ..results.formats.tables import failed_row, with_micrometres, write_cells, write_counts
 from ..results.names import (
     CELLS_FILE,
     COUNTS_FILE,
-    OVERLAY_SUFFIX,
     RUN_FILE,
     as_text,
     image_names,
@@ -124,9 +123,7 @@ def segment_files(
     settings: SegmentationSettings,
     *,
     source: str | None = None,
-    mask: bool = False,
-    overlay: bool = True,
-    formats: Sequence[str] = (),
+    formats: Sequence[str] = ("overlay",),
     again: bool = False,
     client: Client | None = None,
     progress: Progress = silent,
@@ -149,10 +146,8 @@ def segment_files(
     settings : SegmentationSettings
     source : str, optional
         Name or path that the model was asked for by.
-    mask, overlay : bool
-        Write these files too.
     formats : sequence of str
-        More of `napari_wbcseg.results.formats.registry.FORMATS` to write.
+        Which of `napari_wbcseg.results.formats.registry.FORMATS` to write besides the labels and the record.
     again : bool
         Do all images, whatever an earlier run did; what a person corrected stays beside the new results.
     client : distributed.Client, optional
@@ -179,16 +174,16 @@ def segment_files(
     """
     folder = user_path(out).resolve()
     model, settings = model_and_settings(model, settings)
-    wanted: dict[str, Any] = {"mask": mask, "overlay": overlay, "formats": tuple(formats)}
+    wanted = tuple(formats)
     if client is None:
         device, segment = create_engine(model, settings.engine, settings.device).device, segment_here
     else:
         from .cluster import describe, segment_on_cluster  # needs an extra
 
         device, segment = describe(client), partial(segment_on_cluster, client=client)
-    record = RunRecord.start(settings, model, source, device=device, finished=False, **wanted)
+    record = RunRecord.start(settings, model, source, device=device, finished=False, formats=wanted)
     source = record.model.source
-    run = Run(folder, **wanted, model_source=source, model=model, settings=settings, again=again)
+    run = Run(folder, wanted, source, model=model, settings=settings, again=again)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -202,9 +197,21 @@ def segment_files(
         remove_leftovers(folder)
         if again:
             forget_large(run, given)
-        rows, finished = _Rows(run, report), False
+        rows, finished = dict[BatchItem, Row](), False
+
+        def take(item: BatchItem, row: Row) -> None:
+            rows[item] = row
+            report(item, row)
+
+        def take_up(items: Iterable[BatchItem]) -> None:
+            for item in items:
+                if item not in rows and (known := run.done_before(item)) is not None:
+                    with suppress(WBCSegError):  # damaged, and so done again
+                        now, cells = refreshed(item, known, run)
+                        take(item, now.row(item.image, cells))
+
         try:
-            rows.take_up(items[len(given) :] if again else items)
+            take_up(items[len(given) :] if again else items)
             kept = len(rows)
             todo = [item for item in items if item not in rows]
             outdated = sum(run.outdates(run.read(item.name)) for item in todo if not item.problem)
@@ -216,38 +223,17 @@ def segment_files(
                     progress(len(rows), total, next(iter(left)).image)
                     item, row = next(work)
                     del left[item]
-                    rows.add(item, row)
+                    take(item, row)
             progress(total, total, "")
             finished = True
         finally:
             remove_leftovers(folder)  # of workers that died
             if not finished:
-                rows.take_up(items)  # what was written meanwhile
+                take_up(items)  # what was written meanwhile
             record = record.model_copy(update={"finished": finished})
             seen = _write_run(run, record, items, rows)
     told = [rows[item] for item in items if item in rows]
     return BatchResult(told, kept, outdated, (*seen, *not_counted(run)))
-
-
-class _Rows(dict[BatchItem, Row]):
-    """The rows of the files that a run has come to, each told as soon as it is known."""
-
-    def __init__(self, run: Run, report: Callable[[BatchItem, Row], None]) -> None:
-        super().__init__()
-        self.run, self._report = run, report
-
-    def add(self, item: BatchItem, row: Row) -> None:
-        """Keep the row of a file, and tell it."""
-        self[item] = row
-        self._report(item, row)
-
-    def take_up(self, items: Iterable[BatchItem]) -> None:
-        """Add those of files that are done by now."""
-        for item in items:
-            if item not in self and (known := self.run.done_before(item)) is not None:
-                with suppress(WBCSegError):  # damaged, and so done again
-                    now, cells = refreshed(item, known, self.run)
-                    self.add(item, now.row(item.image, cells))
 
 
 def renew_tables(folder: str | Path, classifier: ModelRecord | None = None) -> None:
@@ -326,10 +312,10 @@ def _write_run(
             rows[item] = failure(item, error)
             continue
         rows[item], hashes[item] = result.row(item.image, cells), result.image.sha256
-        if result.image.name != item.image and (table := outputs.files_beside(item.name, result).get("csv")):
+        if result.image.name != item.image and "csv" in outputs.beside(item.name, result):
             # An image of this name came along from another folder, so that both are called by their folders.
             named = replace(result.segmentation(None, cells, folder), name=item.image)
-            FORMATS["csv"].write(table, named, None, silent)
+            write_anew("csv", folder / item.name, named, None, silent)
         tables.append((item.image, with_micrometres(cells, result.placement.pixel_size)))
         told.append(ResultClasses(cells, result.class_list, result.in_doubt))
         with suppress(WBCSegError):
@@ -355,7 +341,8 @@ def _entries(outputs: Outputs, rows: Mapping[BatchItem, Row]) -> Iterator[dict[s
     for item, row in rows.items():
         entry: dict[str, object] = {"row": row, "pictures": [], "overlay": ""}
         if row["status"] == "ok" and (result := outputs.read(item.name)) is not None:
-            overlay = outputs.folder / f"{item.name}{OVERLAY_SUFFIX}"
-            drawn = overlay in outputs.files_of(item.name, result)
-            entry |= {"pictures": result.pictures, "overlay": overlay.name if drawn else ""}
+            base = outputs.folder / item.name
+            drawn = [*files_of(base, "overlay"), *planes_there(base, "overlay")]
+            overlay = next((file.name for file in drawn if file.exists()), "")
+            entry |= {"pictures": result.pictures, "overlay": overlay}
         yield entry

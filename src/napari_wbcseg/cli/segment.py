@@ -95,7 +95,8 @@ def segment(
     from ..results.formats.registry import format_names
     from ..results.records import RunRecord
 
-    wanted = format_names(formats) if formats else ()
+    wanted: tuple[str, ...] = format_names(formats) if formats else ()
+    before: tuple[str, ...] = ("overlay",)
     if scheduler is not None and workers is not None:
         raise typer.BadParameter("--workers starts processes here, --scheduler uses those of a cluster.")
     if repeat is not None:
@@ -104,9 +105,7 @@ def segment(
                 "--repeat takes the images, the model and all settings from the recorded run."
             )
         run = RunRecord.read(repeat)
-        mask = run.mask if mask is None else mask
-        overlay = run.overlay if overlay is None else overlay
-        wanted, settings = wanted or run.formats, repeat
+        before, settings = run.formats, repeat
     file, chosen, source, record = model_and_settings(model, settings, changes)
     if paths:
         items = collect(paths, recursive=recursive)
@@ -114,6 +113,9 @@ def segment(
         items = items_of(record, settings.resolve().parent)
     else:
         raise typer.BadParameter("Name at least one image, folder or pattern.")
+    flags = {"mask": mask, "overlay": overlay}
+    pictures = [name for name in flags if flags[name] or (flags[name] is None and name in (*wanted, *before))]
+    others = [name for name in wanted or before if name not in flags]
     with _cluster(scheduler, workers) as client, progress_bars() as bars:
 
         def report(item: BatchItem, row: dict[str, Any]) -> None:
@@ -126,9 +128,7 @@ def segment(
             file,
             chosen,
             source=source,
-            mask=bool(mask),
-            overlay=overlay is not False,
-            formats=wanted,
+            formats=(*pictures, *others),
             again=again,
             client=client,
             progress=add_bar(bars, "Images"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import pandas as pd
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ..classification.classes import BUILT_IN_CLASSES, CLASS, CLASS_BY, PERSON, ClassList, class_of
 from ..classification.classify import classifier_of
@@ -374,10 +374,8 @@ class RunRecord(Record):
     model : ModelRecord
     device : str
         What the network ran on.
-    mask, overlay : bool
-        Which of the optional files were written.
     formats : tuple of str
-        More formats that were written.
+        Those of `FORMATS` that were written besides the labels and the record.
     inputs : list of InputRecord
     finished : bool
         False when the run was stopped before its end.
@@ -390,11 +388,20 @@ class RunRecord(Record):
     settings: SegmentationSettings
     model: ModelRecord
     device: str = ""
-    mask: bool = False
-    overlay: bool = True
-    formats: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ("overlay",)
     inputs: list[InputRecord] = Field(default_factory=list)
     finished: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_pictures_named(cls, values: Any) -> Any:
+        """Take the pictures, of which earlier versions said apart whether they were written, for formats."""
+        if not isinstance(values, dict) or not {"mask", "overlay"} & values.keys():
+            return values
+        written = {"mask": False, "overlay": True} | values
+        named = [name for name in ("mask", "overlay") if written.pop(name)]
+        others = values.get("formats", [])
+        return {**written, "formats": [*named, *others] if isinstance(others, list) else others}
 
     def counts(self, one: InputRecord, folder: Path) -> bool:
         """Whether what was found in an input counts in this run, whose results are in a folder.

@@ -22,7 +22,7 @@ from ..images.read import channels_of, read_file
 from ..progress import Progress, silent
 from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.result import Placement, Segmentation, with_unique_labels
-from .formats.registry import FORMATS, base_of, files_of, followers, format_names, format_of, planes_there
+from .formats.registry import FORMATS, base_of, files_of, followers, format_names, format_of, write_anew
 from .layer import LabelsLayer, of_layer
 from .load import record_beside
 from .names import no_text
@@ -123,16 +123,12 @@ def save(
     follow = {name: files_of(base, name)[0] for name in followers(base) if anew}
     for wanted, target in (follow | targets).items():
         FORMATS[wanted].check(target, found)
-    before = {name: {target, *planes_there(base, name)} for name, target in follow.items()}
-    for wanted, target in targets.items():
+    for wanted, target in (targets | follow).items():
         progress(0, 0, f"Saving {target.name}")
-        written += FORMATS[wanted].write(target, found, image, progress)
-    for wanted, target in follow.items():
-        could = image is not None or not FORMATS[wanted].needs_image
-        if could and wanted not in targets and target not in written:
+        if wanted in follow and target not in written:
+            written += write_anew(wanted, base, found, image, progress)
+        elif wanted in targets:
             written += FORMATS[wanted].write(target, found, image, progress)
-        for file in before[wanted].difference(written):  # rather no picture than one of other cells
-            file.unlink(missing_ok=True)
     return list(dict.fromkeys(written))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from napari.utils.history import get_open_history, update_open_history
 
-from ...batch.folder import BatchItem, Outputs, items_of, row_of
+from ...batch.folder import BatchItem, Outputs, items_of
 from ...batch.process import with_pictures
 from ...batch.report import small_picture
 from ...batch.run import BatchResult, collect, segment_files
@@ -24,6 +24,7 @@ from ...network.library import load_model
 from ...progress import Progress
 from ...results.formats.registry import FORMATS
 from ...results.formats.tables import failed_row
+from ...results.load import record_now
 from ...results.names import RUN_FILE, output_names
 from ...results.records import RunRecord
 from ...segmentation.result import Placement
@@ -171,16 +172,13 @@ class Session:
             at = done, total, stage
             progress(*at)
 
-        outputs = self.outputs
         return segment_files(
             items,
             self.out,
             file,
             settings,
             source=source,
-            mask=outputs.mask,
-            overlay=outputs.overlay,
-            formats=outputs.formats,
+            formats=self.outputs.formats,
             progress=between,
             image_progress=lambda *_: progress(*at),  # asks whether it was cancelled
             report=report,
@@ -202,7 +200,8 @@ def row_and_thumbnail(item: BatchItem, session: Session) -> tuple[dict[str, Any]
     gone = not failed and not item.path.exists()  # its cells stand alone, and count
     if record is not None and (gone or record.image.is_of(item.path)):
         with suppress(WBCSegError):
-            row = row_of(item, record, outputs)
+            now, cells = record_now(record, outputs.folder)
+            row = now.row(item.image, cells)
             jpeg = b64decode(with_pictures(item, record, outputs).pictures[0].jpeg)
     elif failed:
         row = failed_row(item.image, failed[0])
@@ -260,8 +259,9 @@ def save_in_place(
     if image is None and not _replaced(item, outputs):  # its layer was taken away
         with suppress(WBCSegError):
             image = read_image(item.path)
-    wanted = outputs.wanted(flat=not found.stacked)
-    formats = [name for name in wanted if image is not None or not FORMATS[name].needs_image]
+    formats = [
+        name for name in ("tiff", *outputs.formats) if image is not None or not FORMATS[name].needs_image
+    ]
     source = outputs.model_source if of_run else ""
     found = replace(found, name=item.image, image_path=item.path, model_source=source)
     return save_snapshot(replace(snapshot, found=found, image=image), base, formats, progress)

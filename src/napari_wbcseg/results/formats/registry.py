@@ -209,6 +209,23 @@ def planes_there(path: str | Path, name: str) -> list[Path]:
     return []
 
 
+def write_anew(
+    name: str, path: str | Path, result: Segmentation, image: Any, progress: Progress
+) -> list[Path]:
+    """Write a result in a format for a path without ending, and return the files.
+
+    Pictures of cells that were there before go, where they are not written anew: of planes that are gone,
+    and where the image is None that they need.
+    """
+    (target, *_), before = files_of(path, name), planes_there(path, name)
+    written = []
+    if image is not None or not FORMATS[name].needs_image:
+        written = FORMATS[name].write(target, result, image, progress)
+    for file in {target, *before}.difference(written):
+        file.unlink(missing_ok=True)
+    return written
+
+
 def followers(base: Path) -> list[str]:
     """Return the formats beside labels that were saved before; files of others stay as they are."""
     _, record = files_of(base, "tiff")
