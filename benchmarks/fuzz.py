@@ -199,12 +199,11 @@ def read_by_every_door(path: Path) -> str:
     from napari_wbcseg.datasets.masks import read_labels
     from napari_wbcseg.errors import WBCSegError
     from napari_wbcseg.images.prepare import prepare_image
-    from napari_wbcseg.images.read import image_pixels, is_large_file, open_large, read_file, read_pixel_size
+    from napari_wbcseg.images.read import open_large, read_file, read_pixel_size, size_of_file
 
     result = "sentence"
     read_pixel_size(path)
-    image_pixels(path)
-    large = is_large_file(path)
+    _, large = size_of_file(path)
     try:
         image = read_file(path).pixels
         result = "image"

@@ -44,13 +44,13 @@ class TestRoom:
         import numpy as np
         import tifffile
 
-        from napari_wbcseg.images.read import image_pixels
+        from napari_wbcseg.images.read import size_of_file
 
         Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg")
         tifffile.imwrite(tmp_path / "b.tif", np.zeros((5, 20, 30, 3), np.uint8), photometric="rgb")
         tifffile.imwrite(tmp_path / "c.tif", np.zeros((20, 30), np.uint16))
         (tmp_path / "d.png").write_text("no image")
-        assert [image_pixels(path) for path in sorted(tmp_path.iterdir())] == [600, 3000, 600, None]
+        assert [size_of_file(path)[0] for path in sorted(tmp_path.iterdir())] == [600, 3000, 600, 0]
 
 
 class TestThreads:

@@ -15,6 +15,8 @@ from napari_wbcseg import SegmentationSettings, load_result, save
 from napari_wbcseg.batch.folder import BatchItem
 from napari_wbcseg.batch.run import BatchResult, collect, segment_files
 from napari_wbcseg.errors import OutputError
+from napari_wbcseg.images import read
+from napari_wbcseg.images.opened import OpenedImage
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.result import Segmentation
 
@@ -126,3 +128,17 @@ def test_what_killed_runs_left_half_written_is_removed(tmp_path: Path, model: Mo
         (out / name).write_text("of a process that died")
     run(write(tmp_path / "in", 1), out, model)
     assert [path.name for path in out.glob(".*")] == [".mine.part"]
+
+
+def test_the_head_of_a_file_is_opened_once_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = BatchItem(write(tmp_path, 1) / "0001.png", "0001.png")
+    opened, before = list[Path](), read.open_image
+
+    def noting(path: Path) -> OpenedImage:
+        opened.append(path)
+        return before(path)
+
+    monkeypatch.setattr(read, "open_image", noting)
+    assert (item.large, item.pixels, opened) == (False, 150 * 150, [item.path])

@@ -22,12 +22,12 @@ from napari_wbcseg.images.pixel_size import PixelSize
 from napari_wbcseg.images.read import (
     ImageWarning,
     is_large,
-    is_large_file,
     open_large,
     orientation_of,
     read_file,
     read_image,
     read_pixel_size,
+    size_of_file,
     turned,
 )
 
@@ -436,6 +436,6 @@ def test_what_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_large(np.zeros((7, 90, 130), np.uint8)), "a stack is taken plane by plane"
     tifffile.imwrite(tmp_path / "big.tif", PIXELS, photometric="rgb")
     tifffile.imwrite(tmp_path / "small.tif", PIXELS[:50], photometric="rgb")
-    assert is_large_file(tmp_path / "big.tif")
-    assert not is_large_file(tmp_path / "small.tif")
-    assert not is_large_file(tmp_path / "missing.tif")
+    assert size_of_file(tmp_path / "big.tif") == (PIXELS[..., 0].size, True)
+    assert size_of_file(tmp_path / "small.tif") == (50 * PIXELS.shape[1], False)
+    assert size_of_file(tmp_path / "missing.tif") == (0, False)

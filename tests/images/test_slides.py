@@ -16,12 +16,11 @@ from napari_wbcseg.box import Box
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.images.pixel_size import PixelSize
 from napari_wbcseg.images.read import (
-    image_pixels,
-    is_large_file,
     open_large,
     read_file,
     read_image,
     read_pixel_size,
+    size_of_file,
 )
 
 from . import slide_files as written
@@ -54,8 +53,7 @@ def test_a_slide_is_what_was_scanned_of_it(name: str, tmp_path: Path) -> None:
     slide = open_large(path)
     assert about in slide.notes[0]
     assert len(slide.levels) == levels
-    assert is_large_file(path)
-    assert image_pixels(path) == PIXELS[..., 0].size
+    assert size_of_file(path) == (PIXELS[..., 0].size, True)
     assert read_pixel_size(path) == PixelSize(written.MPP, written.MPP)
     whole = read_file(path).pixels
     assert np.abs(whole.astype(int) - PIXELS).mean() < 1, "JPEG loses little, and no pixel lies elsewhere"

@@ -12,7 +12,7 @@ from typing import Any
 from ..classification.classify import classifier_of
 from ..errors import BusyError, ImageError, SettingsError, WBCSegError, first_line
 from ..files import locked
-from ..images.read import image_pixels, is_large_file, open_large
+from ..images.read import open_large, size_of_file
 from ..network.model_file import ModelFile
 from ..results.formats.registry import FORMATS, formats_there
 from ..results.formats.tables import failed_row
@@ -55,14 +55,18 @@ class BatchItem:
     problem: str = ""
 
     @cached_property
+    def _size(self) -> tuple[int, bool]:
+        return (0, False) if self.problem else size_of_file(self.path)
+
+    @property
     def large(self) -> bool:
         """Whether it is segmented in parts, into a folder, rather than read as a whole."""
-        return not self.problem and is_large_file(self.path)
+        return self._size[1]
 
-    @cached_property
+    @property
     def pixels(self) -> int:
         """Pixels that are in memory at once; 0 where the header does not tell."""
-        return 0 if self.problem or self.large else image_pixels(self.path) or 0
+        return 0 if self.large else self._size[0]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -287,19 +286,20 @@ def is_large(array: Any) -> bool:
     return shape[0] * shape[1] > LARGE_PIXELS
 
 
-def is_large_file(path: str | Path) -> bool:
-    """Say whether a file is one that `open_large` opens and that is better not read as a whole.
+def size_of_file(path: str | Path) -> tuple[int, bool]:
+    """Return how many pixels an image file holds, over all planes, and whether it is better read in parts.
 
-    Only the head of the file is read. A broken file is none: whoever reads it says what is wrong.
+    Only the head of the file is read. Of a broken file it is 0 and no: whoever reads it says what is wrong.
     """
     path = user_path(path)
 
-    def large(image: OpenedImage) -> bool:
+    def size(image: OpenedImage) -> tuple[int, bool]:
         count, height, width, _ = image.levels[0].shape
         kept_in_parts = is_zarr(path) or path.suffix.lower() in SLIDE_SUFFIXES
-        return image.in_parts and count == 1 and (kept_in_parts or height * width > LARGE_PIXELS)
+        large = image.in_parts and count == 1 and (kept_in_parts or height * width > LARGE_PIXELS)
+        return count * height * width, large
 
-    return bool(_told(path, large))
+    return _told(path, size) or (0, False)
 
 
 def read_pixel_size(path: str | Path) -> PixelSize | None:
@@ -311,11 +311,6 @@ def read_pixel_size(path: str | Path) -> PixelSize | None:
     what is wrong with a file.
     """
     return _told(user_path(path), lambda image: image.pixel_size[0])
-
-
-def image_pixels(path: str | Path) -> int | None:
-    """Return how many pixels an image file holds, over all planes; None where that cannot be understood."""
-    return _told(user_path(path), lambda image: prod(image.levels[0].shape[:3]))
 
 
 def depths_of(path: Path) -> int | None:
