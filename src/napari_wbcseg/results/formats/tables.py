@@ -13,8 +13,8 @@ import pandas as pd
 from ...classification.classes import CLASS
 from ...files import write_atomically
 from ...images.pixel_size import CENTIMETRES, PixelSize
+from ...segmentation.large.files import as_csv
 from ...segmentation.measure import LENGTHS, in_physical_units
-from ...words import no_formula
 
 #: Columns of ``counts.csv``; diameters and sizes in pixels, the field without its surround.
 COUNT_COLUMNS = (
@@ -70,17 +70,8 @@ def with_image(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> Path:
-    """Write a table as CSV, UTF-8, numbers to six digits.
-
-    What a spreadsheet would take for a formula, such as the name of a file or a class that begins with ``=``,
-    gets an apostrophe in front.
-    """
-    words: dict[str, Any] = {
-        str(name): values.map(no_formula) for name, values in table.items() if values.dtype.kind not in "biuf"
-    }
-    table = table.assign(**words).rename(columns=no_formula)
-    text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    return write_atomically(path, text.encode())
+    """Write a table as CSV, numbers to six digits; see `as_csv`."""
+    return write_atomically(path, as_csv(table, "%.6g"))
 
 
 def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -54,10 +54,21 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
     if file.suffix == ".parquet":
         table.to_parquet(content, index=False)
     else:
-        table.assign(**{name: table[name].map(no_formula) for name in _WORDS if name in table}).to_csv(
-            content, index=False
-        )
+        content.write(as_csv(table))
     write_atomically(file, content.getvalue(), OutputError)
+
+
+def as_csv(table: pd.DataFrame, float_format: str | None = None) -> bytes:
+    """Return a table as CSV, UTF-8, by default with all digits.
+
+    What a spreadsheet would take for a formula, such as the name of a file or a class that begins with ``=``,
+    gets an apostrophe in front.
+    """
+    words: dict[str, Any] = {
+        str(name): values.map(no_formula) for name, values in table.items() if values.dtype.kind not in "biuf"
+    }
+    table = table.assign(**words).rename(columns=no_formula)
+    return table.to_csv(index=False, lineterminator="\n", float_format=float_format).encode()
 
 
 def read_table(file: Path) -> pd.DataFrame:
