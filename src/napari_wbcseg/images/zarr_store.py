@@ -22,6 +22,10 @@ class FolderStore(LocalStore):
 
     temporary: TemporaryDirectory[str] | None = None
 
+    def __deepcopy__(self, memo: object) -> FolderStore:
+        """Return itself: a copy of an array, such as that of a layer, keeps the folder too."""
+        return self
+
     async def get(self, *args: Any, **more: Any) -> Any:
         """Return a file, or None where there is none."""
         return self._in_folder(await super().get(*args, **more))

@@ -179,7 +179,7 @@ def record_now(record: ResultRecord, folder: Path) -> tuple[ResultRecord, pd.Dat
     file = folder / record.labels
     if record.large:
         large = LargeResult.open(file)
-        classes, asked = record.class_list.added(*large.classes), large.settings.get("classes")
+        classes, asked = record.class_list.added(*large.classes), large.settings.classes
         now = record.with_cells(
             large.cells,
             folder,

@@ -27,7 +27,7 @@ from ..words import counted, listed
 from .detections import Kept, TileCells
 from .global_estimates import GlobalEstimates, estimate
 from .large.files import TileFiles
-from .result import Segmentation
+from .result import Segmentation, passing_folder
 from .tile_work import Canvas, TileWork, by_window, find_all, finish, here
 
 DEFAULT_MODEL = "wbc"
@@ -67,7 +67,7 @@ def segment(
     -------
     Segmentation
         Above 64 million pixels ``labels`` and ``probability`` are zarr arrays in a temporary
-        folder, which lasts as long as the result, the latter in steps of 1/255.
+        folder, which lasts as long as one of them, the latter in steps of 1/255.
 
     Raises
     ------
@@ -87,13 +87,14 @@ def segment(
     value_range = bit_range(array)
     sources = [PixelSource(plane, value_range) for plane in planes]
     shape = (len(planes), *sources[0].shape) if stacked else sources[0].shape
-    labels, probability, extra = _empty(shape)
+    labels, probability = _empty(shape)
+    passing = passing_folder(labels)
     tables: list[pd.DataFrame] = []
     proposals, estimates = [], []
     for index, source in enumerate(sources):
         plane = index if stacked else None
         told = _of_plane(progress, index, len(planes)) if stacked else progress
-        kept: Kept = TileFiles(Path(extra["folder"].name), str(index)) if extra else {}
+        kept: Kept = TileFiles(Path(passing.name), str(index)) if passing else {}
         found, known = estimate(source, file, settings, told)
         canvases = Canvas([labels], plane), Canvas([probability], plane)
         work = TileWork(source, found, file, settings, kept, *canvases)
@@ -115,7 +116,6 @@ def segment(
         field_share=float(np.mean([found.field_share for found in estimates])),
         backgrounds=tuple(found.background for found in estimates),
         notes=(*_notes_on_stack(sources), *_notes(estimates)),
-        extra=extra,
         classes=class_list(classifier),
     )
 
@@ -214,10 +214,10 @@ def _of_plane(progress: Progress, plane: int, count: int) -> Progress:
     return told
 
 
-def _empty(shape: tuple[int, ...]) -> tuple[Any, Any, dict[str, Any]]:
-    """Return arrays for labels and probability, and what they lie in: memory, or a temporary folder."""
+def _empty(shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Return arrays for labels and probability, in memory or a temporary folder."""
     if np.prod(shape, dtype=np.int64) <= _IN_MEMORY:
-        return np.zeros(shape, np.int32), np.zeros(shape, np.float32), {}
+        return np.zeros(shape, np.int32), np.zeros(shape, np.float32)
     from tempfile import TemporaryDirectory
 
     import zarr
@@ -231,7 +231,7 @@ def _empty(shape: tuple[int, ...]) -> tuple[Any, Any, dict[str, Any]]:
         store = FolderStore(f"{folder.name}/{name}.zarr")
         store.temporary = folder  # who keeps but the labels of a result keeps their files
         arrays.append(zarr.create_array(store, shape=shape, chunks=chunks, dtype=dtype, fill_value=0))
-    return arrays[0], arrays[1], {"folder": folder}
+    return arrays[0], arrays[1]
 
 
 def as_array(image: Any) -> Any:

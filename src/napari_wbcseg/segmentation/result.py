@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from ..classification.classes import BUILT_IN_CLASSES, ClassList
 from ..classification.differential import count_in_words, differential
 from ..images.pixel_size import CENTIMETRES, PixelSize, unit_symbol
+from ..settings import SegmentationSettings
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,6 @@ class Segmentation:
         where nobody looked.
     notes : tuple of str
         What the user should know about this image, in sentences.
-    extra : dict
-        What must live as long as the result, and is gone with it: the folder of its pixels.
     place : Placement or None
         Scale, units and translation; None where each pixel is a pixel.
     corner : tuple of int
@@ -132,7 +131,7 @@ class Segmentation:
     cells: pd.DataFrame
     probability: Any = None
     proposals: Any = None
-    settings: Any = None
+    settings: SegmentationSettings | None = None
     model: str = ""
     classifier: str = ""
     cell_diameter: float | None = None
@@ -140,7 +139,6 @@ class Segmentation:
     field_share: float | None = None
     backgrounds: tuple[tuple[float, float, float], ...] = ()
     notes: tuple[str, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
     place: Placement | None = None
     corner: tuple[int, int] = (0, 0)
     name: str = ""
@@ -150,12 +148,10 @@ class Segmentation:
     classes: ClassList = BUILT_IN_CLASSES
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled or copied: with its pixels, where their folder goes with it."""
-        state = dict(vars(self))
-        if self.extra:
-            arrays = {name: np.asarray(state[name]) for name in ("labels", "probability")}
-            state |= {**arrays, "extra": {}}
-        return state
+        """Return what is pickled or copied: with its pixels, where their folder goes with them."""
+        pixels = {name: getattr(self, name) for name in ("labels", "probability")}
+        passing = {name: np.asarray(array) for name, array in pixels.items() if passing_folder(array)}
+        return {**vars(self), **passing}
 
     @property
     def placement(self) -> Placement:
@@ -196,6 +192,11 @@ class Segmentation:
     def summary(self) -> str:
         """The count in words; see `summary_of`."""
         return summary_of(self.cells, self.classes)
+
+
+def passing_folder(array: Any) -> Any:
+    """Return the temporary folder of an array, which lasts as long as that; None of any other array."""
+    return getattr(getattr(array, "store", None), "temporary", None)  # see `FolderStore`
 
 
 def summary_of(cells: pd.DataFrame, classes: ClassList = BUILT_IN_CLASSES) -> str:

@@ -141,9 +141,7 @@ class LargeEditor(QWidget):
             name="part of the cells",
             features=features_table(_cells_in(cells, window, labels)),
             opacity=cells.opacity,
-            metadata=replace(
-                info, role=None, source_id=source_id, corner=window[:2], folder=None, result=None
-            ).metadata,
+            metadata=replace(info, role=None, source_id=source_id, corner=window[:2], folder=None).metadata,
             **place,
         )
         self._open = _Part(window, cells, part, image)

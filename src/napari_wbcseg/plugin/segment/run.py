@@ -17,7 +17,7 @@ from napari.layers import Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ...progress import Progress
-from ...segmentation.result import Segmentation
+from ...segmentation.result import Segmentation, passing_folder
 from ...settings import SegmentationSettings
 from ...words import counted
 from ..shared.counts import counted_name, counts_of, layer_name
@@ -81,8 +81,7 @@ class SegmentRun(QObject):
         self._steps: Generator[ResultLayers | None] | None = None
         self._keep_earlier: bool | None = None
         self._on_view: tuple[float, float] | None = None
-        self._levels: list[Any] = []  # of the labels on disk
-        self._folder: TemporaryDirectory[str] | None = None  # of these, while a layer may show them
+        self._levels: list[Any] = []  # of the labels on disk, whose folder lasts as long as these
         #: The layer that fills while a large image is segmented.
         self.filling: Labels | None = None
         panel.cleanup.add(self._clear)
@@ -154,18 +153,21 @@ class SegmentRun(QObject):
         from ...segmentation.large.run import LargeRun
 
         key = (str(self._source.unique_id), model, settings.to_json())
-        self._folder = folder = _folders.setdefault(key, TemporaryDirectory(prefix="wbcseg-"))
+        folder = _folders.setdefault(key, TemporaryDirectory(prefix="wbcseg-"))
         image = image_data(self._source)
         run = LargeRun(image, folder.name, model, settings, preview=True, progress=progress)
         self._levels = run.labels.arrays
         for done in run.tiles(lambda: self._on_view):
             tell(done)
         result = run.finish()
-        result = replace(result, extra={"folder": _folders.pop(key, folder)})
+        arrays: list[Any] = [result.labels, result.probability]
+        for array in arrays:
+            array.store.temporary = folder
+        _folders.pop(key, None)
         if np.prod(result.labels.shape) > _IN_MEMORY:
             return result, None
         labels, probability = np.asarray(result.labels), np.asarray(result.probability)
-        result = replace(result, labels=labels, probability=probability, extra={})
+        result = replace(result, labels=labels, probability=probability)
         return result, layer_arrays(result)
 
     def _on_tile(self, done: TileDone) -> None:
@@ -203,8 +205,7 @@ class SegmentRun(QObject):
             segmentation,
             source=self._source.name,
             source_id=str(self._source.unique_id),
-            folder=segmentation.extra["folder"].name,
-            result=segmentation,  # and with it the passing folder that holds the labels
+            folder=passing_folder(segmentation.labels).name,
         )
         info.keep_in(cells)
         cells.features = features_table(segmentation.cells)
@@ -277,7 +278,7 @@ class SegmentRun(QObject):
             steps.close()
         layer, self.filling = self.filling, None
         remove_layers(self._viewer, layer)
-        self._folder = None
+        self._levels = []
 
 
 def _segment(part: Part, model: str, settings: SegmentationSettings, progress: Progress, _: Tell) -> Outcome:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from napari.layers import Image, Labels, Layer
 
 from ...classification.classes import BUILT_IN_CLASSES, ClassList
 from ...results.layer import IN_METADATA, METADATA_KEY
-from ...segmentation.result import summary_of
+from ...segmentation.result import Segmentation, summary_of
 from ...words import in_doubt
+
+if TYPE_CHECKING:
+    from ...segmentation.large.result import LargeResult
 
 #: A layer as napari's readers and samples give it: data, options and type.
 LayerDataTuple = tuple[Any, dict[str, Any], str]
@@ -64,8 +67,6 @@ class LayerInfo:
         Where the cells of a large image are kept.
     classes : list of dict or None
         What the classes of the cells are; None for those that are built in.
-    result : Segmentation or None
-        Keeps the passing folder of a large image's cells alive.
     """
 
     role: Role | None = None
@@ -88,7 +89,6 @@ class LayerInfo:
     edited: bool = False
     folder: str | None = None
     classes: list[dict[str, Any]] | None = None
-    result: Any = None
 
     @classmethod
     def of(cls, layer: Layer) -> LayerInfo:
@@ -100,12 +100,11 @@ class LayerInfo:
         return cls(**{field.name: known[field.name] for field in fields(cls) if field.name in known})
 
     @classmethod
-    def of_result(cls, role: Role, found: Any, /, **more: Any) -> LayerInfo:
+    def of_result(cls, role: Role, found: Segmentation | LargeResult, /, **more: Any) -> LayerInfo:
         """Return what is to be kept of a segmentation, fresh or read from files."""
-        settings = found.settings
         return cls(
             role,
-            settings=settings.model_dump(mode="json") if hasattr(settings, "model_dump") else settings,
+            settings=None if found.settings is None else found.settings.model_dump(mode="json"),
             summary=summary_of(found.cells, found.classes),
             classes=None if found.classes == BUILT_IN_CLASSES else found.classes.to_list(),
             **{name: getattr(found, name) for name in IN_METADATA},

@@ -30,6 +30,7 @@ from ...images.prepare import rgb_pixels
 from ...images.read import read_pixel_size
 from ...network.classifier import ClassifierFile
 from ...progress import Progress, silent
+from ...settings import SegmentationSettings
 from ...words import listed
 from ..global_estimates import GlobalEstimates, image_digest
 from ..measure import find_regions, fitting_rows, measured_again
@@ -60,7 +61,7 @@ class LargeResult:
         The image that it was found in; None where that came from no file, or is gone.
     labels : Pyramid
     cells : DataFrame
-    settings : dict
+    settings : SegmentationSettings
     model, classifier : str
         What the cells were found by, and what told their classes, ``name@hash``.
     cell_diameter, class_diameter, field_share, backgrounds
@@ -80,7 +81,7 @@ class LargeResult:
     image_file: Path | None
     labels: Pyramid
     cells: pd.DataFrame
-    settings: dict[str, Any]
+    settings: SegmentationSettings
     model: str
     cell_diameter: float | None
     notes: tuple[str, ...]
@@ -117,7 +118,7 @@ class LargeResult:
                 image_file=next((place for place in places if exists(place)), None),
                 labels=Pyramid.open(folder / LABELS_FOLDER),
                 cells=cells,
-                settings=plan["settings"],
+                settings=SegmentationSettings(**plan["settings"]),
                 classes=ClassList.from_list(record["classes"]) if "classes" in record else BUILT_IN_CLASSES,
                 **{name: record[name] for name in _RECORDED if name in record},
                 stamps={name: tuple(stamp) for name, stamp in record.get("stamps", {}).items()},
@@ -281,7 +282,8 @@ class LargeResult:
         self.cells = classify_cells(
             self.labels.arrays[0], self.cells, image, estimates.class_diameter, classifier, progress, light
         )
-        self.settings = plan["settings"] = {**plan["settings"], "classes": source}
+        self.settings = self.settings.replace(classes=source)
+        plan["settings"] = self.settings.model_dump(mode="json")
         self.classifier = plan["classifier"] = classifier.id
         self.classes = class_list(classifier).added(*self.classes)
         self._write_table(edited=self.edited)
