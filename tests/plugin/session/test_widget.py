@@ -710,6 +710,36 @@ class TestCorrecting:
             session.save()
         assert load_result(record).count == 2
 
+    def test_what_was_corrected_in_a_picture_before_is_not_replaced_by_one_of_its_name(
+        self, viewer, session, folder, out, qtbot, answer
+    ):
+        """A run would choose another name; *Save* replaced it unasked."""
+        correct(viewer, session, 3, qtbot)
+        with qtbot.waitSignal(session.saved, timeout=WAIT):
+            session.save()
+        corrected = (out / "0003-result.json").read_bytes()
+        folder.joinpath("0002.png").replace(folder / "0003.png")
+        go_to(session, 3, qtbot)
+        segment_in_panel(viewer, qtbot)
+        answers, asked = answer
+        answers += ["No", "Discard"]
+        session.save()
+        assert "is of another picture" in asked[0]
+        go_to(session, 0, qtbot)
+        with qtbot.waitSignal(session.listed, timeout=WAIT):
+            session.look_again()
+        row = [entry.item.image for entry in session.entries].index("0003.png")
+        go_to(session, row, qtbot)
+        segment_in_panel(viewer, qtbot)
+        with qtbot.waitSignal(session.saved, timeout=WAIT):
+            session.save()
+        assert (out / "0003-result.json").read_bytes() == corrected
+        assert load_result(out / "smears__0003-result.json").count == 2
+        assert texts(session)[row][1] == "2"
+        shell(folder, "-o", out)
+        assert (out / "0003-result.json").read_bytes() == corrected
+        assert load_result(out / "smears__0003-result.json").image_path == folder / "0003.png"
+
     def test_what_is_saved_elsewhere_is_not_saved_here(self, viewer, session, tmp_path, qtbot, answer):
         correct(viewer, session, 3, qtbot)
         write_tiff(str(tmp_path / "copy-labels.tif"), [session.cells.as_layer_data_tuple()])

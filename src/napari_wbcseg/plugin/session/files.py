@@ -26,7 +26,7 @@ from ...results.formats.registry import FORMATS
 from ...results.formats.tables import failed_row
 from ...results.load import record_now
 from ...results.names import RUN_FILE, output_names
-from ...results.records import RunRecord
+from ...results.records import ResultRecord, RunRecord
 from ...segmentation.result import Placement
 from ...settings import SegmentationSettings
 from ..shared.file_layers import large_image_layer, large_result_layers, placed, read_result_layers
@@ -121,9 +121,13 @@ class Session:
             raise SettingsError(
                 f"{self.out} does not tell which pictures it is of: open the folder with the pictures."
             )
-        names = output_names(
-            {item.path: None for item in items if not item.problem}, {i.path: i.name for i in items}
-        )
+        good, outputs = {item.path: item for item in items if not item.problem}, self.outputs
+
+        def free(path: Path, name: str) -> bool:  # of what was corrected in another picture: as in a run
+            record = replaced(replace(good[path], name=name), outputs)
+            return record is None or not outputs.is_corrected(record)
+
+        names = output_names(good, {path: item.name for path, item in good.items()}, free)
         return [item if item.problem else replace(item, name=names[item.path]) for item in items]
 
     def now(self) -> tuple[Session, list[BatchItem]]:
@@ -221,7 +225,7 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
     """
     if item.problem:
         raise ImageError(item.problem)
-    if outputs.record_file(item.name).is_file() and not _replaced(item, outputs):
+    if outputs.record_file(item.name).is_file() and not replaced(item, outputs):
         large = outputs.large_folder(item.name)
         if large.is_dir():
             return large_result_layers(large)
@@ -235,10 +239,11 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
     return [(pixels, {"name": item.image, "rgb": rgb, "metadata": about, **place}, "image")]
 
 
-def _replaced(item: BatchItem, outputs: Outputs) -> bool:
-    """Whether another picture lies in the place of the one that a result is of."""
+def replaced(item: BatchItem, outputs: Outputs) -> ResultRecord | None:
+    """Return the record of another picture that has the name of this one, which lies in its place perhaps."""
     record = outputs.read(item.name)
-    return record is not None and item.path.exists() and not record.image.is_of(item.path)
+    other = record is not None and item.path.exists() and not record.image.is_of(item.path)
+    return record if other else None
 
 
 def save_in_place(
@@ -256,7 +261,7 @@ def save_in_place(
     outputs, run, image = session.outputs, session.run, snapshot.image
     base, found = outputs.folder / item.name, snapshot.found
     of_run = run is not None and found.model.endswith(f"@{run.model.hash}")
-    if image is None and not _replaced(item, outputs):  # its layer was taken away
+    if image is None and not replaced(item, outputs):  # its layer was taken away
         with suppress(WBCSegError):
             image = read_image(item.path)
     formats = [

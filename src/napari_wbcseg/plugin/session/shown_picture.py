@@ -18,7 +18,7 @@ from ..shared.saving import LayerSnapshot
 from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.unsaved_copies import UnsavedCopy, copies_left, take, words_of
 from ..shared.viewer import remove_layers
-from .files import Session, layers_of
+from .files import Session, layers_of, replaced
 from .panel import Entry
 
 
@@ -58,7 +58,9 @@ def read_picture(item: BatchItem, session: Session, left: UnsavedCopy | None) ->
     WBCSegError
         If the picture or its result cannot be read.
     """
-    written, layers, words = session.written(item), None, ""  # what is written later is read again
+    other = replaced(item, session.outputs)
+    written = None if other else session.written(item)  # what is written later is read again
+    layers, words = None, ""
     if left is not None:
         with suppress(WBCSegError):  # damaged
             layers, words = left.layers(), f"{words_of(left)} Here they are: Save keeps them."

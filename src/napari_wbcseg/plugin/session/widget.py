@@ -346,7 +346,8 @@ class SessionWidget(Panel):
     def save(self) -> None:
         """Write the cells shown into the result files of their picture, in the background.
 
-        Asks first where a run or another person wrote these files since they were read.
+        Asks first where a run or another person wrote these files since they were read, or they are of
+        another picture, whose place this one took since the pictures were listed.
         """
         cells, entry, session = self._picture.to_save, self.shown, self.session
         if cells is None or entry is None or session is None or busy(self._saving):
@@ -355,8 +356,8 @@ class SessionWidget(Panel):
         if written not in (None, self._picture.written) and not confirmed(
             self._guard.window or self,
             title,
-            f"{written[0].name} was written since these cells were opened, by a run or by someone else. "
-            "Replace it?",
+            f"{written[0].name} was written since these cells were opened, by a run or by someone else, or "
+            "it is of another picture. Replace it?",
         ):
             return
         snapshot = LayerSnapshot.of_layer(cells, self._viewer)
