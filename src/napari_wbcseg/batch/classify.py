@@ -64,7 +64,7 @@ def classify_results(
     classifier = read_classifier(classes)
     source = classes if classes == BUILT_IN_CLASSIFIER else str(user_path(classes).resolve())
     told = ModelRecord.of(classifier.id, source)
-    files, _ = counted_records(results)
+    files = counted_records(results)
     done, problems = list[Path](), list[str]()
     for folder in dict.fromkeys(file.parent for file in files):
         with ExitStack() as at_the_end:
@@ -83,7 +83,7 @@ def _renew(folder: Path, told: ModelRecord | None, done: Sequence[Path]) -> None
     """Write the tables of a folder; its run is one with these classes where all that counts has them."""
     if not any(file.parent == folder for file in done):
         return
-    every = {file.resolve() for file in counted_records(folder)[0]}
+    every = {file.resolve() for file in counted_records(folder)}
     renew_tables(folder, told if every <= {file.resolve() for file in done} else None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
@@ -13,8 +13,9 @@ import pandas as pd
 
 from ..classification.classes import CLASS, CLASS_BY, PERSON, ClassList, class_of
 from ..classification.differential import Differential, pooled
-from ..errors import SettingsError
+from ..errors import SettingsError, WBCSegError
 from ..files import user_path
+from ..progress import Progress, silent
 from .load import record_now
 from .names import RESULT_SUFFIX, RUN_FILE
 from .records import ResultRecord, RunRecord
@@ -70,6 +71,53 @@ def classes_in(path: str | Path) -> ResultClasses:
     )
 
 
+class Results(NamedTuple):
+    """What results tell of their cells, for a differential over them.
+
+    Attributes
+    ----------
+    told : dict of Path to ResultClasses or WBCSegError
+        By the record of each result that counts; or why it cannot be read.
+    outdated : set of Path
+        The records that the tables beside them do not tell of.
+    missing : set of Path
+        The records that there would be, had the runs come to all their images, and failed at none.
+    """
+
+    told: Mapping[Path, ResultClasses | WBCSegError]
+    outdated: AbstractSet[Path]
+    missing: AbstractSet[Path]
+
+    @property
+    def readable(self) -> list[ResultClasses]:
+        """What is told by those that can be read."""
+        return [one for one in self.told.values() if not isinstance(one, WBCSegError)]
+
+    @property
+    def differential(self) -> Differential:
+        """The cells of all results together, but of those that cannot be read or whose count is in doubt."""
+        pictures = [one.picture for one in self.readable if one.picture and not one.in_doubt]
+        return replace(
+            pooled_results(self.readable),
+            outdated=len(self.outdated),
+            missing=len(self.missing - self.told.keys()),
+            twice=len(pictures) - len({*pictures}),
+        )
+
+
+def read_results(results: str | Path | Iterable[str | Path], progress: Progress = silent) -> Results:
+    """Read what results tell of their cells; see `differential_of`."""
+    paths, told = _paths(results), dict[Path, ResultClasses | WBCSegError]()
+    files, outdated = _records(paths)
+    for number, file in enumerate(files):
+        progress(number, len(files), "Reading the results")
+        try:
+            told[file] = classes_in(file)
+        except WBCSegError as error:
+            told[file] = error
+    return Results(told, outdated, _not_done(paths))
+
+
 def differential_of(results: str | Path | Iterable[str | Path]) -> tuple[Differential, list[str]]:
     """Count the cells of results by class, all together but those whose count is in doubt.
 
@@ -92,12 +140,12 @@ def differential_of(results: str | Path | Iterable[str | Path]) -> tuple[Differe
         As `classes_in`, and where there is no result.
     """
     paths = _paths(results)
-    files, outdated = counted_records(paths)
-    every = [classes_in(file) for file in files]
-    told_by = sorted(set().union(*(one.told_by for one in every)))
-    pictures = [one.picture for one in every if one.picture and not one.in_doubt]
-    twice = len(pictures) - len({*pictures})
-    return replace(pooled_results(every), outdated=outdated, missing=_not_done(paths), twice=twice), told_by
+    counted_records(paths)
+    read = read_results(paths)
+    for one in read.told.values():
+        if isinstance(one, WBCSegError):
+            raise one
+    return read.differential, sorted(set().union(*(one.told_by for one in read.readable)))
 
 
 def pooled_results(results: Sequence[ResultClasses]) -> Differential:
@@ -106,39 +154,46 @@ def pooled_results(results: Sequence[ResultClasses]) -> Differential:
     return pooled(sure, len(results) - len(sure))
 
 
-def counted_records(results: str | Path | Iterable[str | Path]) -> tuple[list[Path], int]:
-    """Return the records of results that count, and how many of their folders do not.
+def counted_records(results: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Return the records of results that count.
 
     Results are given as records or as folders of them, in the order of names; one given twice is one.
 
     Raises
     ------
     SettingsError
-        If there is none.
+        If there is none, not even one that does not count.
     """
-    paths, found = _paths(results), list[Path]()
-    for path in paths:
-        found += sorted(path.glob(f"*{RESULT_SUFFIX}")) if path.is_dir() else [path]
-    if not found:
+    paths = _paths(results)
+    files, outdated = _records(paths)
+    if not files and not outdated:
         where = ", ".join(map(str, paths)) or "an empty list"
         raise SettingsError(f"There is no NAME{RESULT_SUFFIX} in {where}.")
+    return files
+
+
+def _records(paths: Sequence[Path]) -> tuple[list[Path], set[Path]]:
+    """Return the records of results that count, and the whole paths of those that do not."""
+    found = list[Path]()
+    for path in paths:
+        found += sorted(path.glob(f"*{RESULT_SUFFIX}")) if path.is_dir() else [path]
     named, every = {path.resolve() for path in paths}, {file.resolve(): file for file in found}
     outdated = {file for path in named if path.is_dir() for file in not_in_tables(path)} - named
-    return [file for whole, file in every.items() if whole not in outdated], len(outdated)
+    return [file for whole, file in every.items() if whole not in outdated], outdated
 
 
 def _paths(results: str | Path | Iterable[str | Path]) -> list[Path]:
     return list(map(user_path, [results] if isinstance(results, str | Path) else results))
 
 
-def _not_done(results: Iterable[Path]) -> int:
-    """Return how many images the runs into folders of results have no result of."""
-    missing = 0
-    for folder in dict.fromkeys(path.resolve() for path in results):
+def _not_done(results: Iterable[Path]) -> set[Path]:
+    """Return the records of the images that the runs into folders of results have no result of."""
+    missing = set[Path]()
+    for folder in {path.resolve() for path in results}:
         with suppress(SettingsError):  # no run wrote into it, or it is a file
             run = RunRecord.read(folder / RUN_FILE)
-            done = (folder / f"{one.name}{RESULT_SUFFIX}" for one in run.inputs if run.counts(one, folder))
-            missing += len(run.inputs) - sum(file.is_file() for file in done)
+            files = {folder / f"{one.name}{RESULT_SUFFIX}": run.counts(one, folder) for one in run.inputs}
+            missing |= {file for file, counts in files.items() if not (counts and file.is_file())}
     return missing
 
 

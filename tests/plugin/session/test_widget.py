@@ -1025,3 +1025,30 @@ class TestDifferential:
         said = "0 white cells in 0 pictures, 1 in doubt, 1 of another run left out."
         session.differential()
         qtbot.waitUntil(lambda: panel.summary.text() == said, timeout=WAIT)
+
+    def test_it_is_of_the_folder_asked_for_though_cells_of_another_are_reviewed(
+        self, seen, folder, out, tmp_path, qtbot
+    ):
+        """The folder of the cells that happened to be reviewed was counted in place of the session's."""
+        (folder / "0006.png").write_bytes((folder / "0003.png").read_bytes())
+        (folder / "bad.png").write_bytes(b"nothing")
+        given = [folder / one for one in ("0003.png", "0006.png", "bad.png")]
+        wbcseg("segment", *given, "-o", out, "-m", "dark", "--classes", "none", status=1)
+        shell(folder / "0005.png", "-o", tmp_path / "other")
+        seen.open(tmp_path / "other" / "0005-result.json", plugin="napari-wbcseg")
+        review = open_panel(seen, "Review white blood cells")
+        panel, words = review.differential, lambda said: lambda: panel.summary.text() == said
+        qtbot.waitUntil(lambda: review.review is not None and not review.review.measuring, timeout=WAIT)
+        session = open_panel(seen, TITLE)
+        with qtbot.waitSignals([session.listed, session.opened], timeout=WAIT):
+            session.open_pictures([folder], out)
+        assert session.cells is None
+        session.differential()
+        whole = "6 white cells in 2 pictures, 1 without a result, 1 counted twice."
+        qtbot.waitUntil(words(whole), timeout=WAIT)
+        panel.folder.setChecked(False)
+        assert panel.summary.text() == "1 white cell."
+        panel.folder.setChecked(True)
+        qtbot.waitUntil(words("1 white cell in 1 picture."), timeout=WAIT)
+        session.differential()
+        qtbot.waitUntil(words(whole), timeout=WAIT)

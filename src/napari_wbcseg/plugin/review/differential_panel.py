@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,7 @@ from qtpy.QtWidgets import (
 
 from ...classification.classes import UNSURE
 from ...classification.differential import Differential, Share, differential
-from ...errors import WBCSegError
-from ...progress import Progress
-from ...results.differential import ResultClasses, classes_in, not_in_tables, pooled_results
-from ...results.names import RESULT_SUFFIX
+from ...results.differential import ResultClasses, Results, read_results
 from ...words import counted
 from ..shared.jobs import Job, in_background
 from ..shared.layer_picker import LayerPicker
@@ -38,10 +35,6 @@ from .layer import LayerReview
 _HEADERS = ("class", "cells", "%", "95 %", "")
 _BAR = len(_HEADERS) - 1
 _SHARE = Qt.ItemDataRole.UserRole
-
-#: What each result in a folder tells, by its record, None where it is damaged; and the records that the
-#: tables do not tell of.
-_Results = tuple[dict[Path, ResultClasses | None], set[Path]]
 
 
 class BarDelegate(QStyledItemDelegate):
@@ -84,14 +77,16 @@ class DifferentialPanel(QWidget):
     regions : LayerPicker
         The Shapes layer whose regions are counted; its ``value`` is None for the picture.
     folder : QCheckBox
-        Whether all results in the folder of this one, or in that last asked for, are counted, this one as
-        it is now. The others are read when that is asked for, and as another picture or the tab is opened.
+        Whether all results in the folder of this one are counted, this one as it is now; or those in that
+        asked for, until a picture of a third folder is opened. The others are read when that is asked for,
+        and as another picture or the tab is opened.
     """
 
     def __init__(self, viewer: ViewerModel, review: Callable[[], LayerReview | None]) -> None:
         super().__init__()
         self._review = review
         self._asked: Path | None = None
+        self._beside: Path | None = None  # the folder of the picture shown when that was asked for
         self.differential: Differential | None = None
         self.regions = LayerPicker(viewer, is_regions, "", none="the whole picture")
         self.regions.changed.connect(self._on_regions)
@@ -100,7 +95,7 @@ class DifferentialPanel(QWidget):
         self.folder.toggled.connect(self._read_anew)
         self._reading: Job | None = None
         self._read_for: tuple[Path, Path | None] | None = None  # a folder, and the record shown then
-        self._results: _Results | None = None
+        self._results: Results | None = None
         self.table = QTreeWidget()
         self.table.setHeaderLabels(list(_HEADERS))
         self.table.setItemDelegateForColumn(_BAR, BarDelegate(self.table))
@@ -123,9 +118,18 @@ class DifferentialPanel(QWidget):
 
     def count_in(self, folder: Path | None) -> None:
         """Count all results in a folder, also where no cells are reviewed; None for the picture alone."""
-        self._asked = folder
+        record = self._record
+        self._asked = None if folder is None else folder.resolve()
+        self._beside = None if record is None else record.parent
         self.folder.setChecked(folder is not None)
         self._read_anew()
+
+    @property
+    def _record(self) -> Path | None:
+        """The record of the picture that is reviewed."""
+        review = self._review()
+        kept = None if review is None else review.info.record
+        return None if kept is None else Path(kept).resolve()
 
     def refresh(self, event: Any = None) -> None:
         """Count again; a hidden panel does so when it is opened."""
@@ -133,14 +137,14 @@ class DifferentialPanel(QWidget):
             return
         chosen = self.table.currentItem()
         name = "" if chosen is None else chosen.text(0)
-        review = self._review()
-        kept = None if review is None else review.info.record
-        record = None if kept is None else Path(kept)
-        folder = self._asked if record is None else record.parent
+        record, together = self._record, self.folder.isChecked()
+        if record is not None and not (together and record.parent == self._beside):
+            self._asked = None  # as a picture of another folder was opened, or this one is looked at alone
+        folder = record.parent if record is not None and self._asked is None else self._asked
         self.folder.setVisible(folder is not None)
-        together = folder is not None and self.folder.isChecked()
-        self.regions.enabled = not together
+        self.regions.enabled = folder is None or not together
         if folder is not None and together:
+            record = record if record is not None and record.parent == folder else None
             self._read(folder, record)
             self.differential, words = self._of_folder(record)
         else:
@@ -170,19 +174,22 @@ class DifferentialPanel(QWidget):
         review = self._review()
         if self._results is None:
             return None, "Reading the results …"
-        read, outdated = self._results
-        told = dict(read)
-        if review is not None and record is not None and record not in outdated:
-            told[record] = ResultClasses(review.cells, review.classes, review.info.in_doubt)
-        every = [one for one in told.values() if one is not None]
-        found = pooled_results(every)
-        left_out = {
+        read = self._results
+        if review is not None and record is not None and record not in read.outdated:
+            saved = read.told.get(record)
+            now = ResultClasses(review.cells, review.classes, review.info.in_doubt)
+            now = now._replace(picture=saved.picture) if isinstance(saved, ResultClasses) else now
+            read = read._replace(told={**read.told, record: now})
+        found, readable = read.differential, len(read.readable)
+        what_else = {
             "in doubt": found.in_doubt,
-            "of another run left out": len(outdated),
-            "that cannot be read": len(told) - len(every),
+            "of another run left out": found.outdated,
+            "that cannot be read": len(read.told) - readable,
+            "without a result": found.missing,
+            "counted twice": found.twice,
         }
-        pictures = f" in {counted(len(every) - found.in_doubt, 'picture')}"
-        pictures += "".join(f", {number} {what}" for what, number in left_out.items() if number)
+        pictures = f" in {counted(readable - found.in_doubt, 'picture')}"
+        pictures += "".join(f", {number} {what}" for what, number in what_else.items() if number)
         return found, _in_words(found, pictures)
 
     def _read(self, folder: Path, record: Path | None) -> None:
@@ -193,7 +200,7 @@ class DifferentialPanel(QWidget):
             self._results = None
         self._read_for = folder, record
         self._reading = in_background(
-            lambda progress: read_folder(folder, progress),
+            partial(read_results, folder),
             "" if self._results else "Reading the results",
             done=self._on_read,
             failed=self.summary.setText,
@@ -205,7 +212,7 @@ class DifferentialPanel(QWidget):
         self._read_for = None
         self.refresh()
 
-    def _on_read(self, results: _Results) -> None:
+    def _on_read(self, results: Results) -> None:
         self._results = results
         self.refresh()
 
@@ -260,18 +267,6 @@ class DifferentialPanel(QWidget):
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
         self._read_anew()
-
-
-def read_folder(folder: Path, progress: Progress) -> _Results:
-    """Read the results in a folder; for a worker thread."""
-    outdated = set(not_in_tables(folder))
-    files = [file for file in folder.glob(f"*{RESULT_SUFFIX}") if file not in outdated]
-    read: dict[Path, ResultClasses | None] = dict.fromkeys(files)
-    for number, file in enumerate(files):
-        progress(number, len(files), "Reading the results")
-        with suppress(WBCSegError):
-            read[file] = classes_in(file)
-    return read, outdated
 
 
 def _texts(share: Share) -> list[str]:
