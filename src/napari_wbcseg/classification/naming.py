@@ -122,21 +122,21 @@ def called(
 
 
 def each_named(
-    cells: pd.DataFrame, names: Mapping[int, str], classes: ClassList = BUILT_IN_CLASSES
+    cells: pd.DataFrame, names: Mapping[int, str] | pd.Series, classes: ClassList = BUILT_IN_CLASSES
 ) -> pd.DataFrame:
     """Return the table with some cells named by a person, who is sure.
 
     Parameters
     ----------
     cells : DataFrame
-    names : mapping of int to str
-        Label and class of each. An empty class takes back what a person said: then it is as the model's
-        probabilities, where there are some, have it.
+    names : mapping of int to str, or Series
+        Label and class of each; or, by row of the table, the class of those named. An empty class takes back
+        what a person said: then it is as the model's probabilities, where there are some, have it.
     classes : ClassList
         Those of the probabilities.
     """
     cells = _with_columns(cells)
-    said = cells["label"].map(names)
+    said = names if isinstance(names, pd.Series) else cells["label"].map(names)
     chosen, taken_back = said.notna(), said == ""
     theirs = np.where(taken_back, "", PERSON)
     cells[CLASS] = cells[CLASS].where(~chosen, said.astype("str"))

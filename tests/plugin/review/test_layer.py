@@ -11,12 +11,15 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
 
+from napari_wbcseg import load_result, save
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import EditError
 from napari_wbcseg.images.pixel_source import PixelSource
+from napari_wbcseg.plugin.review.correction_store import field_writer
 from napari_wbcseg.plugin.review.layer import LayerReview
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, LayerInfo
+from napari_wbcseg.progress import silent
 
 from ...drawings import measure_cells
 from ..conftest import dark_discs, discs
@@ -305,6 +308,30 @@ def test_a_stack_is_counted_plane_by_plane(viewer):
     with pytest.raises(EditError, match="different planes"):
         review.merge([(0, 1), (1, 5)])
     review.close()
+
+
+def test_a_number_that_is_on_several_planes_is_a_cell_on_each(viewer, tmp_path, monkeypatch):
+    """Another program numbers each plane from 1: a name or a decision was that of all cells of the number."""
+    layer = viewer.add_labels(np.stack([three_cells()] * 2))
+    with closing(LayerReview(viewer, layer)) as review:
+        review.name([(1, 2)], "blast")
+        review.accept([(1, 1)])
+        said = review.cells.set_index(["plane", "label"])[["class", "decision"]]
+        assert said.index[said["class"].eq("blast")].tolist() == [(1, 2)]
+        assert said.index[said["decision"].eq("accepted")].tolist() == [(1, 1)]
+        assert review.taken_back == set()
+    with closing(LayerReview(viewer, layer)) as again:
+        assert again.cells.set_index(["plane", "label"])[["class", "decision"]].equals(said)
+    layer.fill((0, 30, 30), 0)
+    (file,) = [one for one in save(layer, tmp_path / "stack", "tiff") if one.name.endswith("result.json")]
+    kept = load_result(file).cells
+    assert kept["plane"].tolist() == [0, 0, 1, 1, 1]
+    assert kept["class"].eq("blast").tolist() == [False, False, False, True, False]
+    assert kept["decision"].eq("accepted").tolist() == [False, False, True, False, False]
+    monkeypatch.setenv("WBCSEG_CORRECTIONS", str(tmp_path / "training"))
+    image = viewer.add_image(np.stack([discs(centres=CENTRES)] * 2), rgb=True)
+    added = field_writer(image, layer)(silent)
+    assert [[one.label for one in field.decisions] for field in added] == [[], [1]]
 
 
 def test_what_the_model_and_an_earlier_review_knew_is_taken_over_and_kept_in_the_layer(viewer):

@@ -44,8 +44,6 @@ def field_writer(image: Image | None, labels: Labels | None) -> Callable[[Progre
     image, labels = checked_pair(image, labels)
     pixels, drawn = image_data(image), np.array(image_data(labels))
     said = known_values(labels, "decision")
-    decisions = [CellDecision(label=label, decision=one) for label, one in said.items() if label and one]
-    decided = {one.label for one in decisions}
     height, width, unit = pixel_size(image)
     path, stack = path_of(image), drawn.ndim == 3
     name = path.stem if path else image.name
@@ -58,7 +56,9 @@ def field_writer(image: Image | None, labels: Labels | None) -> Callable[[Progre
         added: list[Correction] = []
         for plane, cells in enumerate(drawn if stack else [drawn]):
             picture = pixels[plane] if stack else pixels
-            for window, suffix in _windows(cells, decided):
+            here = {label: one for (there, label), one in said.items() if there == plane and label and one}
+            decisions = [CellDecision(label=label, decision=one) for label, one in here.items()]
+            for window, suffix in _windows(cells, set(here)):
                 progress(len(added), 0, "Adding to the training set")
                 part = cells[window]
                 present = set(np.unique(part).tolist())

@@ -34,10 +34,10 @@ class Accepted(NamedTuple):
 
 
 class DecisionState(NamedTuple):
-    """What a person decided, both only exchanged: the cells accepted, and the classes of labels."""
+    """What a person decided, both only exchanged: the cells accepted, and the classes of cells."""
 
     accepted: dict[Cell, Accepted]
-    named: dict[int, str]
+    named: dict[Cell, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Suggestions:
     classifier : ClassifierFile
     classes : ClassList
     probabilities : DataFrame
-        A column a class, indexed by label; a cell that it did not look at is not among them.
+        A column a class, indexed by cell; one that it did not look at is not among them.
     """
 
     classifier: ClassifierFile
@@ -58,15 +58,15 @@ class Suggestions:
 
 
 class Decisions:
-    """Remembers decisions and flags by cell, and classes by label, through edits and undo.
+    """Remembers decisions, flags and classes by cell, through edits and undo.
 
     Parameters
     ----------
-    accepted : iterable of int
-        Labels that were accepted before.
+    accepted : iterable of tuple of int
+        Cells that were accepted before.
     """
 
-    def __init__(self, accepted: Iterable[int]) -> None:
+    def __init__(self, accepted: Iterable[Cell]) -> None:
         self._earlier = set(accepted)
         #: What was decided, as one step of Undo changes it.
         self.state = DecisionState({}, {})
@@ -79,16 +79,15 @@ class Decisions:
         known = {cell: one for cell, one in known.items() if one.flag == cells[cell].flag}
         if len(known) == len(cells):
             self._forget(cells)
-            said = {cell[1]: one.name for cell, one in known.items() if one.name}
-            agreed = {label: "" for label, name in said.items() if named.get(label) == name}
+            agreed = {cell: "" for cell, one in known.items() if one.name and named.get(cell) == one.name}
         else:
             self.state = self.state._replace(accepted={**accepted, **cells, **known})
-            agreed = {cell[1]: one.name for cell, one in cells.items() if one.name}
+            agreed = {cell: one.name for cell, one in cells.items() if one.name}
         self.state = self.state._replace(named={**named, **agreed})
 
-    def name(self, labels: Iterable[int], name: str) -> None:
+    def name(self, cells: Iterable[Cell], name: str) -> None:
         """Take a person's word for the class of some cells; an empty one takes it back."""
-        self.state = self.state._replace(named={**self.state.named, **dict.fromkeys(labels, name)})
+        self.state = self.state._replace(named={**self.state.named, **dict.fromkeys(cells, name)})
 
     def follow(self, plane: int, change: Change, by_brush: bool) -> dict[int, int]:
         """Draw what follows from cells that came and went.
@@ -133,8 +132,8 @@ class Decisions:
         flags = self._flags(cells, table["pieces"].tolist())
         if self._earlier and cells:  # as they are found again, with their flags
             known = dict(zip(cells, map(Accepted, flags, _agreed(table, classes)), strict=True))
-            again = {cell: one for cell, one in known.items() if cell[1] in self._earlier}
-            named = {cell[1]: one.name for cell, one in again.items() if one.name}
+            again = {cell: one for cell, one in known.items() if cell in self._earlier}
+            named = {cell: one.name for cell, one in again.items() if one.name}
             accepted, said = self.state
             self.state, self._earlier = DecisionState(accepted | again, named | said), set()
         flag_of = {cell: one.flag for cell, one in self.state.accepted.items()}
@@ -144,7 +143,8 @@ class Decisions:
         ]
         decisions = [ACCEPTED if cell in flag_of else "" for cell in cells]
         if self.state.named:
-            table = each_named(table, self.state.named, classes)
+            names = [self.state.named.get(cell) for cell in cells]
+            table = each_named(table, pd.Series(names, table.index, dtype=object), classes)
         return table.assign(
             check=np.array(check, bool),
             flag=pd.Series(flags, index=table.index, dtype=object),

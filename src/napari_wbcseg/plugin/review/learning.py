@@ -182,13 +182,13 @@ class Learning(QObject):
             note(labels, classifier=self._asked)
 
 
-def _named(cells: pd.DataFrame) -> dict[int, str]:
-    """Return the classes that a person said, by label."""
+def _named(cells: pd.DataFrame) -> dict[Cell, str]:
+    """Return the classes that a person said, by cell."""
     said = cells[cells[CLASS_BY].eq(PERSON) & ~cells[CLASS].isin(["", UNSURE])]
-    return dict(zip(said["label"].tolist(), said[CLASS].tolist(), strict=True))
+    return dict(zip(keys_of(said), said[CLASS].tolist(), strict=True))
 
 
-def _enough(names: Mapping[int, str], first: ClassifierFile) -> bool:
+def _enough(names: Mapping[Cell, str], first: ClassifierFile) -> bool:
     """Say whether classes are suggested by themselves."""
     often = [name for name, count in Counter(names.values()).items() if count >= _OF_A_CLASS]
     return len(often) >= _CLASSES or bool(names and first.header.taught)
@@ -252,13 +252,13 @@ def _look(view: _View, classifier: ClassifierFile, seen: Seen, progress: Progres
 
 
 def _forgotten(
-    view: _View, classifier: ClassifierFile, seen: Seen, taken_back: Collection[int], progress: Progress
+    view: _View, classifier: ClassifierFile, seen: Seen, taken_back: Collection[Cell], progress: Progress
 ) -> tuple[ClassifierFile, Seen]:
     """Let a classifier forget the cells whose names were taken back, which are looked at for it."""
     if not (taken_back and classifier.header.taught):
         return classifier, seen
     seen = _look(view, classifier, seen, progress)
-    gone = [seen[cell][1] for cell in keys_of(view.cells) if cell[1] in taken_back]
+    gone = [seen[cell][1] for cell in keys_of(view.cells) if cell in taken_back]
     without = forget(classifier, np.stack(gone)) if gone else classifier
     if without is not classifier:
         _keep(without)
@@ -267,11 +267,12 @@ def _forgotten(
 
 def _suggestions(view: _View, seen: Seen, classes: ClassList, first: ClassifierFile) -> Suggestions:
     """Teach a classifier by the cells that a person named, and let it look at all of them."""
-    cells, embedding = view.cells, np.stack([seen[cell][1] for cell in keys_of(view.cells)])
-    named = cells["label"].map(_named(cells))
+    cells, embedding = keys_of(view.cells), np.stack([seen[cell][1] for cell in keys_of(view.cells)])
+    names = _named(view.cells)
+    named = pd.Series([names.get(cell) for cell in cells], dtype=object)
     lesson = named.notna().to_numpy() & np.isfinite(embedding).all(axis=1)
     taught = first
     if lesson.any() or not first.header.taught:
         taught = teach(first, embedding[lesson], named[lesson].tolist(), classes)
-    found = probabilities_of(taught, embedding).set_axis(cells["label"].to_numpy())
-    return Suggestions(taught, class_list(taught).added(*classes), found[~found.index.duplicated()])
+    found = probabilities_of(taught, embedding).set_axis(pd.Index(cells))
+    return Suggestions(taught, class_list(taught).added(*classes), found)

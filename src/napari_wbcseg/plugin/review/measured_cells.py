@@ -321,8 +321,16 @@ def measure_planes(
     planes = []
     for index, source in enumerate(sources):
         progress(index, len(sources), "Measuring cells")
-        planes.append(TrackedCells(np.asarray(labels[index if stacked else ...]), source, known))
+        here = np.asarray(labels[index if stacked else ...])
+        planes.append(TrackedCells(here, source, _known_on(index, known)))
     return planes, next((one.value_range for one in sources if one), None), problem
+
+
+def _known_on(plane: int, known: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return what is known of the labels of a plane: those of other programs are on others too."""
+    if known is None or "plane" not in known:
+        return known
+    return known[known["plane"] == plane].drop(columns="plane")
 
 
 class StoredPlane:

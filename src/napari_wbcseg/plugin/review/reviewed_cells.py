@@ -28,7 +28,7 @@ from ...errors import EditError
 from ...segmentation.measure import COLUMNS
 from ...segmentation.tracking import Change, TrackedCells
 from ..shared.counts import counts_of
-from ..shared.features import known_cells, known_values, labels_of, write_features
+from ..shared.features import cells_of, known_cells, known_values, write_features
 from ..shared.metadata import note
 from ..shared.viewer import PLACED
 from .decisions import ACCEPTED, Accepted, Cell, Decisions, DecisionState, Suggestions, keys_of
@@ -111,13 +111,13 @@ class ReviewedCells(MeasuredCells):
         """Return the cells as they are measured, with what a classifier says that learned here."""
         tables = [plane.table for plane in self.planes or [TrackedCells(np.zeros((0, 0), np.int32))]]
         table = pd.concat(tables, ignore_index=True)
-        table["certainty"] = table["label"].map(self._certainty).astype(float)
         if self.stacked:
             table.insert(0, "plane", np.repeat(range(len(tables)), list(map(len, tables))))
+        table["certainty"] = pd.Series([self._certainty.get(cell) for cell in keys_of(table)], dtype=float)
         found = self.suggestions
         if found is None:
             return table
-        return said_by_model(table, found.probabilities.reindex(table["label"]), found.classes)
+        return said_by_model(table, found.probabilities.reindex(keys_of(table)), found.classes)
 
     @property
     def classes(self) -> ClassList:
@@ -125,9 +125,9 @@ class ReviewedCells(MeasuredCells):
         return self.info.class_list.covering(sorted(set(self.cells[CLASS])))
 
     @property
-    def taken_back(self) -> set[int]:
-        """Labels of cells whose class a person took back, since the layer got its cells."""
-        return {label for label, name in self._decisions.state.named.items() if not name}
+    def taken_back(self) -> set[Cell]:
+        """The cells whose class a person took back, since the layer got its cells."""
+        return {cell for cell, name in self._decisions.state.named.items() if not name}
 
     @property
     def count(self) -> int:
@@ -208,7 +208,7 @@ class ReviewedCells(MeasuredCells):
         """
         chosen = self.checked(cells, 1)
         self._begin(edited=False)
-        self._decisions.name({label for _, label in chosen}, name)
+        self._decisions.name(chosen, name)
         self._announce()
 
     def suggest(self, suggestions: Suggestions | None) -> None:
@@ -312,10 +312,10 @@ class ReviewedCells(MeasuredCells):
         if not typed.any():
             return False
         self._begin(edited=False)
-        there = set(self.cells["label"])
-        for label, name in zip(np.asarray(labels_of(features))[typed], now[typed], strict=True):
-            if label in there:
-                self._decisions.name([int(label)], str(name))
+        there = set(self.keys())
+        for cell, name, new in zip(cells_of(features), now, typed, strict=True):
+            if new and cell in there:
+                self._decisions.name([cell], str(name))
         self._said = now.copy()
         return True
 
@@ -333,7 +333,7 @@ class ReviewedCells(MeasuredCells):
             self.known["check"] = features["check"].eq(True) & features["flag"].isna()
         self._certainty = known_values(self.labels, "certainty")
         decisions = known_values(self.labels, "decision")
-        self._decisions = Decisions(label for label, said in decisions.items() if said == ACCEPTED)
+        self._decisions = Decisions(cell for cell, said in decisions.items() if said == ACCEPTED)
         self._forget_steps()
         self._table = self._found = self.suggestions = None
 
@@ -341,7 +341,8 @@ class ReviewedCells(MeasuredCells):
         self._take_typed()
         self._table = None
         if not self.measuring:  # others may have written what is being measured
-            others = known_cells(self.labels).columns.difference([*COLUMNS, *probability_columns(self.cells)])
+            ours = ["plane", *COLUMNS, *probability_columns(self.cells)]
+            others = known_cells(self.labels).columns.difference(ours)
             with self.labels.events.features.blocker(self._on_features):
                 write_features(self.labels, self.cells.drop(columns=others, errors="ignore"))
             self._keep_features()

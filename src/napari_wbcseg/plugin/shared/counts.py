@@ -21,6 +21,7 @@ from ...classification.classes import CLASS
 from ...classification.differential import differential
 from ...progress import Progress
 from ...segmentation.result import counts, summary_of
+from .canvas_guard import guard_canvas
 from .class_colours import legend, show_classes
 from .columns import tell_at_mouse
 from .count_on_canvas import write_count
@@ -44,9 +45,13 @@ _kept: weakref.WeakKeyDictionary[Any, Counts] = weakref.WeakKeyDictionary()
 
 
 def counts_of(viewer: ViewerModel) -> Counts:
-    """Return the one keeper of a viewer's counts; from the first call on it follows the viewer."""
+    """Return the one keeper of a viewer's counts; from the first call on it follows the viewer.
+
+    Whoever adds and removes layers asks for it first: then that harms no canvas.
+    """
     viewer = own_viewer(viewer)
     if viewer.layers not in _kept:
+        guard_canvas(viewer)
         _kept[viewer.layers] = Counts(viewer)
     return _kept[viewer.layers]
 
@@ -281,7 +286,8 @@ class Counts(QObject):
         table = pd.DataFrame({"plane": np.repeat(range(len(present)), [len(here) for here in present])})
         for column in ("check", CLASS):
             known = known_values(layer, column)
-            table[column] = pd.Series([known.get(int(label)) for label in labels], dtype=object)
+            told = [known.get(cell) for cell in zip(table["plane"], labels.tolist(), strict=True)]
+            table[column] = pd.Series(told, dtype=object)
         self._tell(layer, table)
 
     # Telling ---------------------------------------------------------------------------------------------

@@ -16,19 +16,25 @@ def labels_of(features: pd.DataFrame) -> Any:
     return features["index"] if "index" in features else range(len(features))
 
 
-def known_values(layer: Labels, column: str) -> dict[int, Any]:
-    """Return what a layer's features say of each label; empty where they have no such column."""
+def cells_of(features: pd.DataFrame) -> list[tuple[int, int]]:
+    """Return the plane, 0 where there is none, and the label of each row of a layer's features."""
+    planes = features["plane"].fillna(0) if "plane" in features else [0] * len(features)
+    return [(int(plane), int(label)) for plane, label in zip(planes, labels_of(features), strict=True)]
+
+
+def known_values(layer: Labels, column: str) -> dict[tuple[int, int], Any]:
+    """Return what a layer's features say of each cell; empty where they have no such column."""
     features = layer.features
     if column not in features:
         return {}
-    pairs = zip(labels_of(features), features[column].tolist(), strict=True)
-    return {int(number): value for number, value in pairs if value is not None and value == value}
+    pairs = zip(cells_of(features), features[column].tolist(), strict=True)
+    return {cell: value for cell, value in pairs if value is not None and value == value}
 
 
 def known_cells(layer: Labels) -> pd.DataFrame:
-    """Return the features of a layer, such as ``class``, by the column ``label``."""
+    """Return the features of a layer, such as ``class``, by ``label`` and, of a stack, ``plane``."""
     features = layer.features
-    own = ["index", "plane", "flag", "decision"]
+    own = ["index", "flag", "decision"]
     return features.drop(columns=own, errors="ignore").assign(label=labels_of(features))
 
 
@@ -46,17 +52,18 @@ def features_table(cells: pd.DataFrame, others: pd.DataFrame | None = None) -> p
     -------
     DataFrame
         Row *n* belongs to label *n*, as napari's own table wants it. Where labels are far apart,
-        or in no order, such as 1 and 4,000,000,000, a column ``index`` holds the labels instead.
+        or in no order, such as 1 and 4,000,000,000, or those of another program are the same on several
+        planes, a column ``index`` holds the labels instead.
     """
-    table = cells.drop_duplicates("label").set_index("label", drop=False)
-    numbers = table.index.to_numpy()
-    if not len(numbers) or (numbers.min() > 0 and numbers.max() <= 4 * len(numbers) + 10_000):
+    table = cells.set_index("label", drop=False)
+    numbers, own = table.index.to_numpy(), table.index.is_unique
+    if not len(numbers) or (own and numbers.min() > 0 and numbers.max() <= 4 * len(numbers) + 10_000):
         rows = np.arange(int(numbers.max(initial=0)) + 1)
         dense = table.reindex(rows)
         dense["label"] = rows
     else:
         rows = np.concatenate([[0], numbers])
-        dense = table.reindex(rows)
+        dense = pd.concat([pd.DataFrame(index=[0]), table])
         dense.insert(0, "index", rows)
     for name in table.columns:
         kind = table[name].dtype.kind
