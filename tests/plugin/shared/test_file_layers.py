@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -300,6 +301,27 @@ def test_what_is_said_right_before_a_part_and_in_it_is_kept(viewer, result, forc
     table = LargeResult.open(result).cells.set_index("label")
     assert table.loc[[1, 2, 3, 5], "class"].tolist() == ["monocyte", "basophil", "basophil", "lymphocyte"]
     assert table.loc[2, "class_by"] == "person", "though its outline was changed"
+
+
+def test_what_is_corrected_while_a_part_is_put_back_is_kept(viewer, result, forced, qtbot, monkeypatch):
+    _, cells = viewer.open(result, plugin="napari-wbcseg")
+    review = ReviewWidget(viewer)
+    qtbot.addWidget(review)
+    review.labels = cells
+    part = review.large.correct_part(Box(0, 0, 400, 401))
+    with qtbot.waitSignal(review.review.measured, timeout=30_000):
+        review.review.measure()
+    go_on, replace = threading.Event(), LargeResult.replace_region
+    monkeypatch.setattr(LargeResult, "replace_region", lambda *given: (go_on.wait(), replace(*given))[1])
+    review.large.finish()
+    part.data_setitem(tuple(np.nonzero(disc_labels((400, 401), [(300, 300, 20)]))), 3000)
+    review.select([(0, 1)])
+    review.name("monocyte")
+    go_on.set()
+    qtbot.waitUntil(lambda: part not in viewer.layers, timeout=30_000)
+    table = LargeResult.open(result).cells.set_index("label")
+    assert len(table) == 5
+    assert table.loc[1, "class"] == "monocyte"
 
 
 def test_looking_at_cells_on_disk_changes_no_file(viewer, result, qtbot):

@@ -19,11 +19,11 @@ from ...errors import EditError
 from ...segmentation.large.result import LargeResult
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
-from ..shared.jobs import Job, in_background
+from ..shared.jobs import Job, busy, in_background
 from ..shared.metadata import LayerInfo
 from ..shared.panel import Panel, button, fill
 from ..shared.saving import source_image
-from ..shared.unsaved import keep_unsaved
+from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.viewer import image_data, placement, remove_layers
 from .layer import LayerReview
 
@@ -72,6 +72,7 @@ class LargeEditor(QWidget):
         super().__init__()
         self._viewer, self._review, self._panel = viewer, review, panel
         self._open: _Part | None = None
+        self._job: Job | None = None
         self.take = button(
             "Correct the part on view",
             lambda: panel.by_hand(self.correct_part),
@@ -152,6 +153,8 @@ class LargeEditor(QWidget):
     def finish(self) -> Job:
         """Put the part back into the result on disk, in a thread, and take its layers away.
 
+        What is corrected meanwhile is put back after it.
+
         Raises
         ------
         EditError
@@ -162,20 +165,24 @@ class LargeEditor(QWidget):
         part, folder = self._open, str(LayerInfo.of(self._open.cells).folder)
         source = source_image(self._viewer, part.cells)
         image = None if source is None else image_data(source)
-        labels = np.array(part.labels.data)
+        labels, state = np.array(part.labels.data), state_of(part.labels)
         said = known_cells(part.labels)
         said = said[np.isin(said["label"], labels) & (said["label"] > 0)]
         self.put_back.setEnabled(False)
-        return in_background(
+        self._job = in_background(
             lambda progress: LargeResult.open(folder).replace_region(part.window, labels, image, said),
             "Putting the corrections back",
-            done=lambda table: self._on_put_back(part, table),
+            done=lambda table: self._on_put_back(part, state, table),
             failed=self._panel.fail,
-            ended=lambda: self.put_back.setEnabled(True),
+            ended=lambda: self.put_back.setEnabled(not busy(self._job)),
             cleanup=self._panel.cleanup,
         )
+        return self._job
 
-    def _on_put_back(self, part: _Part, table: pd.DataFrame) -> None:
+    def _on_put_back(self, part: _Part, state: object, table: pd.DataFrame) -> None:
+        if self.part is part.labels and state_of(part.labels) != state:  # it was corrected meanwhile
+            self.finish()
+            return
         cells = part.cells
         self._open = None
         keep_unsaved(self._viewer).saved(part.labels)
