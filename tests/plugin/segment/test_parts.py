@@ -55,7 +55,7 @@ def test_all_of_a_layer_is_left_as_it_is(smear):
     from napari.layers import Image
 
     part = choose_part(Image([smear, smear[::2, ::2]], rgb=True, multiscale=True))
-    assert part.read(silent) is smear
+    assert part.read(silent).base is smear
     found = dark_discs(smear)
     assert part.place(found) is found
 
@@ -71,6 +71,21 @@ def test_a_plane_goes_back_to_its_place_in_the_stack(smear):
     assert set(found.cells["plane"]) == {1}
     assert found.proposals.shape == (5, 5)
     assert found.notes[0] == "Only plane 1 was segmented."
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_cell_that_reaches_far_out_of_a_region_is_not_cut(stacked):
+    """Of cells wider than the margin what lay beyond it was lost, and they were said to be at the border."""
+    from napari.layers import Image, Shapes
+
+    smear = discs((1000, 1100), [(420, 430), (900, 900)], radius=300)
+    whole = dark_discs(smear)
+    layer = Image(np.stack([smear] * 2) if stacked else smear, rgb=True)
+    region, seen = Shapes([[[400, 400], [400, 460], [460, 460], [460, 400]]]), []
+    part = choose_part(layer, 1 if stacked else None, region)
+    found = part.find(lambda pixels: seen.append(pixels.shape) or dark_discs(pixels), silent)
+    assert found.cells["area"].tolist() == whole.cells["area"].tolist()[:1]
+    assert seen == [(317, 317, 3), (1000, 1100, 3)]
 
 
 def test_of_a_region_no_count_per_area_of_the_whole_image_is_told(smear):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ..shared.regions import inside, region_outlines
 from ..shared.viewer import image_data, plane_shape
 
 _MARGIN = 128  # pixels around a region, so that the cells on its outline are seen whole
+_MORE = 512  # where one of them is not
 _LARGEST = 2**28  # pixels of a plane; more do not fit into a napari layer, nor into most memories
 
 
@@ -29,7 +30,7 @@ class Part:
     Attributes
     ----------
     data : array, shape (H, W), (H, W, C), (N, H, W) or (N, H, W, C)
-        The pixels; lazy where the layer's are. Read them by `read`.
+        The pixels of the plane or planes; lazy where the layer's are. Read those of the part by `read`.
     shape : tuple of int
         Rows and columns of the whole layer, for a stack with its planes in front.
     plane : int or None
@@ -54,18 +55,28 @@ class Part:
 
         Lazy arrays are read chunk by chunk, so that reading can be cancelled.
         """
-        if isinstance(self.data, np.ndarray):
-            return self.data
+        stacked = len(self.shape) == 3 and self.plane is None
+        data = self.data[(slice(None),) * stacked + self.window.slices]
+        if isinstance(data, np.ndarray):
+            return data
         import dask.array as da
         from dask.callbacks import Callback
 
         def told(key: Any, result: Any, graph: Any, state: Any, worker: Any) -> None:
             progress(len(state["finished"]), len(graph), "Reading the image")
 
-        out = np.empty(self.data.shape, self.data.dtype)
+        out = np.empty(data.shape, data.dtype)
         with Callback(posttask=told):
-            da.store(da.asarray(self.data), out, lock=False)
+            da.store(da.asarray(data), out, lock=False)
         return out
+
+    def find(self, segment: Callable[[np.ndarray], Segmentation], progress: Progress) -> Segmentation:
+        """Segment this part and put what is found where it is; with more around it where a cell was cut."""
+        found = self.place(segment(self.read(progress)))
+        drawn = found.labels[..., *self.window.slices].reshape(-1, *self.window.shape)
+        if self.outlines and self.window.cuts(drawn.max(axis=0), self.shape[-2:]):
+            return replace(self, window=self.window.grown(_MORE, self.shape[-2:])).find(segment, progress)
+        return found
 
     def place(self, found: Segmentation) -> Segmentation:
         """Put what was found in this part where it is in the whole layer.
@@ -92,7 +103,7 @@ class Part:
             backgrounds *= self.shape[0]
             cells = cells.assign(plane=self.plane)
             proposals = np.insert(proposals, 0, self.plane, axis=1)
-        return dataclasses.replace(
+        return replace(
             found,
             labels=labels,
             probability=probability,
@@ -150,7 +161,7 @@ def choose_part(layer: Image, plane: int | None = None, regions: Shapes | None =
     check_part(layer, regions)
     if regions is None and _in_tiles(layer):
         return None
-    data, rgb = image_data(layer), bool(layer.rgb)
+    data = image_data(layer)
     shape = plane_shape(layer)
     words = []
     if len(shape) == 2:
@@ -170,7 +181,6 @@ def choose_part(layer: Image, plane: int | None = None, regions: Shapes | None =
         window = _window(outlines, shape[-2:])
         if min(window.shape) <= 0:
             raise ImageError(f"The regions of {regions.name} do not lie on {layer.name}: draw them on it.")
-        data = data[(..., *window.slices, *((slice(None),) if rgb else ()))]
         words.append(f"the {'regions' if len(outlines) > 1 else 'region'} drawn in the layer {regions.name}")
     return Part(data, shape, plane, window, outlines, " in ".join(words[::-1]))
 
@@ -195,7 +205,7 @@ def _inside(found: Segmentation, outlines: tuple[np.ndarray, ...], window: Box) 
     number = np.zeros(int(found.labels.max(initial=0)) + 1, np.int32)
     number[cells["label"]] = fresh
     boxes = found.proposals[:, -4:].reshape(-1, 2, 2).mean(axis=1)
-    return dataclasses.replace(
+    return replace(
         found,
         labels=number[found.labels],
         cells=cells.assign(label=fresh),

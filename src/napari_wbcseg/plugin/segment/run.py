@@ -285,5 +285,5 @@ def _segment(part: Part, model: str, settings: SegmentationSettings, progress: P
     """Find the cells of a part of a layer; in a worker thread."""
     from ...segmentation.pipeline import segment
 
-    found = part.place(segment(part.read(progress), model, settings, progress))
+    found = part.find(lambda pixels: segment(pixels, model, settings, progress), progress)
     return found, layer_arrays(found)
