@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_wbcseg import save
 from napari_wbcseg.plugin.segment.pixel_size_field import PixelSizeField
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.viewer import pixel_size
@@ -46,6 +47,21 @@ def test_what_is_typed_holds_for_the_image_and_what_was_found_in_it(viewer, imag
     assert np.allclose(np.array(camera.center)[-2:], 0.2 * centre[-2:])
     image.scale = (0.5, 0.5)
     assert field.value.value() == 0.5
+
+
+def test_what_lies_on_other_pictures_keeps_its_size(viewer, image, field, tmp_path):
+    """Cells that were opened without their picture, of the same scale by chance, were saved with the size."""
+    save(dark_discs(discs()), tmp_path / "another", "tiff")
+    viewer.open(tmp_path / "another-result.json", plugin="napari-wbcseg")
+    viewer.add_labels(np.zeros((400, 400), int), name="of a larger one")
+    viewer.add_labels(np.zeros((120, 160), int), name="drawn", translate=(100, 40))
+    viewer.add_shapes([[[100, 40], [110, 50]]], shape_type="line", name="line")
+    opened = viewer.layers[-4]
+    field.value.setValue(0.2)
+    for layer in (opened, viewer.layers["of a larger one"]):
+        assert pixel_size(layer) == (1, 1, "px"), layer.name
+    for name in ("drawn", "line"):
+        assert pixel_size(viewer.layers[name]) == pytest.approx((0.2, 0.2, "µm")), name
 
 
 def test_a_size_that_is_taken_back_is_not_known_in_the_cells_either(viewer, image, field):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Layer
+from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QInputDialog, QMenu, QPushButton, QWidget
 from superqt.utils import signals_blocked
@@ -15,6 +15,7 @@ from ...results.layer import placement_of
 from ..shared.metadata import LayerInfo, is_picture
 from ..shared.panel import beside, fill, with_tip
 from ..shared.reunite import path_of
+from ..shared.saving import image_under
 from ..shared.stroke import StrokeTool
 from ..shared.viewer import plane_shape, size_in_micrometres
 
@@ -38,7 +39,7 @@ class PixelSizeField(QWidget):
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self._viewer = viewer
-        self._layer: Layer | None = None
+        self._layer: Image | None = None
         self._stroke = StrokeTool(
             viewer, "draw a line over the scale bar", self._on_line, lambda: self.said.emit("")
         )
@@ -62,7 +63,7 @@ class PixelSizeField(QWidget):
         with_tip(self.source, "Take it from a scale bar in the picture, or from its file.")
         fill(self, beside(self.value, self.source, wide=self.value))
 
-    def follow(self, layer: Layer | None) -> None:
+    def follow(self, layer: Image | None) -> None:
         """Show the pixel size of a layer from now on; a line that is to be drawn on another one is not."""
         self._stroke.close()
         if self._layer is not None:
@@ -133,12 +134,15 @@ class PixelSizeField(QWidget):
             self.value.setValue(column)
 
 
-def _on(viewer: ViewerModel, image: Layer) -> list[Layer]:
+def _on(viewer: ViewerModel, image: Image) -> list[Layer]:
     """Return the layers that lie on an image: what was found in it, and what was drawn there by hand."""
-    found = []
-    for layer in viewer.layers:
-        of = LayerInfo.of(layer).source_id
-        same = np.allclose(layer.scale[-2:], image.scale[-2:])
-        if of == str(image.unique_id) or (of is None and not is_picture(layer) and same):
-            found.append(layer)
-    return found
+
+    def on_it(layer: Layer) -> bool:
+        info = LayerInfo.of(layer)
+        if is_picture(layer) or info.role is not None or info.source_id is not None:
+            return info.source_id == str(image.unique_id)
+        if isinstance(layer, Labels):
+            return image_under(layer, image) is not None
+        return np.allclose(layer.scale[-2:], image.scale[-2:])
+
+    return [layer for layer in viewer.layers if on_it(layer)]
