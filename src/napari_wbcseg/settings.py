@@ -92,6 +92,11 @@ class Setting:
         """The name as a label: ``cell_diameter`` is ``Cell diameter``."""
         return self.name.replace("_", " ").capitalize()
 
+    @property
+    def annotation(self) -> Any:
+        """The type of a value, as forms and options are made from it."""
+        return Literal[self.choices] if self.choices else self.kind
+
 
 def settings_of(cls: type[BaseModel]) -> dict[str, Setting]:
     """Read the fields of a settings class, by name.

@@ -183,7 +183,7 @@ def option_of(setting: Setting, defaults: Mapping[str, Mapping[str, Any]]) -> An
         Defaults that differ from the fields' own, by the words that say when they hold: none for always.
     """
     name = setting.name
-    kind: Any = Literal[setting.choices] if setting.choices else setting.kind
+    kind = setting.annotation
     others = {when: values[name] for when, values in defaults.items() if name in values}
     usual = others.pop("", setting.default)
     shown = _shown(usual)

@@ -13,6 +13,10 @@ FORMS = [
     SegmentationSettings(cell_diameter=123.5, flips=True, batch_size=3, check_below=0.4, engine="keras"),
     TrainingSettings(),
     TrainingSettings.for_recipe("robust", seed=2**31 - 1, learning_rate=3e-5, steps_per_epoch=7),
+    SegmentationSettings(cell_diameter=61.2547, probability_threshold=0.123, check_below=1 / 3),
+    SegmentationSettings(probability_threshold=0.999, cell_diameter=6.001),
+    TrainingSettings(learning_rate=1.25e-4, dropout=0.123, plateau_factor=0.001),
+    TrainingSettings(learning_rate=3e-6, dropout=0.99, validation_fraction=0.999),
 ]
 
 

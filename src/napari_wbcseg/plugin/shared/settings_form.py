@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from decimal import Decimal
+from typing import Any, Generic, TypeVar, cast
 
-from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
+from magicgui.widgets import CheckBox, FloatSpinBox, create_widget
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
@@ -51,18 +52,13 @@ class FieldEditor(QWidget):
 
     def make_widget(self, setting: Setting) -> ValueWidget[Any]:
         """Return what holds the value."""
-        if setting.choices:
-            return ComboBox(choices=setting.choices)
-        if setting.kind is bool:
-            return CheckBox(text="")
-        if setting.kind is str:
-            return LineEdit()
-        low = 0 if setting.low is None else setting.low
-        high = _LARGEST if setting.high is None else setting.high
-        if setting.kind is int:
-            return SpinBox(min=int(low), max=int(high))
-        step = _step(setting)
-        return FloatSpinBox(min=low + step * setting.above, max=high - step * setting.below, step=step)
+        options: dict[str, Any] = {}
+        if setting.kind in (int, float):
+            step = _step(setting)
+            low = (setting.low or 0) + step * setting.above
+            high = (_LARGEST if setting.high is None else setting.high) - step * setting.below
+            options = {"min": low, "max": high, "step": step if setting.kind is float else None}
+        return cast(ValueWidget[Any], create_widget(annotation=setting.annotation, options=options))
 
     @property
     def value(self) -> Any:
@@ -76,8 +72,13 @@ class FieldEditor(QWidget):
         if self._none is not None:
             self._none.value = value is None
             self._value.enabled = value is not None
-        if value is not None:
-            self._value.value = value
+        if value is None:
+            return
+        if isinstance(self._value, FloatSpinBox):  # which rounds to its digits, and has limits a step away
+            native, digits = self._value.native, -int(Decimal(repr(float(value))).as_tuple().exponent)
+            native.setDecimals(max(native.decimals(), digits))
+            native.setRange(min(native.minimum(), value), max(native.maximum(), value))
+        self._value.value = value
 
     def suggest(self, value: Any) -> None:
         """Show a value to start from while the setting is left to the computer."""
