@@ -19,7 +19,7 @@ from napari_wbcseg import load_result
 from napari_wbcseg.images.read import ImageWarning
 from napari_wbcseg.plugin.segment.save_form import SaveForm
 from napari_wbcseg.plugin.shared.layers import add_segmentation
-from napari_wbcseg.plugin.shared.metadata import LayerInfo
+from napari_wbcseg.plugin.shared.metadata import LayerInfo, is_picture
 from napari_wbcseg.plugin.shared.panel import open_panel
 from napari_wbcseg.plugin.shared.unsaved import UnsavedOffer, keep_unsaved
 from napari_wbcseg.plugin.shared.unsaved_copies import copies_left, unsaved_folder
@@ -243,6 +243,8 @@ def test_what_was_not_saved_of_cells_that_were_removed_is_offered(viewer, review
     qtbot.waitUntil(lambda: review.review is not None and not review.review.measuring, timeout=WAIT)
     assert review.cells.set_index("label").loc[1, "class"] == "monocyte"
     assert len(copies()) == 1
+    qtbot.waitUntil(lambda: review.image is not None, timeout=WAIT)
+    assert [layer for layer in viewer.layers if is_picture(layer)] == [review.image], "it is open once"
 
 
 def test_a_copy_is_not_of_another_picture_that_took_the_place_of_its_own(viewer, review, picture, qtbot):

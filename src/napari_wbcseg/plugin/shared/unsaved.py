@@ -26,11 +26,12 @@ from .counts import counts_of
 from .events import events
 from .jobs import Job, busy, in_background, timer
 from .layers import fingerprint
-from .metadata import LayerInfo, is_cells, is_on_disk, note
+from .metadata import LayerInfo, is_cells, is_on_disk, is_picture, note
 from .panel import Offer, confirmed
+from .reunite import path_of
 from .saving import LayerSnapshot
 from .unsaved_copies import UnsavedCopy, copies_left, leave, take, words_of
-from .viewer import own_viewer
+from .viewer import own_viewer, plane_shape
 
 _DELAY = 500  # ms after a correction
 _PATIENCE = 5000  # ms, for what is being written when napari is closed
@@ -224,6 +225,10 @@ class UnsavedOffer(Offer):
             take(copy).discard()
 
     def _show(self, copy: UnsavedCopy, layers: Any) -> None:
-        *_, cells = (self._viewer.add_layer(Layer.create(*one)) for one in layers)
+        pictures = [(path_of(one), plane_shape(one)) for one in self._viewer.layers if is_picture(one)]
+        *picture, cells = (Layer.create(*one) for one in layers)
+        missing = [one for one in picture if (path_of(one), plane_shape(one)) not in pictures]
+        for layer in (*missing, cells):
+            self._viewer.add_layer(layer)
         keep_unsaved(self._viewer).restored(cells, copy)  # type: ignore[arg-type]
         self._viewer.layers.selection.active = cells
