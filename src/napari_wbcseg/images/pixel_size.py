@@ -80,6 +80,14 @@ class PixelSize(NamedTuple):
     unit: str = "µm"
 
     @property
+    def micrometres(self) -> tuple[float, float] | None:
+        """Its height and width, µm; None where the unit is none of length."""
+        if self.unit not in CENTIMETRES:
+            return None
+        unit = CENTIMETRES[self.unit] / CENTIMETRES["µm"]
+        return self.row * unit, self.column * unit
+
+    @property
     def tiff_resolution(self) -> dict[str, Any]:
         """The options of `tifffile.imwrite` that keep it."""
         centimetres = CENTIMETRES.get(self.unit)

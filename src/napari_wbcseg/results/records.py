@@ -17,7 +17,6 @@ from ..classification.classify import classifier_of
 from ..classification.differential import differential
 from ..errors import SettingsError, first_problem
 from ..files import read_text, user_path, write_atomically
-from ..images.pixel_size import CENTIMETRES
 from ..network.model_file import ModelFile
 from ..segmentation.large.files import table_file
 from ..segmentation.measure import COLUMNS
@@ -276,10 +275,9 @@ class ResultRecord(Record):
     def field_mm2(self) -> float | None:
         """Area of the slide that the image shows, mm², all planes together; None without a pixel size."""
         size = self.placement.pixel_size
-        if self.field_share is None or size is None or size.unit not in CENTIMETRES:
+        if self.field_share is None or size is None or size.micrometres is None:
             return None
-        side = 10 * CENTIMETRES[size.unit]  # a unit in mm
-        return math.prod(self.shape) * self.field_share * size.row * size.column * side**2
+        return math.prod((*self.shape, *size.micrometres)) * self.field_share / 1e6
 
     def segmentation(self, labels: Any, cells: pd.DataFrame, folder: Path) -> Segmentation:
         """Return the result, recorded in a folder, of labels, (H, W) or (N, H, W), and their table."""

@@ -9,7 +9,6 @@ import numpy as np
 from napari.components import Dims, ViewerModel
 from napari.layers import Labels, Layer
 
-from ...images.pixel_size import CENTIMETRES
 from ...results.layer import placement_of
 from .preferences import preference
 
@@ -135,7 +134,4 @@ def pixel_size(layer: Layer) -> tuple[float, float, str]:
 def size_in_micrometres(layer: Layer) -> tuple[float, float] | None:
     """Return height and width of a pixel, µm; None where the layer has no units of length, or is sheared."""
     size = placement_of(layer, layer.ndim).pixel_size
-    if size is None or size.unit not in CENTIMETRES:
-        return None
-    micrometres = CENTIMETRES[size.unit] / CENTIMETRES["µm"]
-    return size.row * micrometres, size.column * micrometres
+    return None if size is None else size.micrometres

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ...classification.classes import CLASS
 from ...files import write_atomically
-from ...images.pixel_size import CENTIMETRES, PixelSize
+from ...images.pixel_size import PixelSize
 from ...segmentation.large.files import as_csv
 from ...segmentation.measure import LENGTHS, in_physical_units
 
@@ -91,10 +91,9 @@ def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.Da
         the columns in pixels, where there are those. Of pixels that are no squares, the shape is
         not known; see `in_physical_units`.
     """
-    if pixel_size is None or pixel_size.unit not in CENTIMETRES:
+    if pixel_size is None or pixel_size.micrometres is None:
         return cells
-    micrometres = CENTIMETRES[pixel_size.unit] / CENTIMETRES["µm"]
-    measured = in_physical_units(cells, (pixel_size.row * micrometres, pixel_size.column * micrometres))
+    measured = in_physical_units(cells, pixel_size.micrometres)
     # Of pixels that are no squares these are not known, in the table of the window either.
     table = cells.assign(**measured.filter(["circularity", "eccentricity"]))
     for name, power in LENGTHS.items():
