@@ -370,6 +370,7 @@ def measured_again(
 
 def _with_said(fresh: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """Return measured cells with what was said of those of them that are still what they were."""
+    known = known[known["label"].isin(fresh["label"])]
     before = known.drop_duplicates("label").set_index("label").reindex(fresh["label"]).set_axis(fresh.index)
     still = fresh["label"].isin(known["label"]) & _still_themselves(fresh, before)
     if {"check", "pieces"} <= set(before):  # what was in pieces was to check for that
