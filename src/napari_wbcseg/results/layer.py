@@ -10,7 +10,7 @@ import numpy as np
 from ..classification.classes import BUILT_IN_CLASSES, ClassList
 from ..errors import OutputError
 from ..images.pixel_size import unit_symbol
-from ..segmentation.result import ABOUT, Placement, Segmentation
+from ..segmentation.result import ABOUT_IN_WORDS, Placement, Segmentation
 from ..settings import SegmentationSettings
 
 #: A labels layer of napari, or what has these of its attributes.
@@ -18,8 +18,6 @@ LabelsLayer = Any
 _READ_OF_A_LAYER = ("name", "data", "features", "metadata", "scale", "translate")
 #: Under this key of a layer's ``metadata`` the plugin keeps the model, settings and notes of a result.
 METADATA_KEY = "napari_wbcseg"
-#: What is there under the names of the fields of `Segmentation`.
-IN_METADATA = ("model", "classifier", *ABOUT)
 
 
 def of_layer(layer: LabelsLayer) -> Segmentation:
@@ -45,7 +43,7 @@ def of_layer(layer: LabelsLayer) -> Segmentation:
         corner=about.get("corner", (0, 0)),
         name=str(about.get("source") or layer.name),
         classes=ClassList.from_list(about["classes"]) if about.get("classes") else BUILT_IN_CLASSES,
-        **{name: about[name] for name in IN_METADATA if name in about},
+        **{name: about[name] for name in ABOUT_IN_WORDS if name in about},
     )
 
 

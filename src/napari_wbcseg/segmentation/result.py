@@ -69,6 +69,8 @@ class Placement:
 
 #: What is known of a result under one name wherever it is kept: in memory, in files, with a layer.
 ABOUT = "cell_diameter", "class_diameter", "field_share", "backgrounds", "notes", "edited"
+#: And where model and classifier are words, which those of `save` tell more of.
+ABOUT_IN_WORDS = "model", "classifier", *ABOUT
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no one answer to ==

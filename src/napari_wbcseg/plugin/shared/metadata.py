@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 from napari.layers import Image, Labels, Layer
 
 from ...classification.classes import BUILT_IN_CLASSES, ClassList
-from ...results.layer import IN_METADATA, METADATA_KEY
-from ...segmentation.result import Segmentation, summary_of
+from ...results.layer import METADATA_KEY
+from ...segmentation.result import ABOUT_IN_WORDS, Segmentation, summary_of
 from ...words import in_doubt
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class LayerInfo:
             settings=None if found.settings is None else found.settings.model_dump(mode="json"),
             summary=summary_of(found.cells, found.classes),
             classes=None if found.classes == BUILT_IN_CLASSES else found.classes.to_list(),
-            **{name: getattr(found, name) for name in IN_METADATA},
+            **{name: getattr(found, name) for name in ABOUT_IN_WORDS},
             **more,
         )
 

@@ -34,7 +34,7 @@ from ...settings import SegmentationSettings
 from ...words import listed
 from ..global_estimates import GlobalEstimates, image_digest
 from ..measure import find_regions, fitting_rows, measured_again
-from ..result import ABOUT
+from ..result import ABOUT_IN_WORDS
 from .files import RESULT_FILE, read_table, table_file, write_table
 from .folder import LABELS_FOLDER, PLAN_FILE
 from .pyramid import Pyramid, Stamps
@@ -42,8 +42,6 @@ from .pyramid import Pyramid, Stamps
 _ADVICE = "put back what was changed, or segment again: in the shell with --again, else to another folder"
 _LEAST_MARGIN = 64
 _MOST_MARGIN = 512  # from which on cells that are longer still are measured part by part
-#: What the record says in the words of `LargeResult`; an earlier version did not say all of it.
-_RECORDED = "model", "classifier", *ABOUT
 #: Columns of what is said of a cell, besides its probabilities.
 _SAID = CLASS, CLASS_PROBABILITY, CLASS_BY, "check"
 #: Columns that a table has in any case, also one that another program wrote.
@@ -120,7 +118,7 @@ class LargeResult:
                 cells=cells,
                 settings=SegmentationSettings(**plan["settings"]),
                 classes=ClassList.from_list(record["classes"]) if "classes" in record else BUILT_IN_CLASSES,
-                **{name: record[name] for name in _RECORDED if name in record},
+                **{name: record[name] for name in ABOUT_IN_WORDS if name in record},
                 stamps={name: tuple(stamp) for name, stamp in record.get("stamps", {}).items()},
             )
         if result.stamps:
