@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from napari.layers import _layer_actions
 
-from napari_wbcseg.plugin.shared.layers import LayerUpdate, add_segmentation, layer_arrays, result_layers
+from napari_wbcseg.plugin.shared.layers import add_segmentation, layer_arrays, layers_in_steps, result_layers
 from napari_wbcseg.plugin.shared.metadata import role_of
 from napari_wbcseg.plugin.shared.viewer import placement
 
@@ -119,7 +119,7 @@ def test_results_lie_right_above_their_source(viewer):
 def test_an_update_that_is_broken_off_leaves_the_list_as_it_was(viewer):
     source = viewer.add_image(discs(), rgb=True)
     found = dark_discs(source.data)
-    steps = LayerUpdate(viewer, found, source, layer_arrays(found)).steps()
+    steps = layers_in_steps(viewer, found, source, layer_arrays(found))
     next(steps)
     next(steps)
     assert len(viewer.layers) > 1

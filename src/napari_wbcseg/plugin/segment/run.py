@@ -26,11 +26,11 @@ from ..shared.jobs import Job, in_background
 from ..shared.layers import (
     CELLS_OPACITY,
     LayerArrays,
-    LayerUpdate,
     ResultLayers,
     insert_layer,
     is_corrected,
     layer_arrays,
+    layers_in_steps,
     result_layers,
 )
 from ..shared.metadata import LayerInfo, note
@@ -235,8 +235,9 @@ class SegmentRun(QObject):
             self._keep_filled(segmentation)
             return
         self._clear()
-        update = LayerUpdate(self._viewer, segmentation, self._source, arrays, activate=self._is_chosen)
-        self._steps = update.steps()
+        self._steps = layers_in_steps(
+            self._viewer, segmentation, self._source, arrays, activate=self._is_chosen
+        )
         self.progressed.emit(1, 1, "Adding the layers")
         self._land(segmentation)
 

@@ -14,7 +14,6 @@ from napari.layers import Image, Labels, Layer, Shapes
 
 from ...classification.classes import CLASS_BY, PERSON
 from ...segmentation.result import Segmentation, with_unique_labels
-from .canvas_guard import guard_canvas
 from .class_colours import colour_cells
 from .counts import counted_name, counts_of, layer_name
 from .features import features_table
@@ -95,94 +94,88 @@ def add_segmentation(
         earlier run are the same objects with new content, so that what the user set on them
         (name, colours, visibility, place in the list) stays.
     """
-    *_, layers = LayerUpdate(viewer, segmentation, source, layer_arrays(segmentation)).steps()
+    *_, layers = layers_in_steps(viewer, segmentation, source, layer_arrays(segmentation))
     assert layers is not None
     return layers
 
 
-class LayerUpdate:
-    """Does what `add_segmentation` does in steps, between which the window can live.
+def layers_in_steps(
+    viewer: ViewerModel,
+    found: Segmentation,
+    source: Layer | None,
+    arrays: LayerArrays,
+    *,
+    activate: bool = True,
+) -> Generator[ResultLayers | None]:
+    """Do what `add_segmentation` does in steps, between which the window can live.
 
     Each role gets the layer of an earlier run on the same source, with new content, or a new one. The cells
     become the active layer, unless the one that is active is to stay that.
+
+    Yields
+    ------
+    ResultLayers or None
+        The layers after the last step; closed before that, it takes away what it added.
     """
+    viewer, picture, ndim = own_viewer(viewer), "" if source is None else source.name, arrays.labels.ndim
+    counts, layers, where = counts_of(viewer), viewer.layers, placement(source, ndim)
+    # In 3D napari's status bar fails on labels that become active before the mouse was on the canvas.
+    activate = activate and viewer.dims.ndisplay == 2
+    earlier, added = result_layers(viewer, source), list[Layer]()
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        segmentation: Segmentation,
-        source: Layer | None,
-        arrays: LayerArrays,
-        *,
-        activate: bool = True,
-    ) -> None:
-        self._viewer, self._segmentation, self._arrays = own_viewer(viewer), segmentation, arrays
-        self._source, self._picture = source, "" if source is None else source.name
-        self._place = placement(source, arrays.labels.ndim)
-        # In 3D napari's status bar fails on labels that become active before the mouse was on the canvas.
-        self._activate = activate and self._viewer.dims.ndisplay == 2
-        self._earlier = result_layers(self._viewer, source)
-        self._added: list[Layer] = []
-
-    def steps(self) -> Generator[ResultLayers | None]:
-        """Yield after each step, the layers after the last; closed early, it takes away what it added."""
-        guard_canvas(self._viewer)
-        found, arrays = self._segmentation, self._arrays
-        magma = {"colormap": "magma", "blending": "additive", "contrast_limits": (0, 1), "opacity": 0.6}
-        hidden = {"visible": False}
-        try:
-            probability = self._layer(
-                "probability", Image, {"data": found.probability}, rgb=False, **magma, **hidden
-            )
-            yield None
-            proposals = self._layer("proposals", Shapes, {}, ndim=arrays.labels.ndim, opacity=0.8, **hidden)
-            clear_shapes(proposals)
-            yield None
-            for start in range(0, len(arrays.rectangles), _RECTANGLES_AT_ONCE):
-                some = list(arrays.rectangles[start : start + _RECTANGLES_AT_ONCE])
-                proposals.add(some, shape_type="rectangle", **_PROPOSAL_LOOK)
-                yield None
-            content = {"data": arrays.labels, "features": arrays.features}
-            cells = self._layer("cells", Labels, content, opacity=CELLS_OPACITY)
-            colour_cells(cells, arrays.features, found.classes)
-        except BaseException:
-            remove_layers(self._viewer, *self._added)
-            raise
-        left = [one for one in self._earlier.values() if one not in (probability, proposals, cells)]
-        remove_layers(self._viewer, *left)
-        if self._activate:
-            self._viewer.layers.selection.active = cells
-        counts_of(self._viewer).tell(cells, found.cells)
-        yield ResultLayers(cells, proposals, probability)
-
-    def _layer(self, role: Role, kind: type[Layer], content: dict[str, Any], **look: Any) -> Any:
+    def layer_of(role: Role, kind: type[Layer], content: dict[str, Any], **look: Any) -> Any:
         """Return the layer of a role, filled, where it is to be: the earlier one as it looks or a new one."""
-        found, layers = self._segmentation, self._viewer.layers
         info = LayerInfo.of_result(
             role,
             found,
-            source=self._picture or None,
-            source_id=None if self._source is None else str(self._source.unique_id),
-            fingerprint=self._arrays.fingerprint if role == "cells" else None,
+            source=picture or None,
+            source_id=None if source is None else str(source.unique_id),
+            fingerprint=arrays.fingerprint if role == "cells" else None,
         )
-        layer = self._earlier.get(role)
-        same_axes = layer is not None and layer.ndim == self._arrays.labels.ndim
+        layer = earlier.get(role)
+        same_axes = layer is not None and layer.ndim == ndim
         if same_axes and isinstance(layer, kind) and not getattr(layer, "multiscale", False):
             info.keep_in(layer)
             layer.editable = False  # forgets what Undo would bring into new labels
-            for name, value in {**self._place, **content}.items():
+            for name, value in {**where, **content}.items():
                 setattr(layer, name, value)
             layer.editable = True
             return layer
-        counted = role == "cells"
-        name = counted_name(info, found.cells, self._picture) if counted else layer_name(role, self._picture)
-        layer = kind(**content, name=name, metadata=info.metadata, **look, **self._place)
+        name = counted_name(info, found.cells, picture) if role == "cells" else layer_name(role, picture)
+        layer = kind(**content, name=name, metadata=info.metadata, **look, **where)
         # Above its source and what was added before; on top where there is no source.
-        below = next((one for one in (*reversed(self._added), self._source) if one in layers), None)
+        below = next((one for one in (*reversed(added), source) if one in layers), None)
         place = len(layers) if below is None else layers.index(below) + 1
-        insert_layer(self._viewer, place, layer, activate=self._activate)
-        self._added.append(layer)
+        insert_layer(viewer, place, layer, activate=activate)
+        added.append(layer)
         return layer
+
+    magma = {"colormap": "magma", "blending": "additive", "contrast_limits": (0, 1), "opacity": 0.6}
+    hidden = {"visible": False}
+    try:
+        probability = layer_of(
+            "probability", Image, {"data": found.probability}, rgb=False, **magma, **hidden
+        )
+        yield None
+        proposals = layer_of("proposals", Shapes, {}, ndim=ndim, opacity=0.8, **hidden)
+        clear_shapes(proposals)
+        yield None
+        for start in range(0, len(arrays.rectangles), _RECTANGLES_AT_ONCE):
+            some = list(arrays.rectangles[start : start + _RECTANGLES_AT_ONCE])
+            proposals.add(some, shape_type="rectangle", **_PROPOSAL_LOOK)
+            yield None
+        content = {"data": arrays.labels, "features": arrays.features}
+        cells = layer_of("cells", Labels, content, opacity=CELLS_OPACITY)
+        colour_cells(cells, arrays.features, found.classes)
+    except BaseException:
+        remove_layers(viewer, *added)
+        raise
+    left = [one for one in earlier.values() if one not in (probability, proposals, cells)]
+    remove_layers(viewer, *left)
+    if activate:
+        layers.selection.active = cells
+    counts.tell(cells, found.cells)
+    yield ResultLayers(cells, proposals, probability)
 
 
 def insert_layer(viewer: ViewerModel, place: int, layer: Layer, *, activate: bool) -> None:
