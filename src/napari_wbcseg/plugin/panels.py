@@ -6,8 +6,9 @@ from functools import partial
 
 
 def _open(title: str) -> None:
+    from napari import current_viewer
+
     from .shared.panel import open_panel
-    from .shared.viewer import current_viewer
 
     if (viewer := current_viewer()) is not None:
         open_panel(viewer, title)

@@ -33,10 +33,11 @@ def get_reader(path: Paths = "") -> Reader | None:
     callable or None
         A function from the path to layer data tuples.
     """
+    from napari import current_viewer
+
     from ..datasets.sigtuple import is_sigtuple
     from ..images.find import SLIDE_SUFFIXES
     from ..images.zarr_files import is_zarr
-    from .shared.viewer import current_viewer
 
     if path == "":
         from napari.utils.notifications import show_error
@@ -79,10 +80,11 @@ def _is_result(file: Path) -> bool:
 
 def _read_result(path: Any) -> list[LayerDataTuple]:
     """Read a result, and let its count stand on the canvas, though no panel of ours is open."""
+    from napari import current_viewer
+
     from ..segmentation.large.folder import is_large_result
     from .shared.file_layers import large_result_layers, read_result_layers
     from .shared.unsaved import keep_unsaved
-    from .shared.viewer import current_viewer
 
     if (viewer := current_viewer()) is not None:
         keep_unsaved(viewer)
@@ -96,8 +98,9 @@ def _read_large(path: Any) -> list[LayerDataTuple]:
 
 
 def _open_session(path: Any) -> list[Any]:
+    from napari import current_viewer
+
     from .shared.panel import open_panel, there
-    from .shared.viewer import current_viewer
 
     session: Any = open_panel(there(current_viewer()), "White blood cell session")
     session.open_pictures([path])
@@ -106,6 +109,7 @@ def _open_session(path: Any) -> list[Any]:
 
 def open_large_image() -> None:
     """File ▸ IO Utilities: ask for a large image and add it to the viewer, without reading it whole."""
+    from napari import current_viewer
     from napari.layers import Layer
     from napari.utils.notifications import show_error
     from qtpy.QtWidgets import QFileDialog
@@ -113,7 +117,6 @@ def open_large_image() -> None:
     from ..errors import WBCSegError
     from ..images.find import OPENSLIDE_ONLY, TIFF_SUFFIXES
     from .shared.file_layers import large_image_layer
-    from .shared.viewer import current_viewer
 
     viewer = current_viewer()
     patterns = " ".join(f"*{suffix}" for suffix in (*TIFF_SUFFIXES, *OPENSLIDE_ONLY))

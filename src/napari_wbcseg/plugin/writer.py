@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 def _write(name: str, path: str = "", layers: Sequence[LayerDataTuple] = ()) -> list[str]:
     """Save what napari hands over in the format of a name."""
+    from napari import current_viewer
     from napari.layers import Image, Labels
     from napari.utils.notifications import show_error
 
     from ..results.formats.registry import FORMATS
     from .shared.saving import LayerSnapshot, save_snapshot
     from .shared.unsaved import keep_unsaved
-    from .shared.viewer import current_viewer
 
     if path == "":
         show_error("Choose a layer of cells in the layer list, then File ▸ Save Selected Layers.")

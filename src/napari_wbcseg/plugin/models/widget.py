@@ -7,7 +7,6 @@ from concurrent.futures import wait
 from html import escape
 from pathlib import Path
 
-import napari
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -53,20 +52,14 @@ _FILTERS = {
 
 
 class ModelsWidget(Panel):
-    """Lists the models, shows the card of one, imports, exports, removes and fine-tunes.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer, optional
-        Not used; napari hands it over.
-    """
+    """Lists the models, shows the card of one, imports, exports, removes and fine-tunes."""
 
     #: Emitted with the name of a model that was imported.
     imported = Signal(str)
     #: Emitted with the path of a file that was exported.
     exported = Signal(str)
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self._infos: dict[str, ModelInfo] = {}
         #: Fine-tunes on the training set.

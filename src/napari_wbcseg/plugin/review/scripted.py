@@ -15,7 +15,6 @@ from napari.layers import Image, Labels
 from ...classification.learn import least_sure
 from ...errors import EditError, SettingsError
 from ...segmentation.edit import label_under
-from ..shared.canvas_guard import guard_canvas
 from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.panel import Panel
 from ..shared.viewer import own_viewer, plane_events, plane_of
@@ -56,7 +55,6 @@ class ScriptedReview(Panel):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self.viewer = viewer = own_viewer(napari_viewer)
-        guard_canvas(viewer)  # frames come and go
         self.review: LayerReview | None = None
         self.canvas: OnCanvas | None = None
         self.learning: Learning | None = None

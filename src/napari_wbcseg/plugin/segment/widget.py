@@ -12,7 +12,6 @@ from superqt.utils import signals_blocked
 from ...errors import ImageError, WBCSegError
 from ...segmentation.result import Segmentation
 from ...settings import SegmentationSettings
-from ..shared.canvas_guard import guard_canvas
 from ..shared.counts import counts_of
 from ..shared.jobs import in_background
 from ..shared.layers import ResultLayers, is_corrected
@@ -56,7 +55,6 @@ class SegmentWidget(Panel):
         self._viewer = own_viewer(napari_viewer)
         self._offer: ColourOffer | None = None
         self.segmentation: Segmentation | None = None
-        guard_canvas(self._viewer)
         self.panel = SegmentPanel(self, self._viewer)
         self._circle = DiameterCircle(self._viewer, self.panel.method.diameter.set)
         self._counts = counts_of(self._viewer)

@@ -20,7 +20,6 @@ from ...batch.notices import notices
 from ...errors import WBCSegError
 from ...progress import Progress
 from ...settings import SegmentationSettings
-from ..shared.canvas_guard import guard_canvas
 from ..shared.counts import counts_of
 from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.metadata import LayerInfo, note
@@ -65,7 +64,6 @@ class SessionWidget(Panel):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = own_viewer(napari_viewer)
-        guard_canvas(self._viewer)
         self.session: Session | None = None
         self._picture = ShownPicture(self._viewer)
         self._asked: Entry | None = None  # the picture that was to be shown last; it may be damaged

@@ -55,7 +55,6 @@ class Job(QObject):
         self._function: Callable[[Progress], Any] | None = function
         self._title = title
         self._stop = threading.Event()
-        self._silent = False
         self._bar: ActivityBar | None = None
         self._cleanup: Cleanup | None = None
         self._last_message = 0.0
@@ -91,7 +90,6 @@ class Job(QObject):
 
     def abandon(self) -> None:
         """Cancel, and emit nothing from now on: whoever listened is going away."""
-        self._silent = True
         self.cancel()
         self._leave_window()
         self._let_go()
@@ -145,11 +143,9 @@ class Job(QObject):
             self._cleanup.remove(self.abandon)
 
     def _on_returned(self, outcome: tuple[Any, ...]) -> None:
-        """Emit the signal of this end, unless the job was abandoned."""
+        """Emit the signal of this end, which nobody hears of a job that was abandoned."""
         Job._running.discard(self)
         self._leave_window()
-        if self._silent:
-            return
         how, *told = ("cancelled",) if outcome[0] == "succeeded" and self.cancelling else outcome
         getattr(self, how).emit(*told)
         self.ended.emit()

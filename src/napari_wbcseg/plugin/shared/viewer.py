@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import napari
 import numpy as np
 from napari.components import Dims, ViewerModel
 from napari.layers import Labels, Layer
@@ -23,12 +22,6 @@ def own_viewer(viewer: ViewerModel) -> ViewerModel:
     """
     itself: ViewerModel = getattr(viewer, "__wrapped__", viewer)
     return itself
-
-
-def current_viewer() -> ViewerModel | None:
-    """Return the viewer that napari calls the current one, itself and no proxy of it."""
-    viewer = napari.current_viewer()
-    return None if viewer is None else own_viewer(viewer)
 
 
 def all_in_view(viewer: ViewerModel) -> bool:
