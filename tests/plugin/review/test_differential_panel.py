@@ -89,7 +89,7 @@ def test_only_the_cells_in_the_chosen_regions_are_counted(viewer, panel):
 
 
 def test_a_count_in_doubt_is_a_question_until_corrections_are_saved(viewer, tmp_path):
-    asked, image = "Is the background dark? Count again.", discs()
+    asked, image = "Is it one? Count again.", discs()
     found = dataclasses.replace(dark_discs(image), notes=(asked,))
     cells = add_segmentation(viewer, found, viewer.add_image(image, rgb=True, name="smear")).cells
     dock, review = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")

@@ -297,7 +297,7 @@ def test_an_error_is_shown_as_its_sentence(viewer, widget, qtbot, monkeypatch, c
 
 
 def test_a_count_in_doubt_is_a_question(viewer, widget, qtbot, monkeypatch):
-    asked = "Is it an inverted picture? Invert it and count again."
+    asked = "Is it one? Invert it and count again."
     monkeypatch.setattr(
         "napari_wbcseg.segmentation.pipeline.segment",
         lambda *given: dataclasses.replace(dark_discs(*given), notes=(asked,)),
