@@ -140,8 +140,9 @@ def differential_of(results: str | Path | Iterable[str | Path]) -> tuple[Differe
         As `classes_in`, and where there is no result.
     """
     paths = _paths(results)
-    counted_records(paths)
     read = read_results(paths)
+    if not read.told and not read.outdated:
+        raise _none_in(paths)
     for one in read.told.values():
         if isinstance(one, WBCSegError):
             raise one
@@ -167,9 +168,13 @@ def counted_records(results: str | Path | Iterable[str | Path]) -> list[Path]:
     paths = _paths(results)
     files, outdated = _records(paths)
     if not files and not outdated:
-        where = ", ".join(map(str, paths)) or "an empty list"
-        raise SettingsError(f"There is no NAME{RESULT_SUFFIX} in {where}.")
+        raise _none_in(paths)
     return files
+
+
+def _none_in(paths: Sequence[Path]) -> SettingsError:
+    where = ", ".join(map(str, paths)) or "an empty list"
+    return SettingsError(f"There is no NAME{RESULT_SUFFIX} in {where}.")
 
 
 def _records(paths: Sequence[Path]) -> tuple[list[Path], set[Path]]:

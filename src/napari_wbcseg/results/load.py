@@ -23,6 +23,7 @@ from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.pipeline import segment
 from ..segmentation.result import Segmentation, with_unique_labels
 from ..settings import SegmentationSettings
+from ..sizes import equivalent_diameter
 from .formats.tables import columns_to_table
 from .names import LABELS_NAME, LABELS_SUFFIX, RECORD_KEY, RESULT_SUFFIX
 from .origins import ModelRecord, file_sha256
@@ -131,7 +132,7 @@ def _gone(array: Any, before: pd.DataFrame, now: pd.DataFrame, path: Path) -> li
     lost = lost[lost["kept"] == "left_only"].reindex(columns=[*axes, "area"]).dropna()
     names = set[str]()
     for *place, area in lost.itertuples(index=False):
-        reach = [*[0] * (array.ndim - 2), *[2 * np.sqrt(area / np.pi)] * 2]
+        reach = [*[0] * (array.ndim - 2), *[equivalent_diameter(area)] * 2]
         spans = [
             range(int(max(0, at - far)) // step, int(min(side - 1, at + far)) // step + 1)
             for at, far, side, step in zip(place, reach, array.shape, array.chunks, strict=True)

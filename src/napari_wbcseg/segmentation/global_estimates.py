@@ -382,7 +382,7 @@ def _grid(shape: tuple[int, int]) -> list[Box]:
         ]
     side, count = PARAMETERS.digest, PARAMETERS.digests_a_side
     rows, cols = (np.linspace(0, max(length - side, 0), count).astype(int).tolist() for length in shape)
-    return [Box(top, left, top + side, left + side).grown(0, shape) for top, left in product(rows, cols)]
+    return [Box(top, left, top + side, left + side).within(shape) for top, left in product(rows, cols)]
 
 
 def _spread(shape: tuple[int, int]) -> list[Box]:
@@ -391,7 +391,7 @@ def _spread(shape: tuple[int, int]) -> list[Box]:
     for length in shape:
         count = max(1, min(PARAMETERS.fields_a_side, length // side))
         along.append([max(0, round((i + 0.5) * length / count - side / 2)) for i in range(count)])
-    return [Box(top, left, top + side, left + side).grown(0, shape) for top, left in product(*along)]
+    return [Box(top, left, top + side, left + side).within(shape) for top, left in product(*along)]
 
 
 def _fields(field: FieldOfView | None, shape: tuple[int, int]) -> list[Box]:

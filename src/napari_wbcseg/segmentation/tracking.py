@@ -97,7 +97,7 @@ class TrackedCells:
         """
         from scipy import ndimage
 
-        box = (within or Box(0, 0, *self.shape)).grown(0, self.shape)
+        box = (within or Box(0, 0, *self.shape)).within(self.shape)
         if not box.area:
             return []
         differ = labels[box.slices] != self._labels[box.slices]

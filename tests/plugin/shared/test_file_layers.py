@@ -64,6 +64,15 @@ def forced(monkeypatch):
     monkeypatch.setattr(file_layers, "_OVERVIEW", 400)
 
 
+def in_review(viewer, result, qtbot):
+    """Open a result, and return the review of its cells."""
+    _, cells = viewer.open(result, plugin="napari-wbcseg")
+    review = ReviewWidget(viewer)
+    qtbot.addWidget(review)
+    review.labels = cells
+    return review
+
+
 def test_a_tiff_without_a_pyramid_opens_lazily_from_the_menu(viewer, slide, forced, monkeypatch):
     from napari._app_model import get_app_model
     from qtpy.QtWidgets import QFileDialog
@@ -267,10 +276,7 @@ def test_cells_on_disk_are_looked_at_and_named_in_the_gallery(viewer, result, fo
 
 
 def test_outlines_of_a_part_lie_on_the_slide(viewer, result, forced, qtbot, tmp_path):
-    _, cells = viewer.open(result, plugin="napari-wbcseg")
-    review = ReviewWidget(viewer)
-    qtbot.addWidget(review)
-    review.labels = cells
+    review = in_review(viewer, result, qtbot)
     part = review.large.correct_part(Box(200, 40, 400, 401))
     (file,) = save_snapshot(LayerSnapshot.of_layer(part, viewer), tmp_path / "part.geojson")
     (cell,) = json.loads(file.read_text())["features"]
@@ -279,10 +285,7 @@ def test_outlines_of_a_part_lie_on_the_slide(viewer, result, forced, qtbot, tmp_
 
 
 def test_what_is_said_right_before_a_part_and_in_it_is_kept(viewer, result, forced, qtbot):
-    _, cells = viewer.open(result, plugin="napari-wbcseg")
-    review = ReviewWidget(viewer)
-    qtbot.addWidget(review)
-    review.labels = cells
+    review = in_review(viewer, result, qtbot)
     review.select([(0, 2), (0, 3)])
     review.name("basophil")
     part = review.large.correct_part(Box(0, 0, 400, 401))  # before that is on disk
@@ -304,10 +307,7 @@ def test_what_is_said_right_before_a_part_and_in_it_is_kept(viewer, result, forc
 
 
 def test_what_is_corrected_while_a_part_is_put_back_is_kept(viewer, result, forced, qtbot, monkeypatch):
-    _, cells = viewer.open(result, plugin="napari-wbcseg")
-    review = ReviewWidget(viewer)
-    qtbot.addWidget(review)
-    review.labels = cells
+    review = in_review(viewer, result, qtbot)
     part = review.large.correct_part(Box(0, 0, 400, 401))
     with qtbot.waitSignal(review.review.measured, timeout=30_000):
         review.review.measure()
@@ -326,10 +326,7 @@ def test_what_is_corrected_while_a_part_is_put_back_is_kept(viewer, result, forc
 
 def test_looking_at_cells_on_disk_changes_no_file(viewer, result, qtbot):
     before = {file: file.stat().st_mtime_ns for file in result.rglob("*")}
-    _, cells = viewer.open(result, plugin="napari-wbcseg")
-    review = ReviewWidget(viewer)
-    qtbot.addWidget(review)
-    review.labels = cells
+    review = in_review(viewer, result, qtbot)
     review.select([(0, 2)])
     qtbot.waitUntil(lambda: not Job._running, timeout=20_000)
     assert {file: file.stat().st_mtime_ns for file in result.rglob("*")} == before
@@ -338,10 +335,7 @@ def test_looking_at_cells_on_disk_changes_no_file(viewer, result, qtbot):
 def test_that_decisions_cannot_be_kept_is_said_once_until_they_are(viewer, result, qtbot, monkeypatch):
     said = []
     monkeypatch.setattr(disk_copy, "show_error", said.append)
-    _, cells = viewer.open(result, plugin="napari-wbcseg")
-    review = ReviewWidget(viewer)
-    qtbot.addWidget(review)
-    review.labels = cells
+    review = in_review(viewer, result, qtbot)
 
     def name(cell, class_name):
         """Name a cell, and wait until that is written, or is not."""
@@ -374,9 +368,6 @@ def test_cells_on_disk_are_not_read_to_know_whether_they_may_be_corrected(viewer
 
 def test_a_view_that_is_too_large_is_a_sentence(viewer, result, qtbot, monkeypatch):
     monkeypatch.setattr("napari_wbcseg.plugin.review.large_edit.MOST_PIXELS", 10_000)
-    _, cells = viewer.open(result, plugin="napari-wbcseg")
-    review = ReviewWidget(viewer)
-    qtbot.addWidget(review)
-    review.labels = cells
+    review = in_review(viewer, result, qtbot)
     review.large.take.click()
     assert "zoom in" in review.message.text()

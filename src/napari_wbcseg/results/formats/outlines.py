@@ -94,12 +94,12 @@ def _outlines_on_disk(labels: Any, cells: pd.DataFrame) -> Iterator[CellOutline]
         inside = np.asarray(labels[part.slices])
         for label, row, col, diameter in places.iloc[rows].itertuples(index=False):
             half = max(_LEAST_HALF, round(diameter))
-            box = Box.square(row, col, half).grown(0, labels.shape)
+            box = Box.square(row, col, half).within(labels.shape)
             mask = inside[box.shifted(-part.top, -part.left).slices] == label
             # Long, or in pieces, or not there at all.
             while box.cuts(mask, labels.shape) or not (mask.any() or box.shape == labels.shape):
                 half *= 2
-                box = Box.square(row, col, half).grown(0, labels.shape)
+                box = Box.square(row, col, half).within(labels.shape)
                 mask = np.asarray(labels[box.slices]) == label
             yield CellOutline(int(label), None, mask_polygons(mask, box[:2]))
 

@@ -109,7 +109,7 @@ class Pyramid(Canvas):
         (height, width), shape = self.arrays[0].chunks, self.arrays[0].shape
         rows, columns = range(-(-shape[0] // height)), range(-(-shape[1] // width))
         return [
-            Box(row * height, column * width, (row + 1) * height, (column + 1) * width).grown(0, shape)
+            Box(row * height, column * width, (row + 1) * height, (column + 1) * width).within(shape)
             for row, column in product(rows, columns)
             if _LAYOUT in names or f"{row}/{column}" in names
         ]

@@ -199,11 +199,11 @@ class LargeRun:
         except (OSError, ValueError, SettingsError):
             return None  # there is none, or another version wrote it
         whole = all((self.out / name).exists() for name in (LABELS_FOLDER, PROBABILITY_FOLDER))
-        if not whole or old.format != _FORMAT:
-            return None
+        now = {"format": _FORMAT, "version": __version__, **self._method}
+        if not whole or old != old.model_copy(update=now):
+            return None  # which is known without the image
         source = PixelSource(opened.full, old.estimates.value_range)
-        now = {"version": __version__, **self._method, "digest": image_digest(source)}
-        return (source, old) if old == old.model_copy(update=now) else None
+        return (source, old) if image_digest(source) == old.digest else None
 
     def _require_own(self) -> None:
         """Refuse a folder of other files, of cells that a person corrected, or of a damaged result."""
