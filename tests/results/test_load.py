@@ -40,6 +40,8 @@ def test_stacks_and_empty_results_come_back(tmp_path, labels, image):
     stack = made(np.stack([labels * 0, labels]), np.stack([image, image]))
     back = load_result(save(stack, tmp_path / "a-labels.tif")[0])
     assert back.cells[["plane", "label"]].to_numpy().tolist() == [[1, 3], [1, 9], [1, 700]]
+    single = load_result(save(made(labels[None], image[None]), tmp_path / "c-labels.tif")[0])
+    assert (single.labels.shape, single.count) == ((1, *labels.shape), 3)
     none = load_result(save(made(labels * 0, image), tmp_path / "b-labels.tif")[0])
     assert len(none.cells) == 0
     assert none.cells["check"].dtype == bool

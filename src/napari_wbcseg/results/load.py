@@ -153,6 +153,8 @@ def _columns_of_properties(image_label: dict[str, Any], known: Iterable[str]) ->
 def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) -> Segmentation:
     if len(record.shape) == 3 and labels.shape == (*record.shape[1:], record.shape[0]):
         labels = np.moveaxis(labels, -1, 0)  # tifffile writes three planes as the colours of one
+    if record.shape == (1, *labels.shape):
+        labels = labels[None]  # a TIFF of one page says not that it is a stack
     if labels.shape != record.shape:
         raise ImageError(
             f"The labels are {labels.shape} and {path} tells of {record.shape}: the two belong to different "
