@@ -21,6 +21,7 @@ from napari_wbcseg.images import read
 from napari_wbcseg.images.pixel_size import PixelSize
 from napari_wbcseg.images.read import (
     ImageWarning,
+    depths_of,
     is_large,
     open_large,
     orientation_of,
@@ -414,6 +415,21 @@ def test_ome_zarr_of_both_versions_with_its_axes_in_any_order(
     group.attrs.update(known if version == "0.4" else {"ome": {**known, "version": version}})
     np.testing.assert_array_equal(np.asarray(open_large(tmp_path / "a.zarr").full), PIXELS)
     assert read_pixel_size(tmp_path / "a.zarr") == PixelSize(0.5, 0.5)
+
+
+@pytest.mark.parametrize("axes", ["tz", "zt"])
+def test_depths_of_one_time_follow_each_other_however_they_are_stored(tmp_path: Path, axes: str) -> None:
+    stack = np.stack([PIXELS + number for number in range(6)]).reshape(2, 3, *PIXELS.shape)  # times, depths
+    stored = stack if axes == "tz" else stack.swapaxes(0, 1)
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", stored, photometric="rgb", metadata={"axes": f"{axes.upper()}YXS"}
+    )
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
+    group.create_array("0", shape=stored.shape, chunks=stored.shape, dtype=np.uint8)[:] = stored
+    group.attrs["multiscales"] = [{"axes": [{"name": n} for n in f"{axes}yxc"], "datasets": [{"path": "0"}]}]
+    for name in ("a.ome.tif", "a.zarr"):
+        np.testing.assert_array_equal(read_file(tmp_path / name).pixels, stack.reshape(6, *PIXELS.shape))
+        assert depths_of(tmp_path / name) == 3
 
 
 def test_what_cannot_be_read_in_parts_is_said(tmp_path: Path) -> None:

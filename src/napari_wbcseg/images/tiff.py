@@ -161,6 +161,9 @@ def _planes(series: tifffile.TiffPageSeries, name: str, order: list[int]) -> lis
         raise ImageError(f"{name} has several colour channels ({axes}, {shape}); save it as plain RGB.")
     grid = np.arange(count).reshape(leading)
     grid = np.moveaxis(grid, before.index(colours[0]), -1) if colours else grid[..., None]
+    planes = [axis for axis in before if axis not in colours]
+    if "Z" in planes:  # the depths of one time follow each other, however they are stored
+        grid = np.moveaxis(grid, planes.index("Z"), -2)
     if order and grid.shape[-1] == len(order):
         grid = grid[..., order]
     return [[each[number] for number in row] for row in grid.reshape(-1, grid.shape[-1])]

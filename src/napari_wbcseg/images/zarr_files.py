@@ -254,7 +254,8 @@ def _planes(array: Any, axes: str | None, path: Path) -> Any:
     stored = zip(axes, shape, array.chunks, strict=True)
     chunks = tuple(chunk_of(side, step) if axis in "yx" else step for axis, side, step in stored)
     lazy = da.from_array(array, chunks=chunks, name=False)
-    leading = [axis for axis in axes if axis not in "yxc"]
+    # The depths of one time follow each other, however they are stored.
+    leading = sorted((axis for axis in axes if axis not in "yxc"), key=lambda axis: axis == "z")
     lazy = lazy.transpose([axes.index(axis) for axis in (*leading, *"yxc") if axis in axes])
     if "c" not in axes:
         lazy = lazy[..., None]
