@@ -22,6 +22,8 @@ from napari_wbcseg.box import Box
 from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, PROBABILITY
 from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import BusyError, Cancelled, ImageError, OutputError, SettingsError, WBCSegError
+from napari_wbcseg.images.pixel_size import PixelSize
+from napari_wbcseg.images.read import read_pixel_size
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import LargeRun, segment_large
@@ -110,6 +112,12 @@ def test_a_result_of_a_file_is_saved_with_its_pixel_size_and_where_it_came_from(
         found = load_result(tmp_path / "again-result.json")
         assert (found.placement.scale, found.image_path, found.name) == ((0.5, 0.5), file, "slide")
         assert "area_um2" in pd.read_csv(tmp_path / "again-cells.csv")
+    size["resolution"] = (10_000, 10_000)  # the scanner was calibrated since
+    tifffile.imwrite(file, smear[0], photometric="rgb", tile=(64, 64), **size)
+    result = segment_large(file, tmp_path / "slide-cells", model, SETTINGS, on_tile=pytest.fail)
+    assert LargeResult.open(tmp_path / "slide-cells").pixel_size == result.placement.pixel_size
+    assert result.placement.pixel_size == PixelSize(1.0, 1.0)
+    assert read_pixel_size(tmp_path / "slide-cells" / "probability.zarr") == PixelSize(1.0, 1.0)
 
 
 def test_an_image_with_nothing_in_it(model: ModelFile, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from ...box import Box
 from ...errors import ImageError, reading
 from ...images.pixel_size import UNIT_NAMES, PixelSize
+from ...images.read import read_pixel_size
 from ...images.zarr_files import open_zarr
 from ..tile_work import Canvas
 
@@ -49,23 +50,14 @@ class Pyramid(Canvas):
         shutil.rmtree(path, ignore_errors=True)
         group = zarr.open_group(str(path), mode="w", zarr_format=2)
         arrays: list[Any] = []
-        sets: list[Any] = []
         sizes = [tuple(shape)]
         while max(sizes[-1]) > _SMALLEST_LEVEL:
             sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
-        pixel = (1.0, 1.0) if pixel_size is None else (pixel_size.row, pixel_size.column)
         for level, size in enumerate(sizes):
             chunks, keys = tuple(min(_CHUNK, side) for side in size), {"name": "v2", "separator": "/"}
             options = {"dtype": dtype, "fill_value": 0, "chunk_key_encoding": keys}
             arrays.append(group.create_array(str(level), shape=size, chunks=chunks, **options))
-            scale = {"type": "scale", "scale": [2**level * side for side in pixel]}
-            sets.append({"path": str(level), "coordinateTransformations": [scale]})
-        unit = UNIT_NAMES.get(pixel_size.unit) if pixel_size is not None else None
-        axes = [{"name": name, "type": "space", **({"unit": unit} if unit else {})} for name in "yx"]
-        multiscales: Any = [
-            {"version": "0.4", "name": path.stem, "axes": axes, "datasets": sets, "type": "nearest"}
-        ]
-        group.attrs["multiscales"] = multiscales
+        group.attrs["multiscales"] = _multiscales(path.stem, arrays, pixel_size)
         if np.issubdtype(dtype, np.integer):
             group.attrs["image-label"] = {"version": "0.4"}
         return cls(path, arrays)
@@ -84,6 +76,12 @@ class Pyramid(Canvas):
             attributes: Any = dict(group.attrs)
             levels = attributes["multiscales"][0]["datasets"]
             return cls(path, [group[level["path"]] for level in levels])
+
+    def tell_pixel_size(self, pixel_size: PixelSize | None) -> None:
+        """Say how large a pixel is, where the file of the image states another size by now."""
+        if read_pixel_size(self.path) != pixel_size:
+            group = open_zarr(self.path, mode="r+")
+            group.attrs["multiscales"] = _multiscales(self.path.stem, self.arrays, pixel_size)
 
     def stamps(self, known: Stamps) -> Stamps:
         """Return what the full resolution is known again by.
@@ -113,3 +111,15 @@ class Pyramid(Canvas):
             for row, column in product(rows, columns)
             if _LAYOUT in names or f"{row}/{column}" in names
         ]
+
+
+def _multiscales(name: str, levels: list[Any], pixel_size: PixelSize | None) -> Any:
+    """Return what OME-Zarr says of the levels of an image, each half as large as that before."""
+    pixel = (1.0, 1.0) if pixel_size is None else (pixel_size.row, pixel_size.column)
+    unit = UNIT_NAMES.get(pixel_size.unit) if pixel_size is not None else None
+    axes = [{"name": axis, "type": "space", **({"unit": unit} if unit else {})} for axis in "yx"]
+    sets = []
+    for level, array in enumerate(levels):
+        scale = {"type": "scale", "scale": [2**level * side for side in pixel]}
+        sets.append({"path": array.basename, "coordinateTransformations": [scale]})
+    return [{"version": "0.4", "name": name, "axes": axes, "datasets": sets, "type": "nearest"}]

@@ -140,7 +140,11 @@ class LargeRun:
             opened = _opened(image)
             self.source, plan, known = self._begin(opened)
         self._image = opened
-        self.labels = Pyramid.open(self.out / LABELS_FOLDER)
+        self.labels, probability = (
+            Pyramid.open(self.out / name) for name in (LABELS_FOLDER, PROBABILITY_FOLDER)
+        )
+        for pyramid in (self.labels, probability) if opened.name else ():
+            pyramid.tell_pixel_size(opened.pixel_size)
         self._finished = (self.out / RESULT_FILE).exists()
         if self._finished:
             shutil.rmtree(self.out / _STATE_FOLDER, ignore_errors=True)
@@ -153,7 +157,7 @@ class LargeRun:
             self.settings,
             self._kept,
             self.labels,
-            Pyramid.open(self.out / PROBABILITY_FOLDER),
+            probability,
         )
         self._known = dict(enumerate(known))
 
