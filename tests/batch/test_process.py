@@ -208,3 +208,12 @@ def test_a_stack_has_a_picture_a_plane(folder: Path, model: ModelFile) -> None:
 def saved(path: Path) -> Path:
     Image.fromarray(IMAGE).save(path)
     return path
+
+
+def test_a_result_that_is_too_large_for_memory_is_written(
+    folder: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_wbcseg.segmentation.pipeline._IN_MEMORY", IMAGE.shape[0] ** 2 - 1)
+    tifffile.imwrite(folder / "stack.tif", np.stack([IMAGE, IMAGE[::-1]]), photometric="rgb")
+    assert table(folder, model).loc["stack.tif", "count"] == 2
+    assert np.unique(tifffile.imread(folder.with_name("out") / "stack-labels.tif")).tolist() == [0, 1, 2]

@@ -63,6 +63,16 @@ def test_each_image_has_its_row_and_the_summary_is_theirs(
     assert result.settings == SegmentationSettings(recipe="classic")
 
 
+def test_what_is_too_large_for_memory_has_the_same_scores(
+    model: ModelFile, pairs: list[TrainingPair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = evaluate(model, pairs)
+    monkeypatch.setattr("napari_wbcseg.segmentation.pipeline._IN_MEMORY", 1)
+    found = evaluate(model, pairs)
+    assert found.rows.drop(columns="seconds").equals(expected.rows.drop(columns="seconds"))
+    assert found.summary["soft_dice"] == pytest.approx(expected.summary["soft_dice"], abs=1e-3)
+
+
 def test_soft_dice_is_over_the_pixels_of_all_images_together(
     model: ModelFile, pairs: list[TrainingPair]
 ) -> None:

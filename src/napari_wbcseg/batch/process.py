@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from ..errors import Cancelled, ImageError, OutputError, WBCSegError
@@ -180,16 +181,18 @@ def _small(item: BatchItem, run: Run, progress: Progress, network: AbstractConte
     with network:
         start += time.perf_counter() - asked  # while it was another file's turn
         result = segment(pixels, run.model, run.settings, progress)
+        labels = np.asarray(result.labels)  # of more than 64 million pixels they are on disk
         progress(0, 0, "Writing")  # unless that is over for which this was done
     if (saved := _segmented(item, run, progress)) is not None:  # meanwhile, by a person
         return saved
     place = Placement.of_pixels(result.labels.ndim, pixel_size)
-    result = replace(result, notes=tuple(dict.fromkeys([*read_notes, *result.notes])), place=place)
+    notes = tuple(dict.fromkeys([*read_notes, *result.notes]))
+    result = replace(result, labels=labels, notes=notes, place=place)
     # The record goes first and comes last: an image that has one is done.
     run.record_file(item.name).unlink(missing_ok=True)
-    (labels, _) = files_of(run.folder / item.name, "tiff")
-    write_tiff(labels, result.labels, result.placement.pixel_size)
-    return write_result(item, result, labels.name, pixels, image, run, silent, start)
+    (file, _) = files_of(run.folder / item.name, "tiff")
+    write_tiff(file, labels, result.placement.pixel_size)
+    return write_result(item, result, file.name, pixels, image, run, silent, start)
 
 
 def _large(

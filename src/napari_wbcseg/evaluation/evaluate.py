@@ -117,10 +117,11 @@ def evaluate(
         start = time.perf_counter()
         result = segment(pair.image, file, settings)
         seconds = time.perf_counter() - start
+        labels, probability = map(np.asarray, (result.labels, result.probability))  # on disk, if large
         truth = classic_target(pair).astype(np.float32) / 255
-        overlap += float((truth * result.probability).sum(dtype=np.float64))
-        total += float(truth.sum(dtype=np.float64) + result.probability.sum(dtype=np.float64))
-        row = compare(pair, result.labels)
+        overlap += float((truth * probability).sum(dtype=np.float64))
+        total += float(truth.sum(dtype=np.float64) + probability.sum(dtype=np.float64))
+        row = compare(pair, labels)
         of_cells.append(row.pop("cell_dice"))
         rows.append({**row, "seconds": seconds})
     progress(len(pairs), len(pairs), _STAGE)
