@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 
 from napari_wbcseg import Segmentation, SegmentationSettings, load_result, save, segment
@@ -111,6 +112,22 @@ class TestManyImages:
         done = len(results(tmp_path / "out")[0])
         assert 3 <= done < 12
         assert run(items, tmp_path / "out", model).kept == done
+
+    def test_again_keeps_the_results_of_large_images_that_it_did_not_come_to(
+        self, tmp_path: Path, model: ModelFile
+    ) -> None:
+        for name in ("a", "b"):
+            zarr.save_array(str(tmp_path / "in" / f"{name}.zarr"), spots((150, 150), ((40, 40),))[0])
+        items = collect([tmp_path / "in"])
+        run(items, tmp_path / "out", model)
+
+        def stop(done: int, total: int, stage: str) -> None:
+            raise Cancelled("Enough.")
+
+        with pytest.raises(Cancelled):
+            run(items, tmp_path / "out", model, again=True, image_progress=stop)
+        assert differential_of(tmp_path / "out")[0].white_cells == 1
+        assert run(items, tmp_path / "out", model).kept == 1
 
     def test_a_disk_that_fills_up_ends_the_run(
         self, tmp_path: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +23,6 @@ from ..results.names import (
     same_name,
 )
 from ..results.records import RUN_FORMAT, ResultRecord, RunRecord
-from ..segmentation.large.folder import PLAN_FILE
 from .folder import BatchItem, Outputs, Run, items_of
 from .report import REPORT_FILE
 
@@ -140,11 +138,3 @@ def with_others_done(items: list[BatchItem], earlier: Sequence[BatchItem], run: 
         shown = image_names([item.path for item in good])
         items = [item if item.problem else replace(item, image=shown[item.path]) for item in items]
     return items
-
-
-def forget_large(run: Run, items: Sequence[BatchItem]) -> None:
-    """Remove what was found in large images, which would be taken up otherwise."""
-    for item in items:
-        folder = run.large_folder(item.name)
-        if (folder / PLAN_FILE).is_file():
-            shutil.rmtree(folder, ignore_errors=True)

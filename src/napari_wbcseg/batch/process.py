@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import threading
 import time
 from collections.abc import Generator, Iterable, Sequence
@@ -24,6 +25,7 @@ from ..results.formats.tables import columns_to_table
 from ..results.load import load_result, record_now
 from ..results.origins import ImageRecord
 from ..results.records import ResultRecord
+from ..segmentation.large.folder import PLAN_FILE
 from ..segmentation.large.result import LargeResult
 from ..segmentation.large.run import segment_large
 from ..segmentation.pipeline import segment
@@ -203,7 +205,10 @@ def _large(
     with network:
         start = time.perf_counter()
         image = open_large(item.path)
+        progress(0, 0, "Segmenting")  # unless that is over for which this was done
         run.record_file(item.name).unlink(missing_ok=True)
+        if run.again and (folder / PLAN_FILE).is_file():  # what was found before would be taken up
+            shutil.rmtree(folder, ignore_errors=True)
         result = segment_large(image, folder, run.model, run.settings, progress, client=client)
     notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *result.notes]
     written = ("tiff", "csv", "overlay", *(name for name in FORMATS if FORMATS[name].in_parts))

@@ -32,7 +32,7 @@ from ..results.origins import ModelRecord
 from ..results.records import InputRecord, ResultRecord, RunRecord
 from ..segmentation.pipeline import model_and_settings
 from ..settings import SegmentationSettings
-from .earlier import earlier_items, forget_large, with_others_done, with_own_names
+from .earlier import earlier_items, with_others_done, with_own_names
 from .folder import BatchItem, Outputs, Row, Run, alone_in, failure, items_of
 from .notices import counted_twice, not_counted
 from .process import refreshed, segment_here, with_pictures
@@ -195,8 +195,6 @@ def segment_files(
         # Before hours of work are done, show that their results can be kept.
         _with_inputs(record, items, {}, {}, folder).write(folder / RUN_FILE)
         remove_leftovers(folder)
-        if again:
-            forget_large(run, given)
         rows, finished = dict[BatchItem, Row](), False
 
         def take(item: BatchItem, row: Row) -> None:
