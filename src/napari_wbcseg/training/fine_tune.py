@@ -30,7 +30,7 @@ from ..progress import Progress, silent
 from ..settings import Recipe, TrainingSettings
 from ..words import counted
 from .duplicates import find_duplicates
-from .folder import FineTuningParts, TrainingJob
+from .folder import TrainingJob
 from .plan import count_cells, make_plan, require_recipe
 from .robust import draw_smear
 from .train import train
@@ -222,23 +222,10 @@ class FineTuningPlan:
     @property
     def job(self) -> TrainingJob:
         """What a training process is asked to do, with all that `plan_of` needs after a crash."""
-        replay = self.replay
-        return TrainingJob(
-            self.pairs,
-            self.settings,
-            f"{self.start.name}-tuned",
-            self.start,
-            self.described,
-            FineTuningParts(
-                self.own,
-                self.held_out,
-                replay.training,
-                replay.held_out,
-                replay.described,
-                self.notes,
-                self.blend,
-            ),
-        )
+        named = ("own", "held_out", "notes", "blend")
+        kept = {name: getattr(self, name) for name in named} | {"replay": vars(self.replay)}
+        name = f"{self.start.name}-tuned"
+        return TrainingJob(self.pairs, self.settings, name, self.start, self.described, kept)
 
     @property
     def _times(self) -> int:
@@ -347,12 +334,11 @@ def plan_of(job: TrainingJob) -> FineTuningPlan:
         If the job is no fine-tuning, or damaged.
     """
     with reading("What is kept of this fine-tuning", TrainingError, "discard it, and fine-tune again"):
-        kept = job.fine_tuning
-        if kept is None or job.init is None:
+        if job.fine_tuning is None or job.init is None:
             raise ValueError("it is none")
-        replay = Replay([*kept.replayed], [*kept.scored], kept.described)
-        own, held_out = [*kept.own], [*kept.held_out]
-        return FineTuningPlan(job.init, own, held_out, replay, job.settings, tuple(kept.notes), kept.blend)
+        kept = job.fine_tuning
+        known = {**kept, "replay": Replay(**kept["replay"]), "notes": tuple(kept["notes"])}
+        return FineTuningPlan(job.init, settings=job.settings, **known)
 
 
 def _as_own(pair: TrainingPair) -> TrainingPair:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -35,34 +34,7 @@ _ADVICE = "discard this training, and train again"
 _RECORD = "job.json"
 _PAIRS = "pairs.npz"
 _INIT = "init.safetensors"
-
-
-@dataclass
-class FineTuningParts:
-    """What the pairs of a fine-tuning are, see `napari_wbcseg.training.fine_tune.FineTuningPlan`.
-
-    Attributes
-    ----------
-    own, held_out, replayed, scored : sequence of TrainingPair
-        The user's, trained on and not; of the replay, trained on and not.
-    described : str
-        What is replayed, in words.
-    notes : sequence of str
-    blend : float
-    """
-
-    own: Pairs
-    held_out: Pairs
-    replayed: Pairs
-    scored: Pairs
-    described: str
-    notes: Sequence[str]
-    blend: float
-
-    def with_pairs(self, change: Callable[[Any], Any]) -> FineTuningParts:
-        """Return them with something else in the place of each list of pairs."""
-        names = ("own", "held_out", "replayed", "scored")
-        return replace(self, **{name: change(getattr(self, name)) for name in names})
+_PAIR = "pair"  # in the record, stands before the number of one
 
 
 @dataclass
@@ -75,8 +47,9 @@ class TrainingJob:
         A path, or the pairs.
     settings, name, init, training_data
         As `napari_wbcseg.training.train.train`.
-    fine_tuning : FineTuningParts or None
-        Of a fine-tuning, whose model is to be compared with the one it goes on from.
+    fine_tuning : dict or None
+        Of a fine-tuning, whose model is to be compared with the one it goes on from, what
+        `napari_wbcseg.training.fine_tune.plan_of` needs besides; JSON but for the pairs in it.
     """
 
     data: str | Path | Pairs
@@ -84,7 +57,7 @@ class TrainingJob:
     name: str
     init: ModelFile | None = None
     training_data: str | None = None
-    fine_tuning: FineTuningParts | None = None
+    fine_tuning: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -160,38 +133,36 @@ def write_job(folder: Path, job: TrainingJob) -> None:
     TrainingError, ModelError, OSError
         If it cannot be written; then nothing of it is left.
     """
-    place = folder / JOB
-    number: dict[int, int] = {}  # of each pair, however often it is in one of the lists
+    place, data = folder / JOB, job.data
+    number: dict[int, int] = {}  # of each pair, in however many places it is
     every: list[TrainingPair] = []
 
-    def numbers(pairs: Pairs) -> list[int]:
-        for pair in pairs:
-            if number.setdefault(id(pair), len(every)) == len(every):
-                every.append(pair)
-        return [number[id(pair)] for pair in pairs]
+    def stored(pair: TrainingPair) -> dict[str, int]:
+        if number.setdefault(id(pair), len(every)) == len(every):
+            every.append(pair)
+        return {_PAIR: number[id(pair)]}
 
-    data = job.data
-    record = {
+    fields_of_job = {
         **vars(job),
-        "data": str(user_path(data).resolve()) if isinstance(data, str | Path) else numbers(data),
+        "data": str(user_path(data).resolve()) if isinstance(data, str | Path) else list(data),
         "settings": job.settings.model_dump(),
         "init": job.init.hash if job.init is not None else None,
-        "fine_tuning": vars(job.fine_tuning.with_pairs(numbers)) if job.fine_tuning else None,
     }
+    record = json.dumps(fields_of_job, indent=2, default=stored)
     try:
         place.mkdir(parents=True, exist_ok=True)
         _write_pairs(place / _PAIRS, every)
         if job.init is not None:
             # A copy, because the file may be replaced before the process reads it.
             ModelFile.write(place / _INIT, job.init.header, job.init.weights, "float32")
-        write_atomically(place / _RECORD, json.dumps(record, indent=2).encode(), TrainingError)
+        write_atomically(place / _RECORD, record.encode(), TrainingError)
     except BaseException:
         discard_training(folder)
         raise
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """Return the record of a job: its fields, without pairs and model.
+def read_record(folder: Path, pairs: Pairs | None = None) -> dict[str, Any]:
+    """Return the record of a job: its fields, without the model, and with what stands for pairs, or these.
 
     Raises
     ------
@@ -199,8 +170,12 @@ def read_record(folder: Path) -> dict[str, Any]:
         If there is none that can be read.
     """
     path = folder / JOB / _RECORD
+
+    def with_pairs(value: dict[str, Any]) -> Any:
+        return value if pairs is None or value.keys() != {_PAIR} else pairs[value[_PAIR]]
+
     with reading(path, TrainingError, _ADVICE):
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), object_hook=with_pairs)
         record["settings"] = TrainingSettings(**record["settings"])
         if record.keys() != {each.name for each in fields(TrainingJob)}:
             raise ValueError("other entries")
@@ -215,17 +190,8 @@ def read_job(folder: Path) -> TrainingJob:
     TrainingError, ModelError, DatasetError
         If something of it is missing or damaged.
     """
-    record, place = read_record(folder), folder / JOB
-    every = _read_pairs(place / _PAIRS)
-
-    def pairs(numbers: list[int]) -> Pairs:
-        return [every[number] for number in numbers]
-
-    with reading(place / _RECORD, TrainingError, _ADVICE):
-        if not isinstance(record["data"], str):
-            record["data"] = pairs(record["data"])
-        if record["fine_tuning"] is not None:
-            record["fine_tuning"] = FineTuningParts(**record["fine_tuning"]).with_pairs(pairs)
+    place = folder / JOB
+    record = read_record(folder, _read_pairs(place / _PAIRS))
     if record["init"] is not None:
         # What the copy is called by is the hash of the file it was made of.
         record["init"] = replace(ModelFile.read(place / _INIT), hash=str(record["init"]))
