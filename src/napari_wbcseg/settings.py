@@ -249,7 +249,11 @@ class TrainingSettings(Settings):
     schedule: Literal["plateau", "cosine"] = setting(
         "plateau", "Learning rate: cut on a plateau, or lowered along a cosine to the last epoch."
     )
-    early_stop_patience: int = setting(20, "Epochs without progress before training ends.", ge=1)
+    early_stop_patience: int = setting(
+        20,
+        "Epochs without progress before training ends; along a cosine only where images validate it.",
+        ge=1,
+    )
     validation_fraction: float = setting(0.0, "Share of the images kept aside to validate on.", ge=0, lt=1)
     steps_per_epoch: int | None = setting(
         None, "Steps an epoch; none for one pass over the images.", recipe="robust", none="all images", ge=1

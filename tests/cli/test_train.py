@@ -77,6 +77,8 @@ class TestTrain:
         again = wbcseg(*command, 10_000, status=1)
         assert "of a training that was interrupted: add --resume" in again.stderr
         done = len((tmp_path / "new" / "mine-training" / "history.csv").read_text().splitlines()) - 1
+        other = ["train", "nowhere", *command[2:], 10_000, "--resume", "--seed", 5]
+        assert "seed was 0 and is now 5" in wbcseg(*other, status=1).stderr  # before data are read
         result = wbcseg(*command, done + 2, "--resume")
         assert f"resumed after epoch {done}" in result.stderr
         assert f"Trained for {done + 2} epochs" in result.stdout

@@ -281,6 +281,36 @@ def test_no_progress_ends_training_early(pairs: list[TrainingPair], tiny: ModelF
     assert result.ended == "no progress for 2 epochs"
 
 
+def test_without_validation_a_cosine_goes_to_its_end_whatever_the_loss_and_its_last_weights_are_kept(
+    pairs: list[TrainingPair], tiny: ModelFile
+) -> None:
+    settings = FAST.replace(
+        epochs=6, learning_rate=1e-12, early_stop_patience=2, dropout=0.0, validation_fraction=0.0
+    )
+    result = train(pairs, settings.replace(schedule="cosine"), init=tiny)
+    assert len(result.history) == 6
+    assert result.model.header.training["best_epoch"] == 6
+    assert len(train(pairs, settings, init=tiny).history) < 6
+
+
+def test_more_patience_goes_on_with_a_training_that_ended_early(
+    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
+) -> None:
+    settings = FAST.replace(epochs=6, learning_rate=1e-12, early_stop_patience=1, dropout=0.0)
+    assert len(train(pairs, settings, tmp_path, init=tiny).history) < 6
+    patient = settings.replace(early_stop_patience=9)
+    assert len(train(pairs, patient, tmp_path, init=tiny, resume=True).history) == 6
+
+
+def test_other_settings_are_refused_before_the_data_are_read(
+    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
+) -> None:
+    train(pairs, FAST.replace(epochs=1), tmp_path / "out", init=tiny)
+    other = FAST.replace(epochs=1, learning_rate=0.1)
+    with pytest.raises(TrainingError, match="learning_rate was"):
+        train(tmp_path / "no data", other, tmp_path / "out", init=tiny, resume=True)
+
+
 @pytest.fixture
 def spoil_batches(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Return a function that makes the images NaN from an epoch (from 0) on."""

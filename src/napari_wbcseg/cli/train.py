@@ -65,7 +65,7 @@ def train(
     from ..network.library import load_model, require_free, save_to_library
     from ..network.model_file import ModelFile, clean_name
     from ..network.tensor_file import SUFFIX
-    from ..training.checkpoint import Checkpoint
+    from ..training.checkpoint import Checkpoint, State
     from ..training.folder import shell_training_folder
     from ..training.train import train as train_network
 
@@ -83,8 +83,11 @@ def train(
         folder = out.with_name(f"{out.stem}-training") if as_file else out
         if not (resume and Checkpoint(folder).exists):
             require_free(out if as_file else out / f"{name}{SUFFIX}")
+    checkpoint = Checkpoint(folder)
     if not resume:
-        Checkpoint(folder).refuse_unfinished()
+        checkpoint.refuse_unfinished()
+    else:  # before data are read, of which outlines may have to be proposed
+        checkpoint.refuse_other(State(settings=chosen.model_dump(), data="", network=""))
     pairs, told = _training_data(data, without_cells or [], masks, outlines, without_fold)
     with _training_view() as view:
         result = train_network(
@@ -205,7 +208,7 @@ def _print_result(result: TrainingResult, model: ModelFile) -> None:
     typer.echo(f"Trained for {epochs} in {duration(result.seconds)}: {result.ended}.")
     scores = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in model.header.scores.items())
     if scores:
-        typer.echo(f"Best epoch {model.header.training.get('best_epoch')}: {scores}.")
+        typer.echo(f"Kept is epoch {model.header.training.get('best_epoch')}: {scores}.")
     typer.echo(f"Model {model.name}: {model.path}")
 
 

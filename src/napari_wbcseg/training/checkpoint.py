@@ -27,6 +27,11 @@ _BEST = "best/"  # what the names of the best weights begin with
 PATIENCE = 2.0  # seconds to wait for who only looks whether a folder is used
 
 
+def no_progress(settings: dict[str, Any]) -> str:
+    """Return why training ended that no longer made progress."""
+    return f"no progress for {counted(settings.get('early_stop_patience', 0), 'epoch')}"
+
+
 class State(BaseModel, arbitrary_types_allowed=True):
     """Where training stands after an epoch.
 
@@ -91,11 +96,13 @@ class Checkpoint:
     def refuse_other(self, wanted: State, where: str = "") -> None:
         """Refuse to go on with other settings, data or network than the training began with.
 
-        More or fewer ``epochs`` are allowed where the learning rate does not follow from them.
+        What only says when to end may change: the patience, and where the learning rate does not follow from
+        them the ``epochs``.
 
         Parameters
         ----------
         wanted : State
+            What is empty in it is not known yet: settings are refused before data are read.
         where : str
             Of the training data, for the sentence that says they changed, such as `` in annotated``.
 
@@ -107,16 +114,17 @@ class Checkpoint:
         if (found := self.kept) is None:
             return
         old, new = found.settings, wanted.settings
-        free = {"epochs"} if new.get("schedule") == "plateau" else set()
+        unused = "epochs" if new.get("schedule") == "plateau" else "plateau_patience"
+        free = {"early_stop_patience", unused}
         different = [
             f"{name} was {old[name]} and is now {new[name]}"
             for name in new
             if name in old and name not in free and old[name] != new[name]
         ]
         # One of an earlier version knows nothing of masks, behind the dash.
-        if found.data not in (wanted.data, wanted.data.partition("-")[0]):
+        if wanted.data and found.data not in (wanted.data, wanted.data.partition("-")[0]):
             different.append(f"the training data{where} has changed")
-        if found.network != wanted.network:
+        if wanted.network and found.network != wanted.network:
             different.append("the network it starts from has changed")
         if different:
             raise TrainingError(
@@ -227,9 +235,11 @@ class Checkpoint:
                 raise ValueError("it is of another network")
             for name, variable in variables.items():
                 variable.assign(tensors[name])
-        state.settings = wanted.settings
-        if state.ended == AS_PLANNED and len(state.history) < wanted.settings["epochs"]:
+        limits = {AS_PLANNED: "epochs", no_progress(state.settings): "early_stop_patience"}
+        limit = limits.get(state.ended)
+        if limit and wanted.settings[limit] > state.settings[limit]:
             state.ended = ""  # now there is more to do
+        state.settings = wanted.settings
         return state
 
     def _read(self) -> State:

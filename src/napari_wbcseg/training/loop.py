@@ -16,9 +16,8 @@ from ..network.backend import KerasModel, import_keras
 from ..network.unet import weights_of
 from ..progress import Progress
 from ..settings import TrainingSettings
-from ..words import counted
 from .batches import Batch, Batches, Feeder, as_dataset
-from .checkpoint import AS_PLANNED, Checkpoint, State
+from .checkpoint import AS_PLANNED, Checkpoint, State, no_progress
 from .preview import Preview
 
 #: Told what happens: JSON-serialisable, with an ``event`` of start, step, epoch, note or end.
@@ -67,12 +66,14 @@ class TrainingLoop:
 
     def __post_init__(self) -> None:
         self._monitor = "loss" if self.validation is None else "val_loss"
+        # The loss of samples that are ever new says not which epoch is the best one.
+        self._to_the_end = self.validation is None and self.settings.schedule == "cosine"
         self._dataset = as_dataset(self.feeder.get, self.feeder.steps)
         self._dataset.epoch = len(self.state.history)  # Keras looks at a batch before the first epoch
         self._step = 0  # of the present epoch, done
         self._rate = self.settings.learning_rate
         self._epoch_started = self._last_event = 0.0
-        self._no_progress = f"no progress for {counted(self.settings.early_stop_patience, 'epoch')}"
+        self._no_progress = no_progress(self.settings.model_dump())
 
     def fit(self, model: KerasModel) -> None:
         """Train from where the state stands until something ends it; do nothing where it has ended.
@@ -126,7 +127,8 @@ class TrainingLoop:
         callbacks, settings = import_keras().callbacks, self.settings
         stop = callbacks.EarlyStopping(self._monitor, patience=settings.early_stop_patience, mode="min")
         if settings.schedule == "cosine":
-            return [stop, callbacks.LearningRateScheduler(lambda epoch, rate: cosine_rate(settings, epoch))]
+            along = callbacks.LearningRateScheduler(lambda epoch, rate: cosine_rate(settings, epoch))
+            return [along] if self._to_the_end else [stop, along]
         factor, patience = settings.plateau_factor, settings.plateau_patience
         least = min(1e-7, settings.learning_rate)
         return [stop, callbacks.ReduceLROnPlateau(self._monitor, factor, patience, mode="min", min_lr=least)]
@@ -196,11 +198,11 @@ class TrainingLoop:
         state.seconds += seconds
         pace = self._pace(epoch + 1)
         row |= {key: pace[key] for key in ("images_per_second", "waiting")} | {"seconds": round(seconds, 3)}
-        if improved:
+        if improved or self._to_the_end:
             state.best, state.best_epoch = weights, epoch + 1
         if self.checkpoint is not None:
             self.checkpoint.save(model, state)
-        self.emit({"event": "epoch", **row, **pace, "best": improved})
+        self.emit({"event": "epoch", **row, **pace, "best": improved and not self._to_the_end})
         self._show_preview(epoch + 1, always=epoch + 1 == self.settings.epochs)
 
     # What is told, and what ends it ------------------------------------------------------------------

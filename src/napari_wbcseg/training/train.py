@@ -138,6 +138,8 @@ def train(
     with contextlib.ExitStack() as stack:
         if checkpoint is not None:
             stack.enter_context(checkpoint.locked())
+            if resume:
+                checkpoint.refuse_other(State(settings=settings.model_dump(), data="", network=network.id))
         progress(0, 0, "Reading the training images")
         pairs = pairs_of(data)
         plan = make_plan(pairs, settings, init is not None)
