@@ -221,6 +221,18 @@ class TestRunAgain:
             assert (found.white_cells, found.missing) == (told["count"].sum(), len(items) - len(told))
             run(items, out, model, settings=settings)
 
+    def test_what_lacks_but_a_format_counts_though_a_run_was_stopped(
+        self, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        def stop(done: int, total: int, stage: str) -> None:
+            raise Cancelled("Enough.")
+
+        with pytest.raises(Cancelled):
+            run(items, out, model, formats=("geojson",), progress=stop)
+        counts = results(out)[0]
+        assert len(counts) == 5
+        assert differential_of(out)[0].white_cells == counts["white_cells"].sum()
+
     def test_files_of_formats_not_asked_for_again_tell_of_the_same_cells(
         self, items: list[BatchItem], out: Path, model: ModelFile
     ) -> None:

@@ -201,15 +201,15 @@ def segment_files(
             rows[item] = row
             report(item, row)
 
-        def take_up(items: Iterable[BatchItem]) -> None:
+        def take_up(items: Iterable[BatchItem], known: Callable[[BatchItem], ResultRecord | None]) -> None:
             for item in items:
-                if item not in rows and (known := run.done_before(item)) is not None:
+                if item not in rows and (done := known(item)) is not None:
                     with suppress(WBCSegError):  # damaged, and so done again
-                        now, cells = refreshed(item, known, run)
+                        now, cells = refreshed(item, done, run)
                         take(item, now.row(item.image, cells))
 
         try:
-            take_up(items[len(given) :] if again else items)
+            take_up(items[len(given) :] if again else items, run.done_before)
             kept = len(rows)
             todo = [item for item in items if item not in rows]
             outdated = sum(run.outdates(run.read(item.name)) for item in todo if not item.problem)
@@ -227,7 +227,7 @@ def segment_files(
         finally:
             remove_leftovers(folder)  # of workers that died
             if not finished:
-                take_up(items)  # what was written meanwhile
+                take_up(items, run.segmented)  # what was written meanwhile, or lacks but a format
             record = record.model_copy(update={"finished": finished})
             seen = _write_run(run, record, items, rows)
     told = [rows[item] for item in items if item in rows]
