@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from ..results.names import (
     image_names,
     output_names,
     same_name,
+    stem_of,
 )
 from ..results.records import RUN_FORMAT, ResultRecord, RunRecord
 from .folder import BatchItem, Outputs, Run, items_of
@@ -77,9 +79,15 @@ def with_own_names(items: Iterable[BatchItem], earlier: Sequence[BatchItem], run
     there = {*map(realpath, good), *filter(exists, had)}
     taken = {same_name(name) for path, name in had.items() if path in there}
 
+    stems = {same_name(stem_of(path)) for path in good}
+
     def free(path: Path, name: str) -> bool:
         own = had.get(realpath(path)) == name
-        return (own or same_name(name) not in taken) and _may_take(
+        # Pictures of the first plane of a stack s are called as those of an image s-plane-0.
+        of_plane = name != (stack := re.sub(r"-plane-\d+$", "", name)) and any(
+            f"__{same_name(stack)}".endswith(f"__{stem}") for stem in stems
+        )
+        return (own or (same_name(name) not in taken and not of_plane)) and _may_take(
             replace(good[path], name=name), run, own=own
         )
 
