@@ -133,7 +133,7 @@ def measure_labels(
         "nc_ratio": ratio,
         "lobes": stain[:, 2] if density is None else stain[:, 2].astype(np.int64),
         "pieces": np.array([_pieces(region.image) for region in regions], np.int64),
-        "touching": np.isin(numbers, _touching(labels)),
+        "touching": np.isin(numbers, touching(labels)),
         "border": (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == (height, width)).any(axis=1),
         CLASS: "",
         CLASS_PROBABILITY: np.full(count, np.nan),
@@ -181,7 +181,7 @@ def _stain(mask: np.ndarray, density: np.ndarray) -> np.ndarray:
     return np.array([mean, np.count_nonzero(nucleus), lobes])
 
 
-def _touching(labels: np.ndarray) -> np.ndarray:
+def touching(labels: np.ndarray) -> np.ndarray:
     """Return the labels that share an edge with another one, a gap of one pixel allowed."""
     met = [np.zeros(0, labels.dtype)]
     for turned in (labels, labels.T):

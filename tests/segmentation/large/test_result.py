@@ -59,6 +59,8 @@ def assert_is_of(cells: pd.DataFrame, labels: np.ndarray) -> None:
         (Box(30, 40, 60, 70), 0),  # gone
         (Box(60, 120, 70, 128), 0),  # cut, by the corner of four chunks
         (Box(10, 10, 20, 20), 9),  # new
+        (Box(10, 280, 20, 290), 1),  # a piece far from the rest
+        (Box(40, 61, 45, 70), 9),  # beside another
         (Box(40, 10, 44, 290), 1),  # much longer than any was
         (Box(0, 0, 200, 300), 0),
         (Box(0, 0, 200, 300), 3),
@@ -77,6 +79,14 @@ def test_the_table_is_that_of_the_labels(folder: Path, window: Box, value: int) 
     again = LargeResult.open(folder)
     assert (again.edited, again.in_table) == (True, True)
     pd.testing.assert_frame_equal(again.cells, result.cells, check_dtype=len(again.cells) > 0)
+
+
+def test_a_number_of_cells_too_far_apart_to_be_measured_together_is_to_check(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_wbcseg.segmentation.large.result._MOST_AT_ONCE", 10_000)
+    changed(folder, Box(170, 280, 180, 290), 1)
+    assert LargeResult.open(folder).cells["check"].tolist() == [True, False, False, False]
 
 
 def test_what_nobody_touched_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

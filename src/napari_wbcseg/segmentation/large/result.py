@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from os.path import exists  # `Path.exists` raises where a folder may not be entered
 from pathlib import Path
@@ -21,7 +22,7 @@ from ...classification.classes import (
     ClassList,
     probability_columns,
 )
-from ...classification.classify import class_list, classify_cells
+from ...classification.classify import class_list, classify_cells, parts_of
 from ...errors import ImageError, OutputError, reading
 from ...files import user_path, write_atomically
 from ...images.pixel_size import PixelSize
@@ -33,7 +34,7 @@ from ...progress import Progress, silent
 from ...settings import SegmentationSettings
 from ...words import listed
 from ..global_estimates import GlobalEstimates, image_digest
-from ..measure import find_regions, fitting_rows, measured_again
+from ..measure import find_regions, fitting_rows, measured_again, touching
 from ..result import ABOUT_IN_WORDS
 from .files import RESULT_FILE, read_table, table_file, write_table
 from .folder import LABELS_FOLDER, PLAN_FILE
@@ -42,6 +43,8 @@ from .pyramid import Pyramid, Stamps
 _ADVICE = "put back what was changed, or segment again: in the shell with --again, else to another folder"
 _LEAST_MARGIN = 64
 _MOST_MARGIN = 512  # from which on cells that are longer still are measured part by part
+_MOST_AT_ONCE = 2**24  # pixels about all pieces of a cell; what is spread wider is to check
+_GAP = 2  # pixels from one cell to another that touches it
 #: Columns of what is said of a cell, besides its probabilities.
 _SAID = CLASS, CLASS_PROBABILITY, CLASS_BY, "check"
 #: Columns that a table has in any case, also one that another program wrote.
@@ -133,11 +136,10 @@ class LargeResult:
             parts, before = self.labels.changed(self.stamps, now), len(self.cells)
             if parts and (labels.shape != shape or labels.dtype.kind not in "iu"):
                 raise ValueError(f"{labels.dtype} of shape {labels.shape}")
-            for box in parts:
-                others = self._others_than_known(box)
-                if len(others):
-                    self._measure(box, others)
-                    self.edited, self.in_table = True, False
+            known = self.cells
+            self._measure((box, others) for box in parts if len(others := self._others_than_known(box)))
+            if self.cells is not known:
+                self.edited, self.in_table = True, False
             if not self.in_table and (gone := sorted(self.stamps.keys() - now.keys())):
                 self.notes += (note_of_gone(gone, self.labels.path, before, len(self.cells)),)
             self.stamps = now
@@ -215,7 +217,7 @@ class LargeResult:
         try:
             if len(touched):
                 self.labels.replace(window, corrected)
-                self._measure(window, touched, image)
+                self._measure([(window, touched)], image)
                 self.stamps = self.labels.stamps(self.stamps)
             if said is not None:
                 self.cells = self._with_said(said.assign(label=said["label"].replace(numbers)))
@@ -336,12 +338,50 @@ class LargeResult:
                 return part, labels
             reach *= 2
 
-    def _measure(self, window: Box, touched: np.ndarray, image: Any = None) -> None:
-        """Measure cells about a window, and put their rows in place of those that they had."""
+    def _measure(self, changes: Iterable[tuple[Box, np.ndarray]], image: Any = None) -> None:
+        """Measure cells that were touched in some windows, and put their rows in place of those they had."""
+        source, labels = None if image is None else self._source(image), self.labels.arrays[0]
+        places, elsewhere = defaultdict[int, list[Box]](list), [self.cells.iloc[:0]]
+        for window, touched in changes:
+            before = self.cells[self.cells["label"].isin(touched)]
+            part = self._measure_in(window, touched, source, places)
+            held = before["row"].between(part.top, part.bottom) & before["col"].between(part.left, part.right)
+            elsewhere.append(before[~held])
+        # A number that was given to something far away is that of both.
+        far = pd.concat(elsewhere)[["label", "row", "col", "diameter"]]
+        for part, rows in parts_of(labels, far, np.arange(len(far))):
+            there = self.region(part)
+            for label, row, col, diameter in far.iloc[rows].itertuples(index=False):
+                box = Box.square(row, col, round(diameter)).within(labels.shape)
+                if (there[box.shifted(-part.top, -part.left).slices] == label).any():
+                    places[label].append(box)
+        for label, boxes in list(places.items()):
+            whole = Box.around(boxes)
+            if whole.area > _MOST_AT_ONCE:
+                self.cells = self.cells.assign(check=self.cells["check"] | (self.cells["label"] == label))
+            elif {*boxes} != {whole}:  # it was measured in parts
+                self._measure_in(whole, np.array([label]), source, places)
+
+    def _measure_in(
+        self, window: Box, touched: np.ndarray, source: PixelSource | None, places: dict[int, list[Box]]
+    ) -> Box:
+        """Measure cells about a window; return what was looked at, and add where the cells lie."""
         part, labels = self._around(window, touched)
-        source, shape = None if image is None else self._source(image), self.labels.arrays[0].shape
-        cells, _ = measured_again(self.cells, self.cells, labels, touched, source, part[:2], shape)
+        shape = self.labels.arrays[0].shape
+        cells, boxes = measured_again(self.cells, self.cells, labels, touched, source, part[:2], shape)
+        for label, box in zip(
+            np.intersect1d(labels, touched[touched > 0]).tolist(), boxes.tolist(), strict=True
+        ):
+            places[label].append(Box(*box))
+        if "touching" in cells:  # their neighbours', too, as far as these are seen whole
+            top, left = (_GAP * (start > 0) for start in part[:2])
+            bottom, right = (_GAP * (stop < side) for stop, side in zip(part[2:], shape, strict=True))
+            cut = labels.copy()
+            cut[top : cut.shape[0] - bottom, left : cut.shape[1] - right] = 0
+            near = cells["label"].isin(np.setdiff1d(labels, cut))
+            cells["touching"] = cells["touching"].mask(near, cells["label"].isin(touching(labels)))
         self.cells = _filled(cells)
+        return part
 
     def _source(self, image: Any) -> PixelSource:
         """Return the image in the light that all cells were measured in."""
