@@ -23,8 +23,8 @@ from qtpy.QtWidgets import QApplication
 from take_demo_picture import main as take_demo_picture
 
 from napari_wbcseg import synthetic_smear
+from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
-from napari_wbcseg.plugin.shared.panel import open_panel
 
 IMAGES = Path(__file__).parent / "images"
 

@@ -166,7 +166,9 @@ class TestRooms:
         folder = module.split(".")[1]
         known = {other.split(".")[1] for other in arrows(module) if other.startswith("plugin.")}
         if folder in WIDGETS:
-            assert known <= {folder, "shared"}
+            assert known <= {folder, "controls", "shared"}
+        elif folder == "controls":
+            assert known <= {"controls", "shared"}
         elif folder == "shared":
             assert known <= {"shared"}
 

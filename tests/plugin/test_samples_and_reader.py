@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from napari_wbcseg.errors import DatasetError
+from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.reader import get_reader
-from napari_wbcseg.plugin.shared.panel import open_panel
 
 
 @pytest.fixture

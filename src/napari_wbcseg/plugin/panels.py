@@ -8,7 +8,7 @@ from functools import partial
 def _open(title: str) -> None:
     from napari import current_viewer
 
-    from .shared.panel import open_panel
+    from .controls.panel import open_panel
 
     if (viewer := current_viewer()) is not None:
         open_panel(viewer, title)

@@ -9,10 +9,10 @@ from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, CellClass
+from napari_wbcseg.plugin.controls.panel import Panel
 from napari_wbcseg.plugin.review.gallery import Gallery
 from napari_wbcseg.plugin.review.layer import LayerReview
 from napari_wbcseg.plugin.review.selection import Selection
-from napari_wbcseg.plugin.shared.panel import Panel
 from napari_wbcseg.results.load import load_result
 from napari_wbcseg.results.save import save
 

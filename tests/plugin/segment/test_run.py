@@ -11,8 +11,8 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_wbcseg.network.library import models_folder
+from napari_wbcseg.plugin.controls.panel import Panel
 from napari_wbcseg.plugin.segment.run import SegmentRun
-from napari_wbcseg.plugin.shared.panel import Panel
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.result import passing_folder
 from napari_wbcseg.settings import SegmentationSettings

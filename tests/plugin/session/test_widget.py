@@ -25,12 +25,12 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_wbcseg import SegmentationSettings, differential_of, load_result, save
 from napari_wbcseg.batch.folder import BatchItem
+from napari_wbcseg.plugin.controls.method_form import ClassesEditor
+from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session
 from napari_wbcseg.plugin.session.panel import Entry
 from napari_wbcseg.plugin.session.shown_picture import read_picture
 from napari_wbcseg.plugin.shared.jobs import busy
-from napari_wbcseg.plugin.shared.method_form import ClassesEditor
-from napari_wbcseg.plugin.shared.panel import open_panel
 from napari_wbcseg.plugin.shared.unsaved_copies import unsaved_folder
 from napari_wbcseg.plugin.writer import write_tiff
 from napari_wbcseg.results.records import ResultRecord, RunRecord
@@ -456,7 +456,7 @@ KILLED = textwrap.dedent(
     import sys
     import napari
     from napari_wbcseg import SegmentationSettings
-    from napari_wbcseg.plugin.shared.panel import open_panel
+    from napari_wbcseg.plugin.controls.panel import open_panel
 
     viewer = napari.Viewer(show=False)
     widget = open_panel(viewer, "White blood cell session")
@@ -891,7 +891,7 @@ KILLED_WHILE_CORRECTING = textwrap.dedent(
     """
     import sys
     import napari
-    from napari_wbcseg.plugin.shared.panel import open_panel
+    from napari_wbcseg.plugin.controls.panel import open_panel
 
     viewer = napari.Viewer(show=False)
     widget = open_panel(viewer, "White blood cell session")

@@ -8,8 +8,8 @@ import textwrap
 
 import pytest
 
+from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.shared.canvas_guard import guard_canvas
-from napari_wbcseg.plugin.shared.panel import open_panel
 
 
 def enabled_arrays(canvas):
@@ -105,7 +105,7 @@ CLOSED_DURING_WORK = textwrap.dedent(
     from qtpy.QtCore import QTimer
 
     from napari_wbcseg.plugin.shared.activity import ActivityBar
-    from napari_wbcseg.plugin.shared.panel import open_panel
+    from napari_wbcseg.plugin.controls.panel import open_panel
 
     viewer = napari.Viewer()
     cells = viewer.add_labels(np.pad(np.ones((20, 20), int), 40))

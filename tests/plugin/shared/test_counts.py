@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from napari.utils.transforms import Affine
 
+from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.shared.count_on_canvas import fitted
 from napari_wbcseg.plugin.shared.counts import REPLACED, counts_of, labels_present
 from napari_wbcseg.plugin.shared.layers import add_segmentation, result_layers
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
-from napari_wbcseg.plugin.shared.panel import open_panel
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.result import summary_of
 from napari_wbcseg.segmentation.tracking import TrackedCells

@@ -17,11 +17,12 @@ from qtpy.QtWidgets import QMessageBox
 
 from napari_wbcseg import load_result
 from napari_wbcseg.images.read import ImageWarning
+from napari_wbcseg.plugin.controls.panel import open_panel
+from napari_wbcseg.plugin.controls.unsaved_offer import UnsavedOffer
 from napari_wbcseg.plugin.segment.save_form import SaveForm
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import LayerInfo, is_picture
-from napari_wbcseg.plugin.shared.panel import open_panel
-from napari_wbcseg.plugin.shared.unsaved import UnsavedOffer, keep_unsaved
+from napari_wbcseg.plugin.shared.unsaved import keep_unsaved
 from napari_wbcseg.plugin.shared.unsaved_copies import copies_left, unsaved_folder
 from napari_wbcseg.plugin.writer import write_tiff
 
@@ -35,7 +36,7 @@ CORRECT_UNTIL_KILLED = textwrap.dedent(
     import sys
     import napari
     from napari_wbcseg.plugin.shared.layers import add_segmentation
-    from napari_wbcseg.plugin.shared.panel import open_panel
+    from napari_wbcseg.plugin.controls.panel import open_panel
     from tests.plugin.conftest import dark_discs
 
     viewer = napari.Viewer(show=False)

@@ -14,10 +14,10 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QShowEvent
 
 from napari_wbcseg.network.library import list_models
+from napari_wbcseg.plugin.controls.model_list import ModelPicker
 from napari_wbcseg.plugin.shared.events import events
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.layers import add_segmentation
-from napari_wbcseg.plugin.shared.model_list import ModelPicker
 from napari_wbcseg.progress import silent
 from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.folder import unfinished_trainings

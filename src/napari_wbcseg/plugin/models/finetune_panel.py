@@ -22,12 +22,12 @@ from ...settings import TrainingSettings
 from ...training.fine_tune import FineTuningPlan, plan_fine_tuning, plan_of
 from ...training.folder import Unfinished, discard_training, new_training_folder, read_job
 from ...training.worker import TrainingProcess
+from ..controls.model_list import ModelPicker
+from ..controls.panel import Panel, Sentence, beside, button, fill, stretched, with_tip
+from ..controls.training_run import TrainingRun
 from ..shared.events import events
 from ..shared.jobs import Cleanup
-from ..shared.model_list import ModelPicker
-from ..shared.panel import Panel, Sentence, beside, button, fill, stretched, with_tip
 from ..shared.training_data import training_set_in_words
-from ..shared.training_run import TrainingRun
 
 _EMPTY = (
     "Your training set is empty. Correct some cells, then press Add to my training set in Review white "

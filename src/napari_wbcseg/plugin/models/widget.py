@@ -21,9 +21,7 @@ from ...network.library import ModelInfo, import_model_file, list_models, remove
 from ...network.model_card import model_card
 from ...network.model_file import ModelFile
 from ...progress import Progress
-from ..shared.events import events
-from ..shared.jobs import in_background
-from ..shared.panel import (
+from ..controls.panel import (
     Folded,
     Panel,
     Sentence,
@@ -35,6 +33,8 @@ from ..shared.panel import (
     there,
     together,
 )
+from ..shared.events import events
+from ..shared.jobs import in_background
 from .finetune_panel import FineTunePanel
 
 _COLUMNS = ("name", "recipe", "Dice", "size", "origin")

@@ -9,7 +9,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QInputDialog, QMenu, QWidget
 
 from ...classification.classes import ClassList
-from ..shared.panel import Panel, there
+from ..controls.panel import Panel, there
 from .layer import LayerReview
 
 

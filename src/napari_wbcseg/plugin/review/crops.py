@@ -14,8 +14,8 @@ from ...box import Box
 from ...classification.crops import PARAMETERS, cut_out
 from ...errors import ImageError
 from ...images.prepare import bit_range
+from ..controls.panel import pixmap
 from ..shared.jobs import timer
-from ..shared.panel import pixmap
 from ..shared.viewer import image_data
 from .decisions import Cell
 

@@ -25,9 +25,9 @@ from ...classification.classes import UNSURE
 from ...classification.differential import Differential, Share, differential
 from ...results.differential import ResultClasses, Results, read_results
 from ...words import counted
+from ..controls.layer_picker import LayerPicker
+from ..controls.panel import Sentence, button, fill, form, there, with_tip
 from ..shared.jobs import Job, in_background
-from ..shared.layer_picker import LayerPicker
-from ..shared.panel import Sentence, button, fill, form, there, with_tip
 from ..shared.regions import inside, is_regions, region_outlines
 from ..shared.viewer import PLACED
 from .layer import LayerReview

@@ -14,7 +14,7 @@ from qtpy.QtGui import QColor, QDrag, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QListView, QMenu, QStyle, QStyledItemDelegate
 
 from ...classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY, PERSON, UNSURE, ClassList
-from ..shared.panel import Panel, there
+from ..controls.panel import Panel, there
 from .class_menu import ClassMenu
 from .crops import Crops
 from .decisions import ACCEPTED, Cell, keys_of

@@ -17,11 +17,11 @@ from qtpy.QtWidgets import QWidget
 from ...box import Box
 from ...errors import EditError
 from ...segmentation.large.result import LargeResult
+from ..controls.panel import Panel, button, fill
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
 from ..shared.jobs import Job, busy, in_background
 from ..shared.metadata import LayerInfo
-from ..shared.panel import Panel, button, fill
 from ..shared.saving import source_image
 from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.viewer import image_data, placement, remove_layers

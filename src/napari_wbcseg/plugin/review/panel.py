@@ -14,14 +14,14 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLineEdit, QPushBu
 
 from ...errors import SettingsError
 from ...segmentation.measure import in_physical_units
+from ..controls.layer_picker import LayerPicker
+from ..controls.panel import Folded, Panel, Sentence, beside, form, scrolled_column, with_tip
+from ..controls.plots import Histogram
+from ..controls.unsaved_offer import UnsavedOffer
 from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.jobs import timer
-from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import is_picture
-from ..shared.panel import Folded, Panel, Sentence, beside, form, scrolled_column, with_tip
-from ..shared.plots import Histogram
 from ..shared.saving import source_image
-from ..shared.unsaved import UnsavedOffer
 from ..shared.viewer import pixel_size, plane_shape
 from .decisions import Cell
 from .differential_panel import DifferentialPanel

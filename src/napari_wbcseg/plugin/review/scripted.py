@@ -15,8 +15,8 @@ from napari.layers import Image, Labels
 from ...classification.learn import least_sure
 from ...errors import EditError, SettingsError
 from ...segmentation.edit import label_under
+from ..controls.panel import Panel
 from ..shared.jobs import Job, busy, in_background, timer
-from ..shared.panel import Panel
 from ..shared.viewer import own_viewer, plane_events, plane_of
 from .canvas import OnCanvas
 from .correction_store import field_writer, tell_of

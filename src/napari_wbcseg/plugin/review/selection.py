@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import QItemSelection, QItemSelectionModel, QObject, Signal
 from qtpy.QtWidgets import QAbstractItemView
 
-from ..shared.panel import there
+from ..controls.panel import there
 from .decisions import Cell
 
 _Flag = QItemSelectionModel.SelectionFlag

@@ -8,11 +8,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QMessageBox, QProgressBar, QPushButton, QWidget
 
 from ...words import counted
-from ..shared.layer_picker import LayerPicker
-from ..shared.layers import result_layers
-from ..shared.metadata import is_picture
-from ..shared.method_form import MethodForm
-from ..shared.panel import (
+from ..controls.layer_picker import LayerPicker
+from ..controls.method_form import MethodForm
+from ..controls.panel import (
     NOTICE_LOOK,
     Folded,
     Panel,
@@ -23,8 +21,10 @@ from ..shared.panel import (
     together,
     with_tip,
 )
+from ..controls.unsaved_offer import UnsavedOffer
+from ..shared.layers import result_layers
+from ..shared.metadata import is_picture
 from ..shared.regions import is_regions
-from ..shared.unsaved import UnsavedOffer
 from .pixel_size_field import PixelSizeField
 from .save_form import SaveForm
 

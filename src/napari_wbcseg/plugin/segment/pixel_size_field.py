@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QDoubleSpinBox, QInputDialog, QMenu, QPushButton, QWi
 from superqt.utils import signals_blocked
 
 from ...results.layer import placement_of
+from ..controls.panel import beside, fill, with_tip
 from ..shared.metadata import LayerInfo, is_picture
-from ..shared.panel import beside, fill, with_tip
 from ..shared.reunite import path_of
 from ..shared.saving import image_under
 from ..shared.stroke import StrokeTool

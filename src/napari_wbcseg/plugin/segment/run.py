@@ -20,6 +20,7 @@ from ...progress import Progress
 from ...segmentation.result import Segmentation, passing_folder
 from ...settings import SegmentationSettings
 from ...words import counted
+from ..controls.panel import Panel
 from ..shared.counts import counted_name, counts_of, layer_name
 from ..shared.features import features_table
 from ..shared.jobs import Job, in_background
@@ -34,7 +35,6 @@ from ..shared.layers import (
     result_layers,
 )
 from ..shared.metadata import LayerInfo, note
-from ..shared.panel import Panel
 from ..shared.viewer import image_data, middle_of_view, placement, remove_layers
 from .parts import Part
 

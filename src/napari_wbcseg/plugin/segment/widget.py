@@ -12,11 +12,11 @@ from superqt.utils import signals_blocked
 from ...errors import ImageError, WBCSegError
 from ...segmentation.result import Segmentation
 from ...settings import SegmentationSettings
+from ..controls.panel import Panel, open_review_on
 from ..shared.counts import counts_of
 from ..shared.jobs import in_background
 from ..shared.layers import ResultLayers, is_corrected
 from ..shared.metadata import LayerInfo
-from ..shared.panel import Panel, open_review_on
 from ..shared.viewer import image_data, own_viewer, placement, plane_events, plane_shape, plane_shown
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle

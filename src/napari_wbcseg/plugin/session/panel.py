@@ -23,8 +23,8 @@ from qtpy.QtWidgets import (
 from ...batch.folder import BatchItem
 from ...classification.differential import count_in_words
 from ...words import counted
-from ..shared.method_form import MethodForm
-from ..shared.panel import NOTICE_LOOK, Folded, Panel, Sentence, beside, button, scrolled_column, there
+from ..controls.method_form import MethodForm
+from ..controls.panel import NOTICE_LOOK, Folded, Panel, Sentence, beside, button, scrolled_column, there
 
 #: Keys, wherever in the window the focus is, and the action of each.
 KEYS = {"Ctrl+PgDown": "next", "Ctrl+PgUp": "previous"}

@@ -20,10 +20,10 @@ from ...batch.notices import notices
 from ...errors import WBCSegError
 from ...progress import Progress
 from ...settings import SegmentationSettings
+from ..controls.panel import Panel, calling, confirmed, open_review_on, there
 from ..shared.counts import counts_of
 from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.metadata import LayerInfo, note
-from ..shared.panel import Panel, calling, confirmed, open_review_on, there
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
 from .files import Session, last_session, row_and_thumbnail, save_in_place

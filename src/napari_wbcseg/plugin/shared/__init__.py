@@ -1,1 +1,1 @@
-"""What several widgets, readers and writers use."""
+"""What several widgets, readers and writers do with layers, their cells and files."""

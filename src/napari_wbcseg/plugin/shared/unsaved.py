@@ -1,4 +1,4 @@
-"""Corrections that are not saved yet are kept on disk as one goes, and offered to be gone on with.
+"""Corrections that are not saved yet are kept on disk as one goes.
 
 The files that cells were read from are left alone until the user saves.
 """
@@ -23,15 +23,12 @@ from ...results.layer import of_layer
 from ...results.names import RESULT_SUFFIX
 from ...segmentation.result import Segmentation
 from .counts import counts_of
-from .events import events
 from .jobs import Job, busy, in_background, timer
 from .layers import fingerprint
-from .metadata import LayerInfo, is_cells, is_on_disk, is_picture, note
-from .panel import Offer, confirmed
-from .reunite import path_of
+from .metadata import LayerInfo, is_cells, is_on_disk, note
 from .saving import LayerSnapshot
-from .unsaved_copies import UnsavedCopy, copies_left, leave, take, words_of
-from .viewer import own_viewer, plane_shape
+from .unsaved_copies import UnsavedCopy, leave
+from .viewer import own_viewer
 
 _DELAY = 500  # ms after a correction
 _PATIENCE = 5000  # ms, for what is being written when napari is closed
@@ -178,57 +175,3 @@ def state_of(cells: Labels | Segmentation) -> Any:
     said = table[table["decision"].eq("accepted") | table[CLASS_BY].eq(PERSON)].to_csv(index=False)
     place = found.placement
     return fingerprint(found.labels), said, place.scale, place.units, found.classes
-
-
-class UnsavedOffer(Offer):
-    """Shows the latest copy of unsaved corrections, while there is one.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where they are opened.
-    """
-
-    def __init__(self, viewer: ViewerModel) -> None:
-        super().__init__(
-            "Open",
-            "Open them with their picture; they stay unsaved until you save them.",
-            "Remove these corrections; what was saved before stays.",
-        )
-        self._viewer = viewer
-        self._copy: UnsavedCopy | None = None
-        keep_unsaved(viewer)
-        events.copies_changed.connect(self.refresh)
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Look for copies again."""
-        copies = copies_left()
-        self._copy = next(iter(copies), None)
-        others = len(copies) - 1
-        more = f" {others} more {'is' if others == 1 else 'are'} kept." if others else ""
-        self.say("" if self._copy is None else f"{words_of(self._copy)}{more}")
-
-    def accept(self) -> None:
-        if self._copy is not None:
-            copy = take(self._copy)
-            in_background(
-                lambda progress: copy.layers(),
-                "Opening corrections",
-                done=lambda layers: self._show(copy, layers),
-                failed=show_error,
-            )
-
-    def discard(self) -> None:
-        copy = self._copy
-        if copy is not None and confirmed(self, "Discard the corrections?", f"{words_of(copy)} Remove them?"):
-            take(copy).discard()
-
-    def _show(self, copy: UnsavedCopy, layers: Any) -> None:
-        pictures = [(path_of(one), plane_shape(one)) for one in self._viewer.layers if is_picture(one)]
-        *picture, cells = (Layer.create(*one) for one in layers)
-        missing = [one for one in picture if (path_of(one), plane_shape(one)) not in pictures]
-        for layer in (*missing, cells):
-            self._viewer.add_layer(layer)
-        keep_unsaved(self._viewer).restored(cells, copy)  # type: ignore[arg-type]
-        self._viewer.layers.selection.active = cells

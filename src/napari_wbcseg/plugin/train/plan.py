@@ -14,8 +14,8 @@ from ...progress import Progress
 from ...results.formats.pictures import draw_outlines, traced, zoomed
 from ...settings import TrainingSettings
 from ...training.plan import TrainingPlan, make_plan
+from ..controls.panel import NOTICE_LOOK, Sentence, beside, fill, pixmap
 from ..shared.jobs import Cleanup, Job, busy, in_background, timer
-from ..shared.panel import NOTICE_LOOK, Sentence, beside, fill, pixmap
 from .source import TrainingSource
 
 _DELAY = 300  # milliseconds between two keys pressed in the path

@@ -20,9 +20,9 @@ from ...datasets.sigtuple import TRAIN_FOLDER, read_sigtuple
 from ...errors import DatasetError
 from ...files import user_path
 from ...progress import Progress
-from ..shared.layer_picker import LayerPicker
+from ..controls.layer_picker import LayerPicker
+from ..controls.panel import Sentence, beside, button, choice, fill, form, stretched, together, with_tip
 from ..shared.metadata import LayerInfo, is_picture, role_of
-from ..shared.panel import Sentence, beside, button, choice, fill, form, stretched, together, with_tip
 from ..shared.training_data import checked_pair, reader_of_layers, training_set_in_words
 
 LAYERS, FOLDER, SIGTUPLE, CORRECTIONS = range(4)

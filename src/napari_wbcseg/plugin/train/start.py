@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...settings import Recipe, TrainingSettings
-from ..shared.model_list import ModelPicker
+from ..controls.model_list import ModelPicker
 
 _NEW = "\n"  # begins what stands in place of a model's name, which has no such sign
 

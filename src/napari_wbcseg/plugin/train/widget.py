@@ -20,10 +20,10 @@ from ...progress import Progress
 from ...settings import TrainingSettings
 from ...training.folder import TrainingJob, Unfinished, discard_training, new_training_folder
 from ...training.worker import TrainingProcess
+from ..controls.panel import Panel, Sentence, button, form, scrolled_column, together
+from ..controls.settings_form import SettingsForm
+from ..controls.training_run import TrainingRun
 from ..shared.events import events
-from ..shared.panel import Panel, Sentence, button, form, scrolled_column, together
-from ..shared.settings_form import SettingsForm
-from ..shared.training_run import TrainingRun
 from ..shared.viewer import own_viewer
 from .plan import PlanPanel
 from .preview import PreviewLayers

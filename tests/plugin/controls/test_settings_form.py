@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from qtpy.QtWidgets import QLineEdit
 
-from napari_wbcseg.plugin.shared.settings_form import SettingsForm
+from napari_wbcseg.plugin.controls.settings_form import SettingsForm
 from napari_wbcseg.settings import SegmentationSettings, TrainingSettings
 
 FORMS = [

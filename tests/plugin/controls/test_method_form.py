@@ -6,8 +6,8 @@ import pytest
 from qtpy.QtWidgets import QPushButton
 
 from napari_wbcseg.datasets.corrections import learnt_file
+from napari_wbcseg.plugin.controls.method_form import ClassesEditor, QFileDialog
 from napari_wbcseg.plugin.shared.events import events
-from napari_wbcseg.plugin.shared.method_form import ClassesEditor, QFileDialog
 from napari_wbcseg.settings import SegmentationSettings, settings_of
 
 

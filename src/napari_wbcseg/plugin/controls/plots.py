@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from qtpy.QtWidgets import QSizePolicy
 
 from ...words import readable
-from .jobs import timer
+from ..shared.jobs import timer
 
 BLUE, ORANGE = "#4f9dde", "#f2a541"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from napari_wbcseg.network.library import list_models, load_model
+from napari_wbcseg.plugin.controls.model_list import ModelPicker
+from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.session.files import Session
 from napari_wbcseg.plugin.shared.events import events
-from napari_wbcseg.plugin.shared.model_list import ModelPicker
-from napari_wbcseg.plugin.shared.panel import open_panel
 
 
 def test_headers_tell_what_whole_files_tell(small_model):

@@ -33,8 +33,8 @@ from qtpy.QtWidgets import (
 )
 
 from ...errors import WBCSegError
-from .jobs import Cleanup, clean_up_with
-from .viewer import all_in_view
+from ..shared.jobs import Cleanup, clean_up_with
+from ..shared.viewer import all_in_view
 
 PartT = TypeVar("PartT")
 WidgetT = TypeVar("WidgetT", bound=QWidget)

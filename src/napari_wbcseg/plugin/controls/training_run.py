@@ -13,7 +13,7 @@ from ...progress import Progress
 from ...training.folder import Unfinished, discard_training, unfinished_trainings
 from ...training.worker import TrainingProcess
 from ...words import counted, duration, moment
-from .jobs import Job, busy
+from ..shared.jobs import Job, busy
 from .panel import NOTICE_LOOK, Offer, Panel, Sentence, beside, button, fill, together, with_tip
 
 if TYPE_CHECKING:

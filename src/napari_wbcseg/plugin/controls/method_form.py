@@ -12,11 +12,11 @@ from qtpy.QtWidgets import QFileDialog
 from ...datasets.corrections import learnt_file
 from ...network.classifier import BUILT_IN_CLASSIFIER
 from ...settings import Recipe, SegmentationSettings, Setting
-from .events import events
+from ..shared.events import events
+from ..shared.preferences import preference
 from .layer_picker import offer
 from .model_list import ModelPicker
 from .panel import button, there
-from .preferences import preference
 from .settings_form import FieldEditor, SettingsForm
 
 _USUAL_DIAMETER = 63  # pixels; a start for who sets it by hand

@@ -9,7 +9,7 @@ from superqt.utils import signals_blocked
 
 from ...network.library import ModelInfo, list_models
 from ...settings import Recipe
-from .events import events
+from ..shared.events import events
 
 
 class ModelPicker(QComboBox):

@@ -11,7 +11,7 @@ from napari.layers import Layer
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QComboBox
 
-from .metadata import LayerInfo
+from ..shared.metadata import LayerInfo
 
 
 def offer(box: ComboBox, choices: Any) -> None:

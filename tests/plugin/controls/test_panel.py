@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QDockWidget, QLineEdit, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 import napari_wbcseg
-from napari_wbcseg.plugin.shared.panel import (
+from napari_wbcseg.plugin.controls.panel import (
     MINIMUM_WIDTH,
     Folded,
     Sentence,
