@@ -11,13 +11,13 @@ from qtpy.QtWidgets import QApplication
 from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, CellClass
 from napari_wbcseg.plugin.controls.panel import Panel
 from napari_wbcseg.plugin.review.gallery import Gallery
-from napari_wbcseg.plugin.review.layer import LayerReview
+from napari_wbcseg.plugin.review.layer_review import LayerReview
 from napari_wbcseg.plugin.review.selection import Selection
 from napari_wbcseg.results.load import load_result
 from napari_wbcseg.results.save import save
 
 from ..conftest import discs
-from .test_layer import CENTRES, soon, three_cells
+from .test_layer_review import CENTRES, soon, three_cells
 from .test_widget import click
 
 CLASSES = {

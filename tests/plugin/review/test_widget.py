@@ -17,7 +17,7 @@ from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 
 from ..conftest import dark_discs, discs
-from .test_layer import CENTRES, soon, three_cells
+from .test_layer_review import CENTRES, soon, three_cells
 
 
 @pytest.fixture

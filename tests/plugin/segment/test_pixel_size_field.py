@@ -12,7 +12,7 @@ from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.viewer import pixel_size
 
 from ..conftest import dark_discs, discs
-from ..review.test_layer import soon
+from ..review.test_layer_review import soon
 
 
 @pytest.fixture

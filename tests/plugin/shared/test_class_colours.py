@@ -13,7 +13,7 @@ from napari_wbcseg.plugin.shared.class_colours import colour_cells, legend
 from napari_wbcseg.results.save import save
 
 from ..conftest import dark_discs, discs
-from ..review.test_layer import soon
+from ..review.test_layer_review import soon
 
 BLUE, GREEN, CYAN, ORANGE = (86, 180, 233), (0, 200, 83), (0, 225, 255), (255, 150, 0)
 

@@ -16,7 +16,7 @@ from PIL import Image
 from napari_wbcseg import load_result
 from napari_wbcseg.errors import OutputError, WBCSegError
 from napari_wbcseg.plugin.reader import get_reader
-from napari_wbcseg.plugin.review.layer import LayerReview
+from napari_wbcseg.plugin.review.layer_review import LayerReview
 from napari_wbcseg.plugin.segment.save_form import OFFERED, SaveForm
 from napari_wbcseg.plugin.shared.file_layers import read_result_layers
 from napari_wbcseg.plugin.shared.layers import add_segmentation

@@ -15,9 +15,9 @@ from ...box import Box
 from ..shared.class_colours import colour_cells
 from ..shared.layers import clear_shapes, rectangles
 from ..shared.metadata import role_of
-from ..shared.stroke import helper_layer
+from ..shared.passing_layer import helper_layer
 from ..shared.viewer import label_at, remove_layers
-from .layer import LayerReview
+from .layer_review import LayerReview
 from .selection import Selection
 
 _FRAME = "#ff8c1a"

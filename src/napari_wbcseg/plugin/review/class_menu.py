@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QColorDialog, QInputDialog, QMenu, QWidget
 
 from ...classification.classes import ClassList
 from ..controls.panel import Panel, there
-from .layer import LayerReview
+from .layer_review import LayerReview
 
 
 class ClassMenu:

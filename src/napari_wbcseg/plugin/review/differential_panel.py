@@ -30,7 +30,7 @@ from ..controls.panel import Sentence, button, fill, form, there, with_tip
 from ..shared.jobs import Job, in_background
 from ..shared.regions import inside, is_regions, region_outlines
 from ..shared.viewer import PLACED
-from .layer import LayerReview
+from .layer_review import LayerReview
 
 _HEADERS = ("class", "cells", "%", "95 %", "")
 _BAR = len(_HEADERS) - 1

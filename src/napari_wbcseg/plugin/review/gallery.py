@@ -18,7 +18,7 @@ from ..controls.panel import Panel, there
 from .class_menu import ClassMenu
 from .crops import Crops
 from .decisions import ACCEPTED, Cell, keys_of
-from .layer import LayerReview
+from .layer_review import LayerReview
 from .selection import SelectedRows, Selection
 
 SIDE = 60  # pixels of the screen, of a picture

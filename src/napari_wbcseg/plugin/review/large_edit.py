@@ -25,7 +25,7 @@ from ..shared.metadata import LayerInfo
 from ..shared.saving import source_image
 from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.viewer import image_data, placement, remove_layers
-from .layer import LayerReview
+from .layer_review import LayerReview
 
 #: Pixels of a part that is corrected at once.
 MOST_PIXELS = 2**24

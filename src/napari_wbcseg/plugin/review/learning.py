@@ -27,7 +27,7 @@ from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.metadata import note
 from ..shared.viewer import image_data
 from .decisions import Cell, Suggestions, keys_of
-from .layer import LayerReview
+from .layer_review import LayerReview
 
 _PAUSE = 700  # ms after a name in which no other comes
 _OF_A_CLASS, _CLASSES = 3, 2  # cells named of so many classes, from which on classes are suggested

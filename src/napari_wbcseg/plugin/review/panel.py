@@ -27,7 +27,7 @@ from .decisions import Cell
 from .differential_panel import DifferentialPanel
 from .gallery import Gallery
 from .large_edit import LargeEditor
-from .layer import LayerReview
+from .layer_review import LayerReview
 from .selection import Selection
 from .table import SHOWN, CellTable, CellTableModel
 

@@ -21,7 +21,7 @@ from ..shared.viewer import own_viewer, plane_events, plane_of
 from .canvas import OnCanvas
 from .correction_store import field_writer, tell_of
 from .decisions import Cell
-from .layer import ON_DISK, LayerReview
+from .layer_review import ON_DISK, LayerReview
 from .learning import Learning
 from .panel import EDITING, ReviewPanel, cells_of
 from .table import SHOWN

@@ -11,7 +11,7 @@ from napari.layers import Layer, Shapes
 from qtpy.QtCore import QTimer
 
 from ..shared.layers import clear_shapes
-from ..shared.stroke import enter, helper_layer
+from ..shared.passing_layer import enter, helper_layer
 from ..shared.viewer import action_of, middle_of_view, plane_shape
 
 _COLOUR = "#00e5ff"

@@ -14,9 +14,9 @@ from superqt.utils import signals_blocked
 from ...results.layer import placement_of
 from ..controls.panel import beside, fill, with_tip
 from ..shared.metadata import LayerInfo, is_picture
+from ..shared.passing_layer import StrokeTool
 from ..shared.reunite import path_of
 from ..shared.saving import image_under
-from ..shared.stroke import StrokeTool
 from ..shared.viewer import plane_shape, size_in_micrometres
 
 _UNIT = " µm"

@@ -36,7 +36,7 @@ from ..shared.layers import (
 )
 from ..shared.metadata import LayerInfo, note
 from ..shared.viewer import image_data, middle_of_view, placement, remove_layers
-from .parts import Part
+from .layer_part import Part
 
 if TYPE_CHECKING:
     from ...segmentation.large.run import TileDone

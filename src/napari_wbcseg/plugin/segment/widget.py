@@ -20,8 +20,8 @@ from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data, own_viewer, placement, plane_events, plane_shape, plane_shown
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle
+from .layer_part import check_part, choose_part
 from .panel import SegmentPanel, ask_to_keep
-from .parts import check_part, choose_part
 from .run import SegmentRun
 
 

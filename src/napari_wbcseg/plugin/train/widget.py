@@ -28,7 +28,7 @@ from ..shared.viewer import own_viewer
 from .plan import PlanPanel
 from .preview import PreviewLayers
 from .source import FOLDER, LAYERS, SourcePanel
-from .start import StartPicker
+from .start_picker import StartPicker
 
 _TOP = ("epochs", "validation_fraction")
 

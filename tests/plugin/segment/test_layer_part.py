@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_wbcseg.errors import Cancelled
-from napari_wbcseg.plugin.segment.parts import choose_part
+from napari_wbcseg.plugin.segment.layer_part import choose_part
 from napari_wbcseg.plugin.shared.regions import region_outlines
 from napari_wbcseg.progress import silent
 

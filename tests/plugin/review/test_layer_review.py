@@ -16,7 +16,7 @@ from napari_wbcseg.box import Box
 from napari_wbcseg.errors import EditError
 from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.plugin.review.correction_store import field_writer
-from napari_wbcseg.plugin.review.layer import LayerReview
+from napari_wbcseg.plugin.review.layer_review import LayerReview
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, LayerInfo
 from napari_wbcseg.progress import silent
@@ -237,7 +237,7 @@ def test_a_missed_cell_is_looked_for_in_the_light_of_the_stack_without_reading_i
         asked.append(source.value_range)
         return Box(0, 0, 1, 1), np.ones((1, 1), bool)
 
-    monkeypatch.setattr("napari_wbcseg.plugin.review.layer.outline_at", outlined)
+    monkeypatch.setattr("napari_wbcseg.plugin.review.layer_review.outline_at", outlined)
     with closing(LayerReview(viewer, viewer.add_labels(labels), viewer.add_image(image))) as review:
         monkeypatch.setattr(
             "napari_wbcseg.images.pixel_source.bit_range", lambda array: pytest.fail("reads all")
