@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,22 @@ class TestWhichImageItIs:
         large = open_large(tmp_path / "a.ome.tif")
         np.testing.assert_array_equal(np.asarray(large.full), RGB)
         assert any("only the first" in note for note in large.notes)
+
+    def test_pages_of_one_size_may_be_laid_out_each_in_its_own_way(self, tmp_path: Path) -> None:
+        layouts: tuple[dict[str, Any], ...] = (
+            {"rowsperstrip": 16},
+            {"compression": "zlib", "rowsperstrip": 50},
+            {"compression": "zlib", "rowsperstrip": 7, "predictor": True},
+            {"tile": (64, 48)},
+            {"compression": "lzw", "tile": (32, 32)},
+        )
+        for first, second in permutations(layouts, 2):
+            with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+                for pixels, layout in ((RGB, first), (RGB[::-1].copy(), second)):
+                    tiff.write(pixels, photometric="rgb", metadata=None, **layout)
+            found = open_large(tmp_path / "a.tif", fields=True).full
+            for part in np.s_[:], np.s_[:, 20:61, 33:100]:
+                np.testing.assert_array_equal(np.asarray(found[part]), np.stack([RGB, RGB[::-1]])[part])
 
     def test_depths_of_focus_are_asked_about_and_times_are_not(self, tmp_path: Path) -> None:
         stack = np.stack([RGB[..., 0]] * 3)

@@ -169,6 +169,21 @@ def _planes(series: tifffile.TiffPageSeries, name: str, order: list[int]) -> lis
     return [[each[number] for number in row] for row in grid.reshape(-1, grid.shape[-1])]
 
 
+class _Layout(NamedTuple):
+    """How the pixels of a page are stored."""
+
+    tall: int  # rows of a strip or tile
+    wide: int
+    convert: Conversion
+
+    @classmethod
+    def of(cls, page: tifffile.TiffPage, name: str) -> _Layout:
+        _, _, height, width, _ = page.shaped
+        tall = page.tilelength if page.is_tiled else min(page.rowsperstrip, height)
+        wide = page.tilewidth if page.is_tiled else width
+        return cls(max(1, int(tall)), max(1, int(wide)), conversion(page, name))
+
+
 class TiffPixels(LazyPixels):
     """The pixels of one resolution, decoded where they are asked for.
 
@@ -187,35 +202,43 @@ class TiffPixels(LazyPixels):
         self.planes = planes
         page = planes[0][0].page.keyframe
         _, _, self._height, self._width, _ = page.shaped
-        self._convert: Conversion = conversion(page, name)
-        tall = page.tilelength if page.is_tiled else min(page.rowsperstrip, self._height)
-        wide = page.tilewidth if page.is_tiled else self._width
-        self._segment = max(1, int(tall)), max(1, int(wide))
-        if planes[0][0].offset is not None:
-            self._segment = min(self._height, CHUNK), self._width
+        # Pages that were put together from several files may be laid out each in its own way.
+        self._layouts: dict[int, _Layout] = {}
+        for plane in (plane for colours in planes for plane in colours):
+            key = plane.page.keyframe
+            if id(key) not in self._layouts:
+                self._layouts[id(key)] = _Layout.of(key, name)
+        first = self._layouts[id(page)]
         stored = len(planes[0]) * int(page.shaped[4])  # samples of a pixel
-        probe = self._convert(np.zeros((1, 1, stored), page.dtype))
+        probe = first.convert(np.zeros((1, 1, stored), page.dtype))
         self.dtype = probe.dtype
         self.shape = (len(planes), self._height, self._width, int(probe.shape[-1]))
-        rows, columns = map(chunk_of, self.shape[1:3], self._segment)
+        whole = planes[0][0].offset is not None
+        segment = (min(self._height, CHUNK), self._width) if whole else (first.tall, first.wide)
+        rows, columns = map(chunk_of, self.shape[1:3], segment)
         self.chunks = (1, rows, columns, self.shape[3])
         # What the file declares is weighed against its size; tiles are decoded whole, however little of them
         # lies in the image.
-        tall, wide = self._segment
-        segment = tall * wide * int(page.shaped[4]) * page.dtype.itemsize
-        count = -(-self._height // tall) * -(-self._width // wide)
-        check_expansion(max(self.nbytes, count * segment * len(planes) * len(planes[0])), size, name)
-        check_memory(segment, name)
-        every = (plane for colours in planes for plane in colours if plane.offset is None)
-        if any(len(plane.page.dataoffsets) < count * (plane.sample + 1) for plane in every):
-            raise ImageError(f"{name} lacks parts of its image, it seems truncated; copy or save it again.")
+        decoded = 0
+        for plane in (plane for colours in planes for plane in colours):
+            layout, stored = self._layouts[id(plane.page.keyframe)], int(plane.page.keyframe.shaped[4])
+            tall, wide = segment if plane.offset is not None else (layout.tall, layout.wide)
+            count = -(-self._height // tall) * -(-self._width // wide)
+            decoded += count * tall * wide * stored * page.dtype.itemsize
+            check_memory(tall * wide * stored * page.dtype.itemsize, name)
+            if plane.offset is None and len(plane.page.dataoffsets) < count * (plane.sample + 1):
+                raise ImageError(
+                    f"{name} lacks parts of its image, it seems truncated; copy or save it again."
+                )
+        check_expansion(max(self.nbytes, decoded), size, name)
         self._lock = threading.Lock()
         self._kept: tuple[Any, Any] = (None, None)
 
     def read(self, image: int, box: Box) -> NDArray[Any]:
         """Return the pixels (rows, columns, colours) of a part of one plane."""
         parts = [self._part(plane, box) for plane in self.planes[image]]
-        return self._convert(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1))
+        convert = self._layouts[id(self.planes[image][0].page.keyframe)].convert
+        return convert(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1))
 
     def _part(self, plane: _Plane, box: Box) -> NDArray[Any]:
         page, key = plane.page, plane.page.keyframe
@@ -226,7 +249,7 @@ class TiffPixels(LazyPixels):
             data = self._bytes(page, plane.offset + box.top * row_bytes, box.shape[0] * row_bytes)
             pixels = np.frombuffer(data, stored).reshape(box.shape[0], self._width, samples)
             return pixels[:, box.left : box.right].astype(stored.newbyteorder("="), copy=False)
-        tall, wide = self._segment
+        tall, wide, _ = self._layouts[id(key)]
         across = -(-self._width // wide)
         first = plane.sample * across * -(-self._height // tall)
         out = np.zeros((*box.shape, samples), key.dtype)
