@@ -16,7 +16,7 @@ from ..shared.events import events
 from ..shared.preferences import preference
 from .layer_picker import offer
 from .model_list import ModelPicker
-from .panel import button, there
+from .parts import button, there
 from .settings_form import FieldEditor, SettingsForm
 
 _USUAL_DIAMETER = 63  # pixels; a start for who sets it by hand

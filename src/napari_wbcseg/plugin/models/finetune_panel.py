@@ -23,7 +23,8 @@ from ...training.fine_tune import FineTuningPlan, plan_fine_tuning, plan_of
 from ...training.folder import Unfinished, discard_training, new_training_folder, read_job
 from ...training.worker import TrainingProcess
 from ..controls.model_list import ModelPicker
-from ..controls.panel import Panel, Sentence, beside, button, fill, stretched, with_tip
+from ..controls.panel import Panel
+from ..controls.parts import Sentence, beside, button, fill, stretched, with_tip
 from ..controls.training_run import TrainingRun
 from ..shared.events import events
 from ..shared.jobs import Cleanup

@@ -10,17 +10,8 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QMessageBox, QProgres
 from ...words import counted
 from ..controls.layer_picker import LayerPicker
 from ..controls.method_form import MethodForm
-from ..controls.panel import (
-    NOTICE_LOOK,
-    Folded,
-    Panel,
-    Sentence,
-    beside,
-    form,
-    scrolled_column,
-    together,
-    with_tip,
-)
+from ..controls.panel import Panel, scrolled_column
+from ..controls.parts import NOTICE_LOOK, Folded, Sentence, beside, form, together, with_tip
 from ..controls.unsaved_offer import UnsavedOffer
 from ..shared.layers import result_layers
 from ..shared.metadata import is_picture

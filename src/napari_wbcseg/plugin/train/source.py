@@ -21,7 +21,7 @@ from ...errors import DatasetError
 from ...files import user_path
 from ...progress import Progress
 from ..controls.layer_picker import LayerPicker
-from ..controls.panel import Sentence, beside, button, choice, fill, form, stretched, together, with_tip
+from ..controls.parts import Sentence, beside, button, choice, fill, form, stretched, together, with_tip
 from ..shared.metadata import LayerInfo, is_picture, role_of
 from ..shared.training_data import checked_pair, reader_of_layers, training_set_in_words
 
