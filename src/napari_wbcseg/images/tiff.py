@@ -219,18 +219,18 @@ class TiffPixels(LazyPixels):
         self.chunks = (1, rows, columns, self.shape[3])
         # What the file declares is weighed against its size; tiles are decoded whole, however little of them
         # lies in the image.
-        decoded = 0
+        decoded, largest, lacking = 0, 0, False
         for plane in (plane for colours in planes for plane in colours):
             layout, stored = self._layouts[id(plane.page.keyframe)], int(plane.page.keyframe.shaped[4])
             tall, wide = segment if plane.offset is not None else (layout.tall, layout.wide)
             count = -(-self._height // tall) * -(-self._width // wide)
+            largest = max(largest, tall * wide * stored * page.dtype.itemsize)
             decoded += count * tall * wide * stored * page.dtype.itemsize
-            check_memory(tall * wide * stored * page.dtype.itemsize, name)
-            if plane.offset is None and len(plane.page.dataoffsets) < count * (plane.sample + 1):
-                raise ImageError(
-                    f"{name} lacks parts of its image, it seems truncated; copy or save it again."
-                )
+            lacking |= plane.offset is None and len(plane.page.dataoffsets) < count * (plane.sample + 1)
         check_expansion(max(self.nbytes, decoded), size, name)
+        check_memory(largest, name)
+        if lacking:
+            raise ImageError(f"{name} lacks parts of its image, it seems truncated; copy or save it again.")
         self._lock = threading.Lock()
         self._kept: tuple[Any, Any] = (None, None)
 
