@@ -18,6 +18,7 @@ from napari_wbcseg.errors import ImageError, ModelError, SettingsError
 from napari_wbcseg.images.pixel_size import PixelSize
 from napari_wbcseg.results.formats.tables import columns_to_table, table_to_columns
 from napari_wbcseg.results.load import settings_in
+from napari_wbcseg.results.records import ResultRecord
 from napari_wbcseg.segmentation.result import Placement
 
 from ..dark_model import spots, write_dark_model
@@ -126,6 +127,19 @@ def test_a_stack_that_tifffile_wrote_again_is_the_same_stack(tmp_path, labels, i
     tifffile.imwrite(path, corrected)
     np.testing.assert_array_equal(load_result(path).labels, corrected)
     assert load_result(path).count == 3 * planes - 1
+
+
+@pytest.mark.parametrize("name", ["a-result.json", "a.ome.zarr"])
+def test_a_result_is_not_of_another_picture_that_took_the_place_of_its_own(tmp_path, result, image, name):
+    file = tmp_path / "image.png"
+    Image.fromarray(image).save(file)
+    save(result, tmp_path / "a", "tiff,ome-zarr", image_path=file)
+    assert load_result(tmp_path / name).image_path == file
+    Image.fromarray(image[::-1]).save(file)
+    back = load_result(tmp_path / name)
+    save(back, tmp_path / "b", "tiff")
+    assert not ResultRecord.read(tmp_path / "b-result.json").image.is_of(file)
+    assert back.image_path is None
 
 
 def test_infinity_and_what_is_unknown_survive_json():

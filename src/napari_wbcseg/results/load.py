@@ -57,7 +57,7 @@ def load_result(path: str | Path) -> Segmentation:
     Returns
     -------
     Segmentation
-        Without probability and proposals; ``image_path`` says where that was, if it is still there.
+        Without probability and proposals; ``image_path`` says where the image is, if it is still there.
 
     Raises
     ------

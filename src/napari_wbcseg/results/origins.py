@@ -89,6 +89,11 @@ class ImageRecord(FileRecord):
         relative = relative_path(path, folder.resolve())
         return cls(name=name, path=str(path), relative=relative, sha256=sha256, size=size, modified=modified)
 
+    def unchanged(self, folder: Path) -> Path | None:
+        """Return the file if it is still there, and no other image by what is known of its content."""
+        file = self.file(folder)
+        return file if file is None or self.sha256 is None or self.is_of(file) else None
+
     def is_of(self, path: Path) -> bool:
         """Whether a file holds this very image."""
         try:

@@ -286,7 +286,7 @@ class ResultRecord(Record):
             cells=cells,
             place=self.placement,
             name=self.image.name,
-            image_path=self.image.file(folder),
+            image_path=self.image.unchanged(folder),
             model=self.model.id if self.model else "",
             classifier=self.classifier.id if self.classifier else "",
             model_source=self.model.source if self.model else "",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,15 +128,14 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
     file = Path(path)
     result = load_result(file)
     record = None if file.is_dir() else file if file.suffix == ".json" else record_beside(file)
-    if record is not None and result.image_path is not None:
-        image = ResultRecord.read(record).image
-        if image.sha256 is not None and not image.is_of(result.image_path):
+    if record is not None and result.image_path is None:
+        other = ResultRecord.read(record).image.file(record.parent)
+        if other is not None:
             warnings.warn(
-                f"{result.image_path} became another picture since these cells were saved: they stand alone.",
+                f"{other} became another picture since these cells were saved: they stand alone.",
                 ImageWarning,
                 stacklevel=2,
             )
-            result = replace(result, image_path=None)
     place, ndim = placed(result.placement), result.labels.ndim
     file_of_image = None if result.image_path is None else str(result.image_path)
     about = LayerInfo.of_result(
