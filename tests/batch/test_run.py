@@ -25,6 +25,7 @@ import zarr
 from PIL import Image
 
 from napari_wbcseg import Segmentation, SegmentationSettings, load_result, save, segment
+from napari_wbcseg.batch import process as process_module
 from napari_wbcseg.batch.folder import BatchItem, Run
 from napari_wbcseg.batch.process import process
 from napari_wbcseg.batch.report import report_pictures
@@ -335,6 +336,23 @@ class TestRunAgain:
         (row,) = (row for row in result.rows if row["image"] == "0003.png")
         assert "0003-labels.tif cannot be read (Permission denied)" in row["error"]
         assert result.kept == 4
+
+    def test_what_nobody_expected_of_one_result_costs_no_other_image(
+        self, items: list[BatchItem], out: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = process_module.record_now
+
+        def broken(record: ResultRecord, folder: Path) -> Any:
+            return 1 / 0 if record.image.name == "0003.png" else real(record, folder)
+
+        monkeypatch.setattr(process_module, "record_now", broken)
+        result = run(items, out, model)
+        assert {row["image"]: row["error"] for row in result.rows if row["error"]}.keys() == {
+            "0002.png",
+            "0003.png",
+        }
+        renew_tables(out)
+        assert set(results(out)[0]["status"]) == {"ok", "failed"}
 
     def test_a_record_that_may_not_be_read_is_not_written_over(
         self, items: list[BatchItem], out: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch

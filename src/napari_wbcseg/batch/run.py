@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ImageError, OutputError, SettingsError, WBCSegError
+from ..errors import OutputError, WBCSegError
 from ..files import relative_path, remove_leftovers, user_path, write_problem
 from ..images.find import find_images, natural_key
 from ..network.engines import create_engine
@@ -204,7 +204,7 @@ def segment_files(
         def take_up(items: Iterable[BatchItem], known: Callable[[BatchItem], ResultRecord | None]) -> None:
             for item in items:
                 if item not in rows and (done := known(item)) is not None:
-                    with suppress(WBCSegError):  # damaged, and so done again
+                    with suppress(Exception):  # damaged, and so done again, or told of then
                         now, cells = refreshed(item, done, run)
                         take(item, now.row(item.image, cells))
 
@@ -306,7 +306,9 @@ def _write_run(
         try:
             file = outputs.record_file(item.name)
             result, cells = refreshed(item, ResultRecord.read(file), outputs)
-        except (ImageError, SettingsError) as error:  # removed or damaged meanwhile
+        except OutputError:
+            raise
+        except Exception as error:  # removed or damaged meanwhile
             rows[item] = failure(item, error)
             continue
         rows[item], hashes[item] = result.row(item.image, cells), result.image.sha256

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from napari_wbcseg.box import Box
-from napari_wbcseg.classification.classes import CellClass
+from napari_wbcseg.classification.classes import CellClass, probability_columns
 from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import ImageError
+from napari_wbcseg.network.classifier import read_classifier
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.large import pyramid
 from napari_wbcseg.segmentation.large.result import LargeResult
@@ -152,6 +153,18 @@ def test_what_was_said_of_a_cell_stays_with_it_whoever_draws_in_it(folder: Path)
     cells = result.replace_region(window, corrected, image).set_index("label")
     pd.testing.assert_frame_equal(cells[told].drop([2, 3]), expected.drop([2, 3]))
     assert (cells.at[2, "class"], cells.at[2, "mean_stain"] > 0.3) == ("blast", True), "cut, but there"
+
+
+def test_what_nobody_said_of_the_first_cell_is_unknown(folder: Path) -> None:
+    result, window = LargeResult.open(folder), Box(0, 0, 200, 300)
+    result.replace_region(window, np.zeros(window.shape, np.int32))
+    result.classify(picture(TRUTH), read_classifier(), "built-in")
+    again = LargeResult.open(folder)
+    again.replace_region(window, np.where(TRUTH == 1, 1, 0))
+    said = again.cells[probability_columns(again.cells)]
+    assert said.shape[1] > 1
+    assert said.dtypes.eq(float).all()
+    assert said.isna().all(axis=None)
 
 
 def test_labels_below_0_are_no_cells(folder: Path) -> None:

@@ -112,6 +112,7 @@ class LargeResult:
             record["notes"] = tuple(record["notes"])
             record["backgrounds"] = tuple(map(tuple, record.get("backgrounds", ())))
             cells = read_table(table_file(folder)).astype(_NEEDED)
+            cells = cells.astype(dict.fromkeys(probability_columns(cells), float))  # of no type without cells
             places = [Path(image)] if (image := plan.get("image")) else []
             places += [(folder / relative).resolve()] if (relative := plan.get("relative")) else []
             result = cls(
