@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import struct
 import subprocess
@@ -14,11 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 
 from napari_wbcseg import SegmentationSettings
 from napari_wbcseg.batch.run import collect, renew_tables, segment_files
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.results.formats.registry import FORMATS
 from napari_wbcseg.results.records import ResultRecord
 
 from ..dark_model import spots
@@ -217,3 +220,21 @@ def test_a_result_that_is_too_large_for_memory_is_written(
     tifffile.imwrite(folder / "stack.tif", np.stack([IMAGE, IMAGE[::-1]]), photometric="rgb")
     assert table(folder, model).loc["stack.tif", "count"] == 2
     assert np.unique(tifffile.imread(folder.with_name("out") / "stack-labels.tif")).tolist() == [0, 1, 2]
+
+
+def test_a_format_that_ends_before_an_image_does_is_left_out_aloud(
+    folder: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORMATS, "roi", dataclasses.replace(FORMATS["roi"], most_side=100))
+    zarr.save_array(str(folder / "slide.zarr"), IMAGE)
+    for kept in (0, 2):
+        done = segment_files(
+            collect([folder]),
+            folder.with_name("out"),
+            model,
+            SegmentationSettings(recipe="classic"),
+            formats=("roi", "geojson"),
+        )
+        assert (done.failed, done.kept) == (0, kept)
+        assert all("Not written for it: roi." in row["notes"] for row in done.rows)
+    assert len(list(folder.with_name("out").glob("*.geojson"))) == 2

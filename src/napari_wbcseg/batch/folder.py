@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -105,11 +106,8 @@ class Outputs:
         Those that are wanted, and those that an earlier run wrote, which are to tell of the same cells.
         """
         kinds = dict.fromkeys([*self.formats, *formats_there(self.folder / name)])
-        return [
-            kind
-            for kind in kinds
-            if kind not in ("tiff", "json") and (FORMATS[kind].in_parts or not record.large)
-        ]
+        left = ("tiff", "json", *left_out(kinds, record.shape, record.large))
+        return [kind for kind in kinds if kind not in left]
 
     def lacking(self, name: str, record: ResultRecord) -> list[str]:
         """Return those of these formats that are not there."""
@@ -190,6 +188,16 @@ class Run(Outputs):
         """Return the record of an image that is segmented, and whose cells a person corrected or named."""
         record = self.segmented(item)
         return record if record is not None and self.is_corrected(record) else None
+
+
+def left_out(kinds: Iterable[str], shape: tuple[int, ...], large: bool) -> list[str]:
+    """Return the formats that cannot hold an image of a shape, or not one that is read in parts."""
+    formats = {kind: FORMATS[kind] for kind in kinds}
+    return [
+        kind
+        for kind, one in formats.items()
+        if (large and not one.in_parts) or max(shape[-2:]) > one.most_side
+    ]
 
 
 def failure(item: BatchItem, error: Exception, seconds: float = 0.0) -> Row:

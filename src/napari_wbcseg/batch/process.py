@@ -20,7 +20,7 @@ from ..executors import Capacity, ClusterError, in_threads
 from ..images.read import open_large, read_file
 from ..images.tiff_writer import write_tiff
 from ..progress import Progress, silent
-from ..results.formats.registry import FORMATS, files_of, write_anew
+from ..results.formats.registry import files_of, write_anew
 from ..results.formats.tables import columns_to_table
 from ..results.load import load_result, record_now
 from ..results.origins import ImageRecord
@@ -30,7 +30,7 @@ from ..segmentation.large.result import LargeResult
 from ..segmentation.large.run import segment_large
 from ..segmentation.pipeline import segment
 from ..segmentation.result import Placement, Segmentation
-from .folder import BatchItem, Outputs, Row, Run, failure
+from .folder import BatchItem, Outputs, Row, Run, failure, left_out
 from .report import report_pictures
 
 if TYPE_CHECKING:
@@ -188,8 +188,8 @@ def _small(item: BatchItem, run: Run, progress: Progress, network: AbstractConte
     if (saved := _segmented(item, run, progress)) is not None:  # meanwhile, by a person
         return saved
     place = Placement.of_pixels(result.labels.ndim, pixel_size)
-    notes = tuple(dict.fromkeys([*read_notes, *result.notes]))
-    result = replace(result, labels=labels, notes=notes, place=place)
+    notes = [*read_notes, *result.notes, *_not_written(run.formats, labels.shape)]
+    result = replace(result, labels=labels, notes=tuple(dict.fromkeys(notes)), place=place)
     # The record goes first and comes last: an image that has one is done.
     run.record_file(item.name).unlink(missing_ok=True)
     (file, _) = files_of(run.folder / item.name, "tiff")
@@ -211,12 +211,17 @@ def _large(
             shutil.rmtree(folder, ignore_errors=True)
         result = segment_large(image, folder, run.model, run.settings, progress, client=client)
     notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *result.notes]
-    written = ("tiff", "csv", "overlay", *(name for name in FORMATS if FORMATS[name].in_parts))
-    if left_out := [name for name in run.formats if name not in written]:
-        notes.append(f"Not written for it: {', '.join(left_out)}.")
+    wanted = [name for name in run.formats if name not in ("tiff", "csv", "overlay")]
+    notes += _not_written(wanted, result.labels.shape, large=True)
     result = replace(result, notes=tuple(dict.fromkeys(notes)))
     stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
     return write_result(item, result, folder.name, image, stamp, run, progress, start)
+
+
+def _not_written(formats: Sequence[str], shape: tuple[int, ...], large: bool = False) -> list[str]:
+    """Return a note on formats that cannot hold an image of a shape, where there are such."""
+    left = left_out(formats, shape, large)
+    return [f"Not written for it: {', '.join(left)}."] if left else []
 
 
 def write_result(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count, takewhile
@@ -20,7 +21,7 @@ from ..records import ResultRecord
 from .geojson import write_geojson
 from .ome_zarr import check_ome_zarr, write_ome_zarr
 from .pictures import draw_overlay, write_image
-from .rois import check_rois, write_rois
+from .rois import FARTHEST, check_rois, write_rois
 from .tables import with_image, with_micrometres, write_table
 
 #: Takes the path, the result, its image (or None), and progress; returns the files.
@@ -45,6 +46,8 @@ class OutputFormat:
         Whether it cannot be made without the image.
     in_parts : bool
         Whether it can be made of labels on disk, of which only parts are read.
+    most_side : float
+        Pixels of the longer side of an image beyond which it ends.
     check : callable
         Raises `OutputError` where it cannot hold a result, or not be written at a path.
     """
@@ -56,6 +59,7 @@ class OutputFormat:
     write: Writer
     needs_image: bool = False
     in_parts: bool = False
+    most_side: float = math.inf
     check: Callable[[Path, Segmentation], None] = lambda path, result: None
 
 
@@ -121,6 +125,7 @@ FORMATS: dict[str, OutputFormat] = {
             (".zip",),
             write_rois,
             in_parts=True,
+            most_side=FARTHEST,
             check=check_rois,
         ),
         OutputFormat(

@@ -19,7 +19,7 @@ from .outlines import CellOutline, outlines_of
 from .pictures import CELL_COLOUR, Colour, cell_colours
 
 #: ImageJ keeps places in 16 bits and takes what is larger for negative.
-_FARTHEST = 60_535
+FARTHEST = 60_535
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # java.awt.geom.PathIterator
 
 
@@ -53,9 +53,9 @@ def write_rois(path: Path, result: Segmentation, image: Any, progress: Progress)
 def check_rois(path: Path, result: Segmentation) -> None:
     """Raise `OutputError` if a cell may lie farther out than ImageJ can say."""
     farthest = max(map(sum, zip(result.labels.shape[-2:], result.corner, strict=True)))
-    if farthest > _FARTHEST:
+    if farthest > FARTHEST:
         raise OutputError(
-            f"{path} was not written: ImageJ's regions end at {_FARTHEST} pixels and the image has "
+            f"{path} was not written: ImageJ's regions end at {FARTHEST} pixels and the image has "
             f"{farthest}. Save GeoJSON instead, which has no such limit."
         )
 
