@@ -159,3 +159,23 @@ def test_of_several_images_that_of_the_one_that_is_counted(tmp_path: Path) -> No
     image, notes = read_file(tmp_path / "a.zarr")[:2]
     assert image.shape == (64, 64)
     assert any("left out: 0 (8 × 8)" in note for note in notes)
+
+
+@pytest.mark.parametrize("second", [0.1, 0.2])
+def test_planes_of_pixels_of_different_sizes_have_none(tmp_path: Path, second: float) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as tiff:
+        for size in (0.1, second):
+            about = {"axes": "YX", "PhysicalSizeX": size, "PhysicalSizeY": size}
+            tiff.write(GREY + 9, photometric="minisblack", metadata=about)
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
+    for number, size in enumerate((0.1, second)):
+        image = group.create_group(str(number))
+        image.create_array("0", data=GREY + 9)
+        axes = [{"name": axis, "unit": "micrometer"} for axis in "yx"]
+        scale = [{"type": "scale", "scale": [size, size]}]
+        levels = [{"path": "0", "coordinateTransformations": scale}]
+        image.attrs["multiscales"] = [{"axes": axes, "datasets": levels}]
+    for name in ("a.ome.tif", "a.zarr"):
+        pixels, notes, found = read_file(tmp_path / name)
+        assert (pixels.shape, found) == ((2, 8, 8), TENTH if second == 0.1 else None)
+        assert any("pixels of different sizes" in note for note in notes) == (second == 0.2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -104,6 +105,17 @@ class Stated(NamedTuple):
     column_unit: str = "µm"
 
 
+#: Stands for what several images of a file state where they state different sizes.
+SEVERAL = Stated("several", "several")
+
+
+def of_all(stated: Iterable[Stated | None]) -> Stated | None:
+    """Return what several images of a file, which become planes of one stack, state of their pixels."""
+    every = list(stated)
+    known = {size: one for one in every if (size := in_micrometres(one)[0]) is not None}
+    return SEVERAL if len(known) > 1 else next(iter(known.values()), every[0])
+
+
 def of_dots(down: float, across: float) -> Stated | None:
     """Return what dots per inch state; None of those of a print or a screen, no word on the slide."""
     stated = Stated(1 / down, 1 / across, "inch", "inch") if down > 0 and across > 0 else None
@@ -127,6 +139,8 @@ def in_micrometres(stated: Stated | None) -> tuple[PixelSize | None, tuple[str, 
     """
     if stated is None:
         return None, ()
+    if stated is SEVERAL:
+        return None, ("The images in the file have pixels of different sizes: sizes are in pixels.",)
     sizes = []
     for value, unit in ((stated.row, stated.row_unit), (stated.column, stated.column_unit)):
         symbol = unit_symbol(str(unit))

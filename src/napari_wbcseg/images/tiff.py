@@ -24,7 +24,7 @@ from ..errors import ImageError
 from .colours import JPEG, Conversion, conversion
 from .limits import check_expansion, check_memory
 from .opened import CHUNK, Candidate, LazyPixels, OpenedImage, chunk_of, colour_order, main_images
-from .pixel_size import CENTIMETRES, Stated, of_dots, unit_symbol
+from .pixel_size import CENTIMETRES, Stated, of_all, of_dots, unit_symbol
 
 if TYPE_CHECKING:
     import tifffile
@@ -118,7 +118,10 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
         fields=len(fields),
         depths=dict(zip(first.axes, first.shape, strict=True)).get("Z", 1),
         alpha=any(int(sample) in _ALPHA for sample in page.extrasamples),
-        read_stated=lambda: stated_pixel_size(file, page, described),
+        read_stated=lambda: of_all(
+            stated_pixel_size(file, one.keyframe, _described(file, number))
+            for number, one in (every[i] for i in chosen)
+        ),
         read_orientation=lambda: getattr(page.tags.get(ORIENTATION), "value", None),
     )
 

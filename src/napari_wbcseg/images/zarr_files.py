@@ -19,7 +19,7 @@ from ..errors import ImageError
 from ..files import user_path
 from .limits import check_folder_expansion, check_memory
 from .opened import Candidate, OpenedImage, chunk_of, colour_order, main_images
-from .pixel_size import Stated
+from .pixel_size import Stated, of_all
 
 #: What a codec may be called, after ``numcodecs.`` where that is in front.
 CODECS = frozenset(
@@ -156,14 +156,13 @@ def open_zarr_image(path: Path) -> OpenedImage:
         for group, scales in (images[i] for i in chosen)
     ]
     levels = [same[0] if len(same) == 1 else da.concatenate(same) for same in zip(*fields, strict=False)]
-    _, scales = images[chosen[0]]
     full = [images[i][0][images[i][1]["datasets"][0]["path"]] for i in chosen]
     return OpenedImage(
         tuple(levels),
         (*notes, *_incomplete(full, path)),
         fields=len(chosen),
         depths=dict(zip(axes, full[0].shape, strict=True)).get("z", 1),
-        read_stated=lambda: _stated_pixel_size(scales),
+        read_stated=lambda: of_all(_stated_pixel_size(images[i][1]) for i in chosen),
     )
 
 
