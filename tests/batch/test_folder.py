@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,10 @@ def test_tables_call_an_image_alike_when_another_of_its_name_comes(tmp_path: Pat
         run(write(tmp_path / place, 1), out, model, formats=("csv",))
     tables = [pd.read_csv(file) for file in (out / "0001-cells.csv", out / "tuesday__0001-cells.csv")]
     assert [table["image"].tolist() for table in tables] == [["monday/0001.png"], ["tuesday/0001.png"]]
+    shutil.rmtree(tmp_path / "tuesday")
+    run(tmp_path / "monday", out, model, formats=("csv",))
+    assert counted(out) == {"0001.png": 1}
+    assert pd.read_csv(out / "0001-cells.csv")["image"].tolist() == ["0001.png"], "as before"
 
 
 def test_without_the_record_of_the_run_each_result_says_whose_it_is(tmp_path: Path, model: ModelFile) -> None:

@@ -316,6 +316,9 @@ def _write_run(
             # An image of this name came along from another folder, so that both are called by their folders.
             named = replace(result.segmentation(None, cells, folder), name=item.image)
             write_anew("csv", folder / item.name, named, None, silent)
+            image = result.image.model_copy(update={"name": item.image})
+            result = result.model_copy(update={"image": image})
+            result.write(file)
         tables.append((item.image, with_micrometres(cells, result.placement.pixel_size)))
         told.append(ResultClasses(cells, result.class_list, result.in_doubt))
         with suppress(WBCSegError):
