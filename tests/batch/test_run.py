@@ -130,6 +130,23 @@ class TestManyImages:
         assert differential_of(tmp_path / "out")[0].white_cells == 1
         assert run(items, tmp_path / "out", model).kept == 1
 
+    def test_a_large_image_that_became_another_does_not_count_where_a_run_was_stopped(
+        self, tmp_path: Path, model: ModelFile
+    ) -> None:
+        for name in ("a", "b"):
+            zarr.save_array(str(tmp_path / "in" / f"{name}.zarr"), spots((150, 150), ((40, 40),))[0])
+        items = collect([tmp_path / "in"])
+        run(items, tmp_path / "out", model)
+        zarr.open_array(str(tmp_path / "in" / "b.zarr"))[:] = spots((150, 150), ((90, 90),))[0]
+
+        def stop(done: int, total: int, stage: str) -> None:
+            raise Cancelled("Enough.")
+
+        with pytest.raises(Cancelled):
+            run(collect([tmp_path / "in"]), tmp_path / "out", model, progress=stop)
+        assert list(pd.read_csv(tmp_path / "out" / "counts.csv")["image"]) == ["a.zarr"]
+        assert differential_of(tmp_path / "out")[0].white_cells == 1
+
     def test_a_disk_that_fills_up_ends_the_run(
         self, tmp_path: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from ..classification.classify import classifier_of
 from ..errors import BusyError, ImageError, SettingsError, WBCSegError, first_line
 from ..files import locked
-from ..images.read import open_large, size_of_file
+from ..images.read import size_of_file
 from ..network.model_file import ModelFile
 from ..results.formats.registry import FORMATS, formats_there
 from ..results.formats.tables import failed_row
@@ -21,8 +21,6 @@ from ..results.load import record_now
 from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
 from ..results.records import ResultRecord, RunRecord
 from ..segmentation.large.folder import LABELS_FOLDER
-from ..segmentation.large.result import LargeResult
-from ..segmentation.result import Placement
 from ..settings import SegmentationSettings
 from ..version import __version__
 
@@ -165,19 +163,10 @@ class Run(Outputs):
             or self.outdates(record)
             or item.sha256 not in (None, record.image.sha256)
             or not (record.labels and (self.folder / record.labels).exists())
-            or not (record.image.is_of(item.path) or self._is_of_large(record, item.path))
+            or not record.is_of(item.path, self.folder)
         ):
             return None
         return record
-
-    def _is_of_large(self, record: ResultRecord, path: Path) -> bool:
-        """Whether a large image is that of a result, though it was copied, and so has another date."""
-        if record.large:
-            with suppress(WBCSegError):
-                image = open_large(path)
-                LargeResult.open(self.folder / record.labels).plan_of(image.full)
-                return record.placement == Placement.of_pixels(2, image.pixel_size)
-        return False
 
     def done_before(self, item: BatchItem) -> ResultRecord | None:
         """Return the record of an image that is segmented, and has all files that are wanted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -15,10 +16,12 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from ..classification.classes import BUILT_IN_CLASSES, CLASS, CLASS_BY, PERSON, ClassList, class_of
 from ..classification.classify import classifier_of
 from ..classification.differential import differential
-from ..errors import SettingsError, first_problem
+from ..errors import SettingsError, WBCSegError, first_problem
 from ..files import read_text, user_path, write_atomically
+from ..images.read import open_large
 from ..network.model_file import ModelFile
 from ..segmentation.large.files import table_file
+from ..segmentation.large.result import LargeResult
 from ..segmentation.measure import COLUMNS
 from ..segmentation.result import ABOUT, Placement, Segmentation, counts, marked_in
 from ..settings import SegmentationSettings
@@ -267,6 +270,21 @@ class ResultRecord(Record):
         """Whether it is of a large image, whose labels and table are in a folder."""
         return self.labels.endswith(LARGE_SUFFIX)
 
+    def is_of(self, path: Path, folder: Path) -> bool:
+        """Whether a file holds the image of this result, which is recorded in a folder.
+
+        A large one is known by its pixels where it was copied, and so has another date.
+        """
+        if self.image.is_of(path):
+            return True
+        if not self.large:
+            return False
+        with suppress(WBCSegError):
+            image = open_large(path)
+            LargeResult.open(folder / self.labels).plan_of(image.full)
+            return self.placement == Placement.of_pixels(2, image.pixel_size)
+        return False
+
     def with_cells(self, cells: pd.DataFrame, folder: Path, **change: Any) -> Self:
         """Return the record, which lies in a folder, with a table of cells that became another."""
         return self.model_copy(update={**_of_cells(cells, folder, self.labels), **change})
@@ -416,7 +434,7 @@ class RunRecord(Record):
         own = self.settings, self.model.hash, told_by, self.versions.get("napari-wbcseg")
         path = one.file(folder)
         alike = result.settings is None or result.made_by(*own)
-        return alike and path is not None and (result.large or result.image.is_of(path))
+        return alike and path is not None and result.is_of(path, folder)
 
     @classmethod
     def start(
