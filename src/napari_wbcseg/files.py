@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from .errors import OutputError, SettingsError, WBCSegError
 
@@ -21,6 +22,29 @@ ABANDONED = 3600.0
 _MOST_TEXT = 2**30  # bytes; records of a million cells have a quarter
 #: What is named so was being written, or replaced, by a process that was killed.
 _LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.(part|old)")
+
+
+class FileState(NamedTuple):
+    """What tells a file that was read from another that took its place since.
+
+    Attributes
+    ----------
+    size, modified : int
+        Bytes, and the time of the last change in nanoseconds; of a folder, of all files in it.
+    sha256 : str or None
+        Of its content; None where nobody computed it.
+    """
+
+    size: int
+    modified: int
+    sha256: str | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> FileState:
+        """Return the state of a file as it is now, without reading it."""
+        files = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
+        stats = [file.stat() for file in files]
+        return cls(sum(one.st_size for one in stats), max((one.st_mtime_ns for one in stats), default=0))
 
 
 def check_ordinary(path: Path, most: int | None = None) -> None:

@@ -248,7 +248,9 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     if found.labels.shape != record.shape:
         return found
     found = replace(found, place=record.placement)
-    return found if file is None else replace(found, name=record.image.name, image_path=file)
+    if file is None:
+        return found
+    return replace(found, name=record.image.name, image_path=file, image_state=record.image.state)
 
 
 def settings_in(path: str | Path) -> tuple[SegmentationSettings, ResultRecord | RunRecord | None]:

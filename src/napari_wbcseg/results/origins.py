@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from ..datasets.corrections import learnt_file
 from ..errors import ModelError
-from ..files import relative_path
+from ..files import FileState, relative_path
 from ..images.read import depths_of
 from ..network.classifier import read_classifier
 from ..network.library import list_models, load_model
@@ -79,15 +79,41 @@ class ImageRecord(FileRecord):
     modified: int = 0
 
     @classmethod
-    def of(cls, path: Path | None, name: str, folder: Path, *, hashed: bool = True) -> ImageRecord:
-        """Make the record of an image's file, to lie in a folder; without one it has a name only."""
+    def of(
+        cls,
+        path: Path | None,
+        name: str,
+        folder: Path,
+        *,
+        hashed: bool = True,
+        state: FileState | None = None,
+    ) -> ImageRecord:
+        """Make the record of an image's file, to lie in a folder; without one it has a name only.
+
+        Parameters
+        ----------
+        path : Path or None
+        name : str
+        folder : Path
+        hashed : bool
+        state : FileState, optional
+            That of the file when the image was read; of another that took its place since nothing is said.
+        """
         if path is None or not exists(path):
             return cls(name=name)
         path = path.resolve()
         sha256 = file_sha256(path) if hashed and path.is_file() else None
-        size, modified = _stamp(path)
+        size, modified, _ = FileState.of(path)
+        same_content = sha256 is not None and state is not None and state.sha256 == sha256
+        if state is not None and state[:2] != (size, modified) and not same_content:
+            size, modified, sha256 = state
         relative = relative_path(path, folder.resolve())
         return cls(name=name, path=str(path), relative=relative, sha256=sha256, size=size, modified=modified)
+
+    @property
+    def state(self) -> FileState | None:
+        """That of its file when it was read; None where it is not known."""
+        return FileState(self.size, self.modified, self.sha256) if self.size or self.sha256 else None
 
     def unchanged(self, folder: Path) -> Path | None:
         """Return the file if it is still there, and no other image by what is known of its content."""
@@ -97,10 +123,10 @@ class ImageRecord(FileRecord):
     def is_of(self, path: Path) -> bool:
         """Whether a file holds this very image."""
         try:
-            stamp = _stamp(path)
-            if self.size not in (0, stamp[0]):
+            now = FileState.of(path)
+            if self.size not in (0, now.size):
                 return False  # without reading all of it
-            same_stamp = stamp == (self.size, self.modified)
+            same_stamp = now[:2] == (self.size, self.modified)
             if self.sha256 is None:  # a large one: moved, perhaps
                 return same_stamp and self.size > 0
             return (same_stamp and self.path == str(path.resolve())) or super().is_of(path)
@@ -176,15 +202,6 @@ def file_sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file's content in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Return what changes with a file: its bytes, and the time of its last change in ns.
-
-    Of a folder, the bytes of all files in it and the last change of any.
-    """
-    stats = [each.stat() for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path.stat()]
-    return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
 
 
 def here_and_now() -> dict[str, Any]:

@@ -209,7 +209,7 @@ class ResultRecord(Record):
         """
         asked = (result.settings.classes or "") if result.settings else ""
         return cls(
-            image=image or ImageRecord.of(result.image_path, result.name, folder),
+            image=image or ImageRecord.of(result.image_path, result.name, folder, state=result.image_state),
             model=ModelRecord.of(result.model, result.model_source),
             classifier=ModelRecord.of(result.classifier, asked),
             labels=labels,
@@ -305,6 +305,7 @@ class ResultRecord(Record):
             place=self.placement,
             name=self.image.name,
             image_path=self.image.unchanged(folder),
+            image_state=self.image.state,
             model=self.model.id if self.model else "",
             classifier=self.classifier.id if self.classifier else "",
             model_source=self.model.source if self.model else "",

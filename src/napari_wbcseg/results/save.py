@@ -103,6 +103,7 @@ def save(
         with_current_cells(found, image),
         name=name or found.name or (base.name if file is None else file.stem),
         image_path=file,
+        image_state=found.image_state if image_path is None else None,
         model_source=model_source or found.model_source,
     )
     written: list[Path] = []

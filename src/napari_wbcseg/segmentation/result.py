@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..classification.classes import BUILT_IN_CLASSES, ClassList
 from ..classification.differential import count_in_words, differential
+from ..files import FileState
 from ..images.pixel_size import CENTIMETRES, PixelSize, unit_symbol
 from ..settings import SegmentationSettings
 
@@ -121,6 +122,8 @@ class Segmentation:
         Of the image.
     image_path : Path or None
         Where it was read from.
+    image_state : FileState or None
+        What that file was like then; another may have taken its place since. None where that is not known.
     model_source : str
         The name or path that the model was asked for by; empty for its name.
     edited : bool
@@ -145,6 +148,7 @@ class Segmentation:
     corner: tuple[int, int] = (0, 0)
     name: str = ""
     image_path: Path | None = None
+    image_state: FileState | None = None
     model_source: str = ""
     edited: bool = False
     classes: ClassList = BUILT_IN_CLASSES

@@ -740,6 +740,27 @@ class TestCorrecting:
         assert (out / "0003-result.json").read_bytes() == corrected
         assert load_result(out / "smears__0003-result.json").image_path == folder / "0003.png"
 
+    @pytest.mark.parametrize("taken_away", [False, True])
+    def test_what_is_saved_once_another_picture_took_the_place_is_not_told_of_that(
+        self, viewer, session, folder, out, qtbot, taken_away
+    ):
+        """The result said that its cells were those of the new file, and was drawn on it."""
+        correct(viewer, session, 3, qtbot)
+        write_images(folder.with_name("others"), 3)
+        folder.with_name("others").joinpath("0002.png").replace(folder / "0003.png")
+        if taken_away:
+            viewer.layers.remove("0003.png")
+        before = ResultRecord.read(out / "0003-result.json").image
+        with qtbot.waitSignal(session.saved, timeout=WAIT):
+            session.save()
+        record = ResultRecord.read(out / "0003-result.json")
+        assert (record.count, record.image.sha256) == (2, before.sha256)
+        assert not record.image.is_of(folder / "0003.png")
+        assert "became another picture" in session.message.text()
+        go_to(session, 0, qtbot)
+        go_to(session, 3, qtbot)
+        assert session.cells is None
+
     def test_what_is_saved_elsewhere_is_not_saved_here(self, viewer, session, tmp_path, qtbot, answer):
         correct(viewer, session, 3, qtbot)
         write_tiff(str(tmp_path / "copy-labels.tif"), [session.cells.as_layer_data_tuple()])

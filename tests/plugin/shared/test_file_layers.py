@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import tifffile
 import zarr
+from napari.layers import Labels
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
@@ -27,9 +28,11 @@ from napari_wbcseg.plugin.review.widget import ReviewWidget
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared import file_layers, layers
 from napari_wbcseg.plugin.shared.jobs import Job
-from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, LayerInfo
-from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_snapshot
+from napari_wbcseg.plugin.shared.layers import add_segmentation
+from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_snapshot, source_image
+from napari_wbcseg.plugin.shared.unsaved import keep_unsaved
 from napari_wbcseg.plugin.shared.unsaved_copies import unsaved_folder
+from napari_wbcseg.results.records import ResultRecord
 from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import segment_large
 from napari_wbcseg.settings import SegmentationSettings
@@ -230,7 +233,52 @@ def test_a_result_does_not_lie_on_another_picture_in_the_place_of_its_own(tmp_pa
     Image.fromarray(image[::-1]).save(file)
     with pytest.warns(ImageWarning, match=r"a\.png became another picture"):
         ((_, about, kind),) = file_layers.read_result_layers(tmp_path / "a-labels.tif")
-    assert (kind, LayerInfo(**about["metadata"][METADATA_KEY]).path) == ("labels", None)
+    assert kind == "labels"
+    cells = Labels(np.zeros(image.shape[:2], int), metadata=about["metadata"], features=about["features"])
+    save_snapshot(LayerSnapshot.of_layer(cells), tmp_path / "b", "tiff")
+    saved = ResultRecord.read(tmp_path / "b-result.json").image
+    assert (saved.path, saved.is_of(file)) == (str(file), False)
+    again = load_result(tmp_path / "b-result.json")
+    save(again, tmp_path / "c", "tiff")
+    assert not ResultRecord.read(tmp_path / "c-result.json").image.is_of(file)
+    Image.fromarray(image).save(file)
+    assert saved.is_of(file), "once it is there again"
+
+
+def test_cells_do_not_lie_on_another_picture_of_their_size_that_took_the_place_of_theirs(
+    viewer, tmp_path, qtbot
+):
+    """They found it by its name, and *Save* said that they were found in it."""
+    image, file = picture(disc_labels((200, 260), DISCS[:1])), tmp_path / "a.png"
+    write_dark_robust_model(tmp_path / "dark.safetensors")
+    Image.fromarray(image).save(file)
+    found = segment(image, tmp_path / "dark.safetensors", SETTINGS)
+    save(found, tmp_path / "a", "tiff", image_path=file)
+    Image.fromarray(image[::-1]).save(file)
+    with pytest.warns(ImageWarning, match="another picture"):
+        (cells,) = viewer.open(tmp_path / "a-labels.tif", plugin="napari-wbcseg")
+    viewer.open(file)
+    QApplication.processEvents()
+    assert source_image(viewer, cells) is None
+    save_snapshot(LayerSnapshot.of_layer(cells, viewer), tmp_path / "b", "tiff")
+    assert not ResultRecord.read(tmp_path / "b-result.json").image.is_of(file)
+
+
+def test_what_was_found_in_a_picture_is_not_saved_as_of_another_that_took_its_place(viewer, tmp_path):
+    image, file = picture(disc_labels((200, 260), DISCS[:1])), tmp_path / "a.png"
+    write_dark_robust_model(tmp_path / "dark.safetensors")
+    Image.fromarray(image).save(file)
+    (opened,) = viewer.open(file)
+    keep_unsaved(viewer)
+    found = segment(image, tmp_path / "dark.safetensors", SETTINGS)
+    cells = add_segmentation(viewer, found, opened).cells
+    Image.fromarray(image[::-1]).save(file)
+    for name in "bc":
+        save_snapshot(LayerSnapshot.of_layer(cells, viewer), tmp_path / name, "tiff")
+        saved = ResultRecord.read(tmp_path / f"{name}-result.json").image
+        assert (saved.path, saved.is_of(file)) == (str(file), False)
+        if name == "b":
+            viewer.layers.remove(opened)
 
 
 def test_cells_of_a_slide_are_saved_with_the_file_of_their_image(viewer, slide, result, forced, tmp_path):

@@ -18,7 +18,7 @@ from ...batch.process import with_pictures
 from ...batch.report import small_picture
 from ...batch.run import BatchResult, collect, segment_files
 from ...errors import ImageError, SettingsError, WBCSegError
-from ...files import read_text, user_path, write_atomically
+from ...files import FileState, read_text, user_path, write_atomically
 from ...images.read import read_file, read_image
 from ...network.library import load_model
 from ...progress import Progress
@@ -26,6 +26,7 @@ from ...results.formats.registry import FORMATS
 from ...results.formats.tables import failed_row
 from ...results.load import record_now
 from ...results.names import RUN_FILE, output_names
+from ...results.origins import ImageRecord
 from ...results.records import ResultRecord, RunRecord
 from ...segmentation.result import Placement
 from ...settings import SegmentationSettings
@@ -232,10 +233,11 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
         return read_result_layers(outputs.record_file(item.name))
     if item.large:
         return [large_image_layer(item.path)]
+    state = FileState.of(item.path)
     pixels, _, pixel_size = read_file(item.path)
     rgb = pixels.shape[-1] == 3
     place = placed(Placement.of_pixels(pixels.ndim - rgb, pixel_size))
-    about = LayerInfo(path=str(item.path)).metadata
+    about = LayerInfo(path=str(item.path), state=state).metadata
     return [(pixels, {"name": item.image, "rgb": rgb, "metadata": about, **place}, "image")]
 
 
@@ -259,14 +261,17 @@ def save_in_place(
         If a file cannot be written.
     """
     outputs, run, image = session.outputs, session.run, snapshot.image
-    base, found = outputs.folder / item.name, snapshot.found
+    base, found, known = outputs.folder / item.name, snapshot.found, outputs.read(item.name)
+    if found.image_path is None:  # of a picture that moved
+        found = replace(found, image_path=item.path, image_state=None if known is None else known.image.state)
     of_run = run is not None and found.model.endswith(f"@{run.model.hash}")
-    if image is None and not replaced(item, outputs):  # its layer was taken away
+    if image is None:  # its layer was taken away
+        file = ImageRecord.of(found.image_path, item.image, outputs.folder, state=found.image_state)
         with suppress(WBCSegError):
-            image = read_image(item.path)
+            image = read_image(item.path) if file.is_of(item.path) else None
     formats = [
         name for name in ("tiff", *outputs.formats) if image is not None or not FORMATS[name].needs_image
     ]
     source = outputs.model_source if of_run else ""
-    found = replace(found, name=item.image, image_path=item.path, model_source=source)
+    found = replace(found, name=item.image, model_source=source)
     return save_snapshot(replace(snapshot, found=found, image=image), base, formats, progress)

@@ -27,12 +27,15 @@ from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.metadata import LayerInfo, note
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
-from .files import Session, last_session, row_and_thumbnail, save_in_place
+from .files import Session, last_session, replaced, row_and_thumbnail, save_in_place
 from .panel import KEYS, LOOKING, OTHERWISE, START, Entry, SessionPanel, ask_to_save, pixmap
 from .shown_picture import Contents, ShownPicture, copy_left, read_picture
 from .window import WindowGuard
 
 _SUM_DELAY = 100  # ms between two sums over all pictures
+_BECAME_ANOTHER = (
+    "became another picture since it was opened: these cells are kept as those of the one before."
+)
 
 
 class SessionWidget(Panel):
@@ -363,12 +366,13 @@ class SessionWidget(Panel):
 
         def work(progress: Progress) -> Any:
             files = save_in_place(snapshot, entry.item, session, progress)
-            return files, session.written(entry.item), *row_and_thumbnail(entry.item, session)
+            other = replaced(entry.item, session.outputs) is not None
+            return files, session.written(entry.item), other, *row_and_thumbnail(entry.item, session)
 
         def done(outcome: Any) -> None:
-            files, written, row, jpeg = outcome
+            files, written, other, row, jpeg = outcome
             self._picture.on_saved(cells, snapshot, files, written)
-            self.say("")
+            self.say(f"{entry.item.path} {_BECAME_ANOTHER}" if other else "")
             self._on_told(entry.item, row, jpeg)
             self.saved.emit(entry)
 

@@ -28,7 +28,7 @@ from .count_on_canvas import write_count
 from .features import known_cells, known_values
 from .jobs import Job, busy, in_background, timer
 from .metadata import LayerInfo, is_cells, is_on_disk, is_picture, note
-from .reunite import reunite
+from .reunite import reunite, watch_file
 from .viewer import image_data, own_viewer, placement, plane_events, plane_shown
 
 _DELAY = 30  # ms; gathers what one mouse move emits
@@ -218,6 +218,7 @@ class Counts(QObject):
         layer.events.metadata.connect(self._on_saved)
         layer.events.name.connect(self._on_renamed)
         if is_picture(layer):
+            watch_file(layer)
             self._pixels[layer] = layer.data
             layer.events.data.connect(self._on_picture)
             layer.events.affine.connect(self._on_moved)

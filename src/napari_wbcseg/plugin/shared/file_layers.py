@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import WBCSegError
+from ...files import FileState
 from ...images.zarr_files import open_zarr
 from ...results.names import stem_of
 from ...segmentation.result import Placement
@@ -53,7 +54,7 @@ def large_image_layer(path: str | Path, *, fields: bool = True) -> LayerDataTupl
     about = {
         "name": stem_of(path),
         "rgb": rgb,
-        "metadata": LayerInfo(path=str(path), notes=image.notes).metadata,
+        "metadata": LayerInfo(path=str(path), state=FileState.of(path), notes=image.notes).metadata,
         **placed(Placement.of_pixels(rows + 2, image.pixel_size)),
     }
     return *_resolutions(levels, about), "image"
@@ -127,23 +128,26 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
 
     file = Path(path)
     result = load_result(file)
+    picture, state = result.image_path, result.image_state
     record = None if file.is_dir() else file if file.suffix == ".json" else record_beside(file)
-    if record is not None and result.image_path is None:
-        other = ResultRecord.read(record).image.file(record.parent)
-        if other is not None:
+    if record is not None:
+        image = ResultRecord.read(record).image
+        if picture is not None:
+            state = FileState.of(picture)._replace(sha256=image.sha256)
+        elif (picture := image.file(record.parent)) is not None:
             warnings.warn(
-                f"{other} became another picture since these cells were saved: they stand alone.",
+                f"{picture} became another picture since these cells were saved: they stand alone.",
                 ImageWarning,
                 stacklevel=2,
             )
     place, ndim = placed(result.placement), result.labels.ndim
-    file_of_image = None if result.image_path is None else str(result.image_path)
+    of_image: dict[str, Any] = {"path": picture and str(picture), "state": state}
     about = LayerInfo.of_result(
         "cells",
         result,
         source=result.name,
         fingerprint=fingerprint(result.labels),
-        path=file_of_image,
+        **of_image,
         record=None if record is None else str(record),
     )
     cells = (result.labels, {**_cells(result, about, result.name), **place}, "labels")
@@ -152,7 +156,7 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
         levels = _zarr_image(file, ndim)
     else:
         levels = _picture(result.image_path, result.labels.shape)
-        options["metadata"] = LayerInfo(path=file_of_image).metadata
+        options["metadata"] = LayerInfo(**of_image).metadata
     if not levels:
         return [cells]
     options["rgb"] = levels[0].ndim == ndim + 1

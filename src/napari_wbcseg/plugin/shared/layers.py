@@ -18,6 +18,7 @@ from .class_colours import colour_cells
 from .counts import counted_name, counts_of, layer_name
 from .features import features_table
 from .metadata import LayerInfo, Role
+from .reunite import path_of
 from .viewer import image_data, own_viewer, placement, remove_layers
 
 # napari draws labels of 16 bits as they are, and converts the whole plane of any wider type each time it
@@ -119,6 +120,7 @@ def layers_in_steps(
     """
     viewer, picture, ndim = own_viewer(viewer), "" if source is None else source.name, arrays.labels.ndim
     counts, layers, where = counts_of(viewer), viewer.layers, placement(source, ndim)
+    file = None if source is None else path_of(source)
     # In 3D napari's status bar fails on labels that become active before the mouse was on the canvas.
     activate = activate and viewer.dims.ndisplay == 2
     earlier, added = result_layers(viewer, source), list[Layer]()
@@ -130,6 +132,8 @@ def layers_in_steps(
             found,
             source=picture or None,
             source_id=None if source is None else str(source.unique_id),
+            path=None if file is None else str(file),
+            state=None if source is None else LayerInfo.of(source).state,
             fingerprint=arrays.fingerprint if role == "cells" else None,
         )
         layer = earlier.get(role)

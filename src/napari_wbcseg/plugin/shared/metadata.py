@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 from napari.layers import Image, Labels, Layer
 
 from ...classification.classes import BUILT_IN_CLASSES, ClassList
+from ...files import FileState
 from ...results.layer import METADATA_KEY
 from ...segmentation.result import ABOUT_IN_WORDS, Segmentation, summary_of
 from ...words import in_doubt
@@ -59,6 +60,8 @@ class LayerInfo:
         See `Segmentation`.
     path : str or None
         File of the image, where the layer was read from another one, such as ``NAME-result.json``.
+    state : FileState or None
+        What that file was like when it was read, by its size and date at least.
     record : str or None
         The ``NAME-result.json`` that the cells were read from, or saved into.
     edited : bool
@@ -85,6 +88,7 @@ class LayerInfo:
     notes: tuple[str, ...] = ()
     corner: tuple[int, int] = (0, 0)
     path: str | None = None
+    state: FileState | None = None
     record: str | None = None
     edited: bool = False
     folder: str | None = None

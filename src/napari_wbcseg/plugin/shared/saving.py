@@ -20,7 +20,7 @@ from ...results.save import save
 from ...segmentation.result import Segmentation
 from .layers import is_corrected
 from .metadata import LayerInfo, is_picture
-from .reunite import path_of
+from .reunite import may_be_of, path_of
 from .viewer import image_data, own_viewer, plane_shape
 
 
@@ -50,12 +50,15 @@ class LayerSnapshot:
         """Take a layer, and its image as given or as the viewer has it."""
         source = image if image is not None or viewer is None else source_image(viewer, layer)
         found, info = of_layer(layer), LayerInfo.of(layer)
+        # Cells whose picture was taken away say themselves which it was.
+        path, about = (info.path, info) if source is None else (path_of(source), LayerInfo.of(source))
         labels = found.labels.copy() if isinstance(found.labels, np.ndarray) else found.labels
         taken = replace(
             found,
             labels=labels,
             cells=found.cells.copy(),
-            image_path=None if source is None else path_of(source),
+            image_path=None if path is None else Path(path),
+            image_state=about.state,
             edited=info.edited if info.fingerprint is None else is_corrected(layer),
         )
         return cls(taken, info, None if source is None else image_under(layer, source))
@@ -91,6 +94,8 @@ def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:
     source_id = LayerInfo.of(layer).source_id
     if source_id is not None:
         return next((image for image in images if str(image.unique_id) == source_id), None)
+    if LayerInfo.of(layer).path is not None:
+        images = [image for image in images if may_be_of(layer, image)]
     fitting = [image for image in images if image_under(layer, image) is not None]
     return fitting[0] if len(fitting) == 1 else None
 

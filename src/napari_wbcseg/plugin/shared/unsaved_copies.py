@@ -114,7 +114,8 @@ class UnsavedCopy:
         if not file.exists():
             write_tiff(file, found.labels, found.placement.pixel_size)
         if self._image is None or not self._image.path:  # read once
-            self._image = ImageRecord.of(found.image_path, found.name, self.folder)
+            path, state = found.image_path, found.image_state
+            self._image = ImageRecord.of(path, found.name, self.folder, state=state)
         ResultRecord.of(found, self.folder, file.name, image=self._image).write(self.folder / _RECORD)
         for other in self.folder.glob(f"*{LABELS_SUFFIX}"):
             if other != file:
