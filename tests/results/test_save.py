@@ -204,6 +204,21 @@ def test_files_of_others_beside_the_first_labels_stay(tmp_path, result):
     assert (tmp_path / "smear.geojson").read_text() == "mine"
 
 
+def test_a_record_alone_does_not_take_the_place_of_that_of_other_cells(tmp_path, result):
+    """Classes and decisions of the cells in the labels beside it were gone."""
+    _, record = save(result, tmp_path / "smear", "tiff")
+    before = record.read_bytes()
+    other = dataclasses.replace(result, labels=np.roll(result.labels, 3, axis=1))
+    for path, formats in ((tmp_path / "smear", "csv,json"), (record, None)):
+        with pytest.raises(OutputError, match=r"smear-labels\.tif, which are others: save the labels too"):
+            save(other, path, formats)
+    assert [file.name for file in sorted(tmp_path.iterdir())] == ["smear-labels.tif", "smear-result.json"]
+    assert record.read_bytes() == before
+    save(dataclasses.replace(result, notes=("of these very cells",)), tmp_path / "smear", "json")
+    assert load_result(record).notes == ("of these very cells",)
+    save(other, tmp_path / "smear", "tiff,json")
+
+
 @pytest.mark.parametrize("name", ["smear.tif", "smear.png"])
 def test_the_picture_itself_is_not_written_over(tmp_path, result, image, name):
     Image.fromarray(image).save(tmp_path / name)

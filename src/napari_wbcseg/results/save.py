@@ -119,6 +119,11 @@ def save(
             raise OutputError(f"{target} is a picture in colour, no label image: choose another name.")
         elif wanted == "tiff" and (other := _of_the_record(base)) not in (None, target):
             raise OutputError(f"The record of {target} would be that of {other}: choose another name.")
+        elif wanted == "json" and "tiff" not in targets and not _has_labels(_labels_beside(base), found):
+            raise OutputError(
+                f"{target} tells of the cells in {_labels_beside(base)}, which are others: save the labels "
+                'too (formats="tiff"), or choose another name.'
+            )
     # Before the first is written: files of one name are of the same cells.
     anew = files_of(base, "tiff")[0] in targets.values()
     follow = {name: files_of(base, name)[0] for name in followers(base) if anew}
@@ -156,6 +161,20 @@ def _of_the_record(base: Path) -> Path | None:
         if isfile(labels) and record_beside(labels) == record:  # else that of a copy
             return labels
     return None
+
+
+def _labels_beside(base: Path) -> Path | None:
+    """Return the labels that a record of this name tells of, or would."""
+    (labels, _) = files_of(base, "tiff")
+    return _of_the_record(base) or (labels if isfile(labels) else None)
+
+
+def _has_labels(file: Path | None, found: Segmentation) -> bool:
+    """Whether there are no labels of another result in a file."""
+    try:
+        return file is None or np.array_equal(read_file(file).pixels, np.asarray(found.labels))
+    except ImageError:  # damaged
+        return False
 
 
 def _require_array(what: str, given: Any, name: str) -> None:
