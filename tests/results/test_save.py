@@ -90,11 +90,14 @@ def test_a_picture_of_which_only_the_pixels_are_known_is_not_written_over(tmp_pa
         save(dataclasses.replace(result, image_path=None), tmp_path / "other.png", image=image)
 
 
-def test_a_picture_in_colour_of_which_nothing_is_known_is_not_written_over(tmp_path, result, image):
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_picture_of_which_nothing_is_known_is_not_written_over(tmp_path, result, image, mode):
+    """One in grey was taken for labels."""
+    noise = np.random.default_rng(0).integers(0, 9, image.shape, np.uint8)  # as every camera has
     for name in ("smear.tif", "smear.jpg"):
-        Image.fromarray(image).save(tmp_path / name)
+        Image.fromarray(image - noise).convert(mode).save(tmp_path / name)
         before = (tmp_path / name).read_bytes()
-        with pytest.raises(OutputError, match=rf"{name} is a picture in colour"):
+        with pytest.raises(OutputError, match=rf"{name} is a picture, and no label"):
             save(result, tmp_path / name)
         assert (tmp_path / name).read_bytes() == before
     for name in ("ours.tif", "ours.jpg"):

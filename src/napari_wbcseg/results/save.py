@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from os.path import isdir, isfile, realpath  # a `Path` raises where a name is too long
+from os.path import getsize, isdir, isfile, realpath  # a `Path` raises where a name is too long
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from .names import no_text
 from .records import ResultRecord
 
 _MAX_PIXELS = 2**31
+_SHADES, _DIFFERING = 0.05, 0.2  # shares of pixels that masks and labels do not come near
 
 
 def save(
@@ -116,7 +117,7 @@ def save(
         elif _is_the_picture(target, file, image):
             raise OutputError(f"{target} is the picture that the cells were found in: choose another name.")
         elif _is_a_picture(wanted, target):
-            raise OutputError(f"{target} is a picture in colour, no label image: choose another name.")
+            raise OutputError(f"{target} is a picture, and no label image: choose another name.")
         elif wanted == "tiff" and (other := _of_the_record(base)) not in (None, target):
             raise OutputError(f"The record of {target} would be that of {other}: choose another name.")
         elif wanted == "json" and "tiff" not in targets and not _has_labels(_labels_beside(base), found):
@@ -149,8 +150,29 @@ def _is_the_picture(target: Path, file: Path | None, image: Any) -> bool:
 
 
 def _is_a_picture(wanted: str, target: Path) -> bool:
-    """Whether labels or a mask would take the place of a picture in colour, perhaps its only copy."""
-    return wanted in ("tiff", "mask") and isfile(target) and (channels_of(target) or 1) >= 3
+    """Whether labels or a mask would take the place of a picture, perhaps its only copy."""
+    if wanted not in ("tiff", "mask") or not isfile(target):
+        return False
+    if (channels := channels_of(target) or 1) >= 3 or record_beside(target) is not None:
+        return channels >= 3
+    try:
+        return _has_shades(read_file(target).pixels, wanted)
+    except ImageError:  # damaged, or too large
+        return getsize(target) > 0
+
+
+def _has_shades(pixels: np.ndarray, wanted: str) -> bool:
+    """Whether values of one channel are those of a grey picture: neither of numbered cells nor of a mask.
+
+    In a mask all are near black or white, and in labels neighbours are alike but where cells touch; in
+    pictures of smears at least a sixth lie between, and a third of the neighbours differ.
+    """
+    if wanted == "mask":
+        return bool(np.mean((pixels > 32) & (pixels < 223)) > _SHADES)
+    left, right = pixels[..., :-1], pixels[..., 1:]
+    within = (left != 0) & (right != 0)
+    differing = np.count_nonzero(within & (left != right))
+    return bool(differing > _DIFFERING * np.count_nonzero(within))
 
 
 def _of_the_record(base: Path) -> Path | None:

@@ -130,11 +130,12 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
     result = load_result(file)
     picture, state = result.image_path, result.image_state
     record = None if file.is_dir() else file if file.suffix == ".json" else record_beside(file)
-    if record is not None:
+    if picture is not None:  # it was touched or copied, perhaps
+        state = FileState.of(picture)._replace(sha256=state and state.sha256)
+    elif record is not None:
         image = ResultRecord.read(record).image
+        picture, state = image.file(record.parent), image.state
         if picture is not None:
-            state = FileState.of(picture)._replace(sha256=image.sha256)
-        elif (picture := image.file(record.parent)) is not None:
             warnings.warn(
                 f"{picture} became another picture since these cells were saved: they stand alone.",
                 ImageWarning,
