@@ -20,7 +20,7 @@ _FADED = 0.12
 _OVEREXPOSED = 0.15
 _VEILED = 0.12
 _DESATURATED = 0.2
-_SHARPENED = 0.15
+_SHARPENED = 0.25
 # Standard deviation of what is out of focus, in cell diameters, at most.
 _MOST_BLUR = 0.1
 #: Diameter of a cell, pixels, where none shows: a picture without cells is blurred by 2 pixels at most.
