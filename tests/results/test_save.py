@@ -222,6 +222,18 @@ def test_a_record_alone_does_not_take_the_place_of_that_of_other_cells(tmp_path,
     save(other, tmp_path / "smear", "tiff,json")
 
 
+def test_the_record_of_a_large_image_is_not_written_over(tmp_path, result):
+    (record,) = save(result, tmp_path / "slide", "json")
+    record.write_text(json.dumps({**json.loads(record.read_text()), "labels": "slide-cells"}))
+    (tmp_path / "slide-cells").mkdir()
+    before = record.read_bytes()
+    for formats in ("json", "tiff"):
+        with pytest.raises(OutputError, match=r"slide-cells.*choose another name"):
+            save(result, tmp_path / "slide", formats)
+    assert record.read_bytes() == before
+    assert not (tmp_path / "slide-labels.tif").exists()
+
+
 @pytest.mark.parametrize("name", ["smear.tif", "smear.png"])
 def test_the_picture_itself_is_not_written_over(tmp_path, result, image, name):
     Image.fromarray(image).save(tmp_path / name)

@@ -179,8 +179,10 @@ def _of_the_record(base: Path) -> Path | None:
     """Return the labels that the record of a name is of, if they are there; they may be called NAME.tif."""
     (_, record) = files_of(base, "tiff")
     with suppress(SettingsError):
-        labels = record.parent / ResultRecord.read(record).labels
-        if isfile(labels) and record_beside(labels) == record:  # else that of a copy
+        found = ResultRecord.read(record)
+        labels = record.parent / found.labels
+        # Of a file it may be the record of a copy; of a large image the labels are a folder.
+        if isdir(labels) if found.large else isfile(labels) and record_beside(labels) == record:
             return labels
     return None
 
@@ -194,7 +196,7 @@ def _labels_beside(base: Path) -> Path | None:
 def _has_labels(file: Path | None, found: Segmentation) -> bool:
     """Whether there are no labels of another result in a file."""
     try:
-        return file is None or np.array_equal(read_file(file).pixels, np.asarray(found.labels))
+        return file is None or (isfile(file) and np.array_equal(read_file(file).pixels, found.labels))
     except ImageError:  # damaged
         return False
 
