@@ -1,6 +1,6 @@
 """Corrections of a label image: split, merge, separate, remove.
 
-Each returns an `Edit` and changes nothing; ``labels[edit.indices] = edit.values`` does, and
+Each returns an `Edit` and changes nothing; ``edit.apply(labels)`` does, and
 ``layer.data_setitem(edit.indices, edit.values)`` does it in napari so that it can be undone.
 """
 
@@ -39,6 +39,10 @@ class Edit:
     values: np.ndarray
     labels: tuple[int, ...]
 
+    def apply(self, labels: np.ndarray) -> None:
+        """Change a label image in place."""
+        labels[self.indices] = self.values
+
     def moved(self, down: int, along: int) -> Edit:
         """Return the same edit of an image of which only a part was given, from this row and column on."""
         rows, cols = self.indices
@@ -50,7 +54,9 @@ class Edit:
         return Edit((planes, *self.indices), self.values, self.labels)
 
 
-def split_by_stroke(labels: np.ndarray, label: int, stroke: np.ndarray, numbers: Iterable[int]) -> Edit:
+def split_by_stroke(
+    labels: np.ndarray, label: int, stroke: np.ndarray, numbers: Iterable[int] | None = None
+) -> Edit:
     """Cut a cell along a line; no pixel is lost.
 
     The largest part keeps the number. An end of the line that lies inside the cell is led on,
@@ -64,8 +70,8 @@ def split_by_stroke(labels: np.ndarray, label: int, stroke: np.ndarray, numbers:
         The cell.
     stroke : ndarray of float, shape (n, 2)
         Row and column of the points of the line, two or more.
-    numbers : iterable of int
-        Free ones for new cells, as many as it takes, such as `unused_labels`.
+    numbers : iterable of int, optional
+        Free ones for new cells, as many as it takes; by default the `unused_labels` of ``labels``.
 
     Returns
     -------
@@ -106,10 +112,11 @@ def split_by_stroke(labels: np.ndarray, label: int, stroke: np.ndarray, numbers:
     if not cut:
         raise EditError(f"The line does not part cell {label}: draw it right across the cell.")
     # Pieces that lay apart before belong together still, with the largest of all parts.
-    return _renumber(part_of, cut, label, [*islice(numbers, len(cut) - 1)], (top, left))
+    fresh = islice(unused_labels(labels) if numbers is None else numbers, len(cut) - 1)
+    return _renumber(part_of, cut, label, [*fresh], (top, left))
 
 
-def separate_pieces(labels: np.ndarray, label: int, numbers: Iterable[int]) -> Edit:
+def separate_pieces(labels: np.ndarray, label: int, numbers: Iterable[int] | None = None) -> Edit:
     """Give every piece of a cell, but the largest, a number of its own.
 
     Parameters and errors are those of `split_by_stroke`.
@@ -118,7 +125,8 @@ def separate_pieces(labels: np.ndarray, label: int, numbers: Iterable[int]) -> E
     pieces, count = ndimage.label(mask, np.ones((3, 3)))
     if count < 2:
         raise EditError(f"Cell {label} is in one piece.")
-    return _renumber(pieces, [*range(1, count + 1)], label, [*islice(numbers, count - 1)], origin)
+    fresh = islice(unused_labels(labels) if numbers is None else numbers, count - 1)
+    return _renumber(pieces, [*range(1, count + 1)], label, [*fresh], origin)
 
 
 def merge_cells(labels: np.ndarray, chosen: Iterable[int]) -> Edit:
@@ -198,14 +206,14 @@ def label_under(labels: np.ndarray, stroke: np.ndarray, preferred: Sequence[int]
     return next((label for label in preferred if label in there), int(numbers[counts.argmax()]))
 
 
-def unused_labels(labels: np.ndarray, first: int) -> Iterator[int]:
+def unused_labels(labels: np.ndarray, start: int | None = None) -> Iterator[int]:
     """Yield numbers for new cells: from a first one on, then those that are free below it.
 
     Parameters
     ----------
     labels : ndarray of int
-    first : int
-        The largest in use and one.
+    start : int, optional
+        The first; by default the largest in ``labels`` and one.
 
     Raises
     ------
@@ -214,11 +222,12 @@ def unused_labels(labels: np.ndarray, first: int) -> Iterator[int]:
 
     Examples
     --------
-    >>> numbers = unused_labels(np.array([[0, 1, 254]], np.uint8), first=255)
+    >>> numbers = unused_labels(np.array([[0, 1, 254]], np.uint8))
     >>> next(numbers), next(numbers)
     (255, 2)
     """
     largest = 255 if labels.dtype == bool else int(np.iinfo(labels.dtype).max)
+    first = int(labels.max(initial=0)) + 1 if start is None else int(start)
     yield from range(first, largest + 1)
     yield from np.setdiff1d(np.arange(1, min(first, 2**16)), np.unique(labels)).tolist()
     raise EditError(
