@@ -31,7 +31,7 @@ def told(white: Colour, red: Colour | None = BLUISH, certainty: float = 0.9) -> 
 def pale_smear() -> tuple[np.ndarray, int]:
     """Return a smear that has faded and is a little out of focus."""
     smear = synthetic_smear((320, 320), cell_diameter=36, white_cells=9, stain="giemsa", seed=4)
-    light = cv2.GaussianBlur((smear.image / 255) ** [0.25, 0.2, 0.05], (0, 0), 1.4)
+    light = cv2.GaussianBlur((smear.image / 255) ** [0.15, 0.12, 0.03], (0, 0), 1.0)
     return np.rint(255 * light).astype(np.uint8), smear.count
 
 
