@@ -100,8 +100,8 @@ def _read_large(path: Any) -> list[LayerDataTuple]:
 def _open_session(path: Any) -> list[Any]:
     from napari import current_viewer
 
+    from .controls.basic_widgets import there
     from .controls.panel import open_panel
-    from .controls.parts import there
 
     session: Any = open_panel(there(current_viewer()), "White blood cell session")
     session.open_pictures([path])

@@ -11,8 +11,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QDockWidget, QLineEdit, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 import napari_wbcseg
+from napari_wbcseg.plugin.controls.basic_widgets import Folded, Sentence, fill, form, together
 from napari_wbcseg.plugin.controls.panel import MINIMUM_WIDTH, open_panel, scrolled_column
-from napari_wbcseg.plugin.controls.parts import Folded, Sentence, fill, form, together
 from napari_wbcseg.plugin.shared.viewer import all_in_view
 
 

@@ -508,7 +508,7 @@ def test_layers_known_by_their_colours_become_one_image(viewer, widget, qtbot, n
 
 
 def test_what_is_folded_takes_no_key_and_draw_needs_an_image(viewer, widget):
-    from napari_wbcseg.plugin.controls.parts import Folded
+    from napari_wbcseg.plugin.controls.basic_widgets import Folded
 
     assert not widget.panel.draw.isEnabled()
     for part in widget.findChildren(Folded):

@@ -14,9 +14,9 @@ from ...network.classifier import BUILT_IN_CLASSIFIER
 from ...settings import Recipe, SegmentationSettings, Setting
 from ..shared.events import events
 from ..shared.preferences import preference
+from .basic_widgets import button, there
 from .layer_picker import offer
 from .model_list import ModelPicker
-from .parts import button, there
 from .settings_form import FieldEditor, SettingsForm
 
 _USUAL_DIAMETER = 63  # pixels; a start for who sets it by hand

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 from ...errors import WBCSegError
 from ..shared.jobs import Cleanup, clean_up_with
 from ..shared.viewer import all_in_view
-from .parts import Folded, Sentence, fill, there
+from .basic_widgets import Folded, Sentence, fill, there
 
 #: Pixels; below it napari cuts the widget's title off.
 MINIMUM_WIDTH = 375

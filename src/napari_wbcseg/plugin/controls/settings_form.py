@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
 
 from ...settings import SegmentationSettings, Setting, TrainingSettings, settings_of
-from .parts import Folded, fill, form, stretched, together, with_tip
+from .basic_widgets import Folded, fill, form, stretched, together, with_tip
 
 SettingsT = TypeVar("SettingsT", SegmentationSettings, TrainingSettings)
 

@@ -14,8 +14,8 @@ from ...training.folder import Unfinished, discard_training, unfinished_training
 from ...training.worker import TrainingProcess
 from ...words import counted, duration, moment
 from ..shared.jobs import Job, busy
+from .basic_widgets import NOTICE_LOOK, Offer, Sentence, beside, button, fill, together, with_tip
 from .panel import Panel
-from .parts import NOTICE_LOOK, Offer, Sentence, beside, button, fill, together, with_tip
 
 if TYPE_CHECKING:
     from .plots import LossCurve

@@ -15,7 +15,7 @@ from ..shared.reunite import path_of
 from ..shared.unsaved import keep_unsaved
 from ..shared.unsaved_copies import UnsavedCopy, copies_left, take, words_of
 from ..shared.viewer import plane_shape
-from .parts import Offer, confirmed
+from .basic_widgets import Offer, confirmed
 
 
 class UnsavedOffer(Offer):

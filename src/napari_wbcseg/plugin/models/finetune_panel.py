@@ -22,9 +22,9 @@ from ...settings import TrainingSettings
 from ...training.fine_tune import FineTuningPlan, plan_fine_tuning, plan_of
 from ...training.folder import Unfinished, discard_training, new_training_folder, read_job
 from ...training.worker import TrainingProcess
+from ..controls.basic_widgets import Sentence, beside, button, fill, stretched, with_tip
 from ..controls.model_list import ModelPicker
 from ..controls.panel import Panel
-from ..controls.parts import Sentence, beside, button, fill, stretched, with_tip
 from ..controls.training_run import TrainingRun
 from ..shared.events import events
 from ..shared.jobs import Cleanup

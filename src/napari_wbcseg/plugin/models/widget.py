@@ -21,8 +21,17 @@ from ...network.library import ModelInfo, import_model_file, list_models, remove
 from ...network.model_card import model_card
 from ...network.model_file import ModelFile
 from ...progress import Progress
+from ..controls.basic_widgets import (
+    Folded,
+    Sentence,
+    beside,
+    button,
+    confirmed,
+    file_to_write,
+    there,
+    together,
+)
 from ..controls.panel import Panel, scrolled_column
-from ..controls.parts import Folded, Sentence, beside, button, confirmed, file_to_write, there, together
 from ..shared.events import events
 from ..shared.jobs import in_background
 from .finetune_panel import FineTunePanel

@@ -9,8 +9,8 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QInputDialog, QMenu, QWidget
 
 from ...classification.classes import ClassList
+from ..controls.basic_widgets import there
 from ..controls.panel import Panel
-from ..controls.parts import there
 from .layer_review import LayerReview
 
 

@@ -14,7 +14,7 @@ from ...box import Box
 from ...classification.crops import PARAMETERS, cut_out
 from ...errors import ImageError
 from ...images.prepare import bit_range
-from ..controls.parts import pixmap
+from ..controls.basic_widgets import pixmap
 from ..shared.jobs import timer
 from ..shared.viewer import image_data
 from .decisions import Cell

@@ -25,8 +25,8 @@ from ...classification.classes import UNSURE
 from ...classification.differential import Differential, Share, differential
 from ...results.differential import ResultClasses, Results, read_results
 from ...words import counted
+from ..controls.basic_widgets import Sentence, button, fill, form, there, with_tip
 from ..controls.layer_picker import LayerPicker
-from ..controls.parts import Sentence, button, fill, form, there, with_tip
 from ..shared.jobs import Job, in_background
 from ..shared.regions import inside, is_regions, region_outlines
 from ..shared.viewer import PLACED

@@ -14,8 +14,8 @@ from qtpy.QtGui import QColor, QDrag, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QListView, QMenu, QStyle, QStyledItemDelegate
 
 from ...classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY, PERSON, UNSURE, ClassList
+from ..controls.basic_widgets import there
 from ..controls.panel import Panel
-from ..controls.parts import there
 from .class_menu import ClassMenu
 from .crops import Crops
 from .decisions import ACCEPTED, Cell, keys_of

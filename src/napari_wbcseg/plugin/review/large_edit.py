@@ -17,8 +17,8 @@ from qtpy.QtWidgets import QWidget
 from ...box import Box
 from ...errors import EditError
 from ...segmentation.large.result import LargeResult
+from ..controls.basic_widgets import button, fill
 from ..controls.panel import Panel
-from ..controls.parts import button, fill
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
 from ..shared.jobs import Job, busy, in_background

@@ -14,9 +14,9 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLineEdit, QPushBu
 
 from ...errors import SettingsError
 from ...segmentation.measure import in_physical_units
+from ..controls.basic_widgets import Folded, Sentence, beside, form, with_tip
 from ..controls.layer_picker import LayerPicker
 from ..controls.panel import Panel, scrolled_column
-from ..controls.parts import Folded, Sentence, beside, form, with_tip
 from ..controls.plots import Histogram
 from ..controls.unsaved_offer import UnsavedOffer
 from ..shared.columns import BY_NAME, NUMBERS

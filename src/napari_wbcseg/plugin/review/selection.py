@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import QItemSelection, QItemSelectionModel, QObject, Signal
 from qtpy.QtWidgets import QAbstractItemView
 
-from ..controls.parts import there
+from ..controls.basic_widgets import there
 from .decisions import Cell
 
 _Flag = QItemSelectionModel.SelectionFlag

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QAbstractItemView, QTableView
 from ...classification.classes import CLASS
 from ...errors import SettingsError
 from ...segmentation.measure import STAIN_COLUMNS
-from ..controls.parts import there
+from ..controls.basic_widgets import there
 from ..shared.columns import COLUMNS, Column, status
 from .decisions import Cell, keys_of
 from .selection import SelectedRows, Selection

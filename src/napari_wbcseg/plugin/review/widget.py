@@ -11,7 +11,7 @@ from qtpy.QtGui import QKeySequence, QShortcut
 
 from ...network.classifier import ClassifierFile
 from ...network.tensor_file import SUFFIX
-from ..controls.parts import calling, file_to_write
+from ..controls.basic_widgets import calling, file_to_write
 from ..shared.passing_layer import StrokeTool
 from .gallery import DIGITS
 from .panel import BUTTONS

@@ -8,10 +8,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QMessageBox, QProgressBar, QPushButton, QWidget
 
 from ...words import counted
+from ..controls.basic_widgets import NOTICE_LOOK, Folded, Sentence, beside, form, together, with_tip
 from ..controls.layer_picker import LayerPicker
 from ..controls.method_form import MethodForm
 from ..controls.panel import Panel, scrolled_column
-from ..controls.parts import NOTICE_LOOK, Folded, Sentence, beside, form, together, with_tip
 from ..controls.unsaved_offer import UnsavedOffer
 from ..shared.layers import result_layers
 from ..shared.metadata import is_picture

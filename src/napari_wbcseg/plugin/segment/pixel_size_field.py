@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QInputDialog, QMenu, QPushButton, QWi
 from superqt.utils import signals_blocked
 
 from ...results.layer import placement_of
-from ..controls.parts import beside, fill, with_tip
+from ..controls.basic_widgets import beside, fill, with_tip
 from ..shared.metadata import LayerInfo, is_picture
 from ..shared.passing_layer import StrokeTool
 from ..shared.reunite import path_of

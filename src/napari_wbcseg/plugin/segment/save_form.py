@@ -15,8 +15,8 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout
 from ...progress import Progress
 from ...results.formats.registry import base_of, files_of, followers
 from ...results.names import stem_of
+from ..controls.basic_widgets import button, confirmed, fill
 from ..controls.panel import Panel
-from ..controls.parts import button, confirmed, fill
 from ..shared.jobs import Job, busy, in_background
 from ..shared.preferences import preference
 from ..shared.reunite import path_of

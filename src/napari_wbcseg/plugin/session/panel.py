@@ -23,9 +23,9 @@ from qtpy.QtWidgets import (
 from ...batch.folder import BatchItem
 from ...classification.differential import count_in_words
 from ...words import counted
+from ..controls.basic_widgets import NOTICE_LOOK, Folded, Sentence, beside, button, there
 from ..controls.method_form import MethodForm
 from ..controls.panel import Panel, scrolled_column
-from ..controls.parts import NOTICE_LOOK, Folded, Sentence, beside, button, there
 
 #: Keys, wherever in the window the focus is, and the action of each.
 KEYS = {"Ctrl+PgDown": "next", "Ctrl+PgUp": "previous"}

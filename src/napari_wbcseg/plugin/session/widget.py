@@ -20,8 +20,8 @@ from ...batch.notices import notices
 from ...errors import WBCSegError
 from ...progress import Progress
 from ...settings import SegmentationSettings
+from ..controls.basic_widgets import calling, confirmed, there
 from ..controls.panel import Panel, open_review_on
-from ..controls.parts import calling, confirmed, there
 from ..shared.counts import counts_of
 from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.metadata import LayerInfo, note

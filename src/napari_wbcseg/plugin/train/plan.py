@@ -14,7 +14,7 @@ from ...progress import Progress
 from ...results.formats.pictures import draw_outlines, traced, zoomed
 from ...settings import TrainingSettings
 from ...training.plan import TrainingPlan, make_plan
-from ..controls.parts import NOTICE_LOOK, Sentence, beside, fill, pixmap
+from ..controls.basic_widgets import NOTICE_LOOK, Sentence, beside, fill, pixmap
 from ..shared.jobs import Cleanup, Job, busy, in_background, timer
 from .source import TrainingSource
 

@@ -20,8 +20,18 @@ from ...datasets.sigtuple import TRAIN_FOLDER, read_sigtuple
 from ...errors import DatasetError
 from ...files import user_path
 from ...progress import Progress
+from ..controls.basic_widgets import (
+    Sentence,
+    beside,
+    button,
+    choice,
+    fill,
+    form,
+    stretched,
+    together,
+    with_tip,
+)
 from ..controls.layer_picker import LayerPicker
-from ..controls.parts import Sentence, beside, button, choice, fill, form, stretched, together, with_tip
 from ..shared.metadata import LayerInfo, is_picture, role_of
 from ..shared.training_data import checked_pair, reader_of_layers, training_set_in_words
 

@@ -20,8 +20,8 @@ from ...progress import Progress
 from ...settings import TrainingSettings
 from ...training.folder import TrainingJob, Unfinished, discard_training, new_training_folder
 from ...training.worker import TrainingProcess
+from ..controls.basic_widgets import Sentence, button, form, together
 from ..controls.panel import Panel, scrolled_column
-from ..controls.parts import Sentence, button, form, together
 from ..controls.settings_form import SettingsForm
 from ..controls.training_run import TrainingRun
 from ..shared.events import events

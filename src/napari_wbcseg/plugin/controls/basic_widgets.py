@@ -1,4 +1,4 @@
-"""Parts that the widgets are laid out with."""
+"""The basic widgets and layouts that panels are put together from."""
 
 from __future__ import annotations
 
