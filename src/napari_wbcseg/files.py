@@ -42,9 +42,16 @@ class FileState(NamedTuple):
     @classmethod
     def of(cls, path: Path) -> FileState:
         """Return the state of a file as it is now, without reading it."""
-        files = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
-        stats = [file.stat() for file in files]
+        stats = [*stats_in(path)] if path.is_dir() else [path.stat()]
         return cls(sum(one.st_size for one in stats), max((one.st_mtime_ns for one in stats), default=0))
+
+
+def stats_in(folder: Path) -> Iterator[os.stat_result]:
+    """Yield what the system says of each file in a folder and those in it, of which a slide has very many."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # gone meanwhile, or a link that leads nowhere
+                yield os.stat(os.path.join(root, name))
 
 
 def check_ordinary(path: Path, most: int | None = None) -> None:

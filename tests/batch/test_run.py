@@ -61,6 +61,18 @@ def correct(out: Path, item: BatchItem, name: str = "0003", cells: Sequence[int]
     save(dataclasses.replace(found, labels=left), out / name, "tiff", image_path=item.path)
 
 
+def two_large_images(folder: Path) -> list[BatchItem]:
+    """Write a and b, kept in parts, with a cell each."""
+    for name in ("a", "b"):
+        zarr.save_array(str(folder / f"{name}.zarr"), spots((150, 150), ((40, 40),))[0])
+    return collect([folder])
+
+
+def stop_at_once(done: int, total: int, stage: str) -> None:
+    """Stop a run, as Ctrl-C does."""
+    raise Cancelled("Enough.")
+
+
 class TestManyImages:
     def test_ten_bad_of_a_hundred_are_ten_sentences(self, tmp_path: Path, model: ModelFile) -> None:
         bad = list(range(5, 100, 10))
@@ -117,33 +129,23 @@ class TestManyImages:
     def test_again_keeps_the_results_of_large_images_that_it_did_not_come_to(
         self, tmp_path: Path, model: ModelFile
     ) -> None:
-        for name in ("a", "b"):
-            zarr.save_array(str(tmp_path / "in" / f"{name}.zarr"), spots((150, 150), ((40, 40),))[0])
-        items = collect([tmp_path / "in"])
+        items = two_large_images(tmp_path / "in")
         run(items, tmp_path / "out", model)
 
-        def stop(done: int, total: int, stage: str) -> None:
-            raise Cancelled("Enough.")
-
         with pytest.raises(Cancelled):
-            run(items, tmp_path / "out", model, again=True, image_progress=stop)
+            run(items, tmp_path / "out", model, again=True, image_progress=stop_at_once)
         assert differential_of(tmp_path / "out")[0].white_cells == 1
         assert run(items, tmp_path / "out", model).kept == 1
 
     def test_a_large_image_that_became_another_does_not_count_where_a_run_was_stopped(
         self, tmp_path: Path, model: ModelFile
     ) -> None:
-        for name in ("a", "b"):
-            zarr.save_array(str(tmp_path / "in" / f"{name}.zarr"), spots((150, 150), ((40, 40),))[0])
-        items = collect([tmp_path / "in"])
+        items = two_large_images(tmp_path / "in")
         run(items, tmp_path / "out", model)
         zarr.open_array(str(tmp_path / "in" / "b.zarr"))[:] = spots((150, 150), ((90, 90),))[0]
 
-        def stop(done: int, total: int, stage: str) -> None:
-            raise Cancelled("Enough.")
-
         with pytest.raises(Cancelled):
-            run(collect([tmp_path / "in"]), tmp_path / "out", model, progress=stop)
+            run(collect([tmp_path / "in"]), tmp_path / "out", model, progress=stop_at_once)
         assert list(pd.read_csv(tmp_path / "out" / "counts.csv")["image"]) == ["a.zarr"]
         assert differential_of(tmp_path / "out")[0].white_cells == 1
 

@@ -79,11 +79,10 @@ def train(
     if out is None:
         folder = shell_training_folder(name)
     else:
-        as_file = out.suffix == SUFFIX
-        folder = out.with_name(f"{out.stem}-training") if as_file else out
-        if not (resume and Checkpoint(folder).exists):
-            require_free(out if as_file else out / f"{name}{SUFFIX}")
+        folder = out.with_name(f"{out.stem}-training") if out.suffix == SUFFIX else out
     checkpoint = Checkpoint(folder)
+    if out is not None and not (resume and checkpoint.exists):
+        require_free(out if out.suffix == SUFFIX else out / f"{name}{SUFFIX}")
     if not resume:
         checkpoint.refuse_unfinished()
     else:  # before data are read, of which outlines may have to be proposed

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
 from ..errors import ImageError
-from ..files import check_ordinary
+from ..files import check_ordinary, stats_in
 
 #: Bytes of pixels that a byte of a file may stand for. Deflate reaches 1032, a JPEG of one colour
 #: about 1500; noise, of which every photograph has some, brings all of them below 100.
@@ -97,10 +96,8 @@ def _memory() -> int:
 def check_folder_expansion(declared: int, folder: Path) -> None:
     """Check the same of an image that is a folder; its files are counted until they are enough."""
     total = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.stat(os.path.join(root, name)).st_size
-            if total * _MOST_EXPANDED >= declared:
-                return
+    for one in stats_in(folder):
+        total += one.st_size
+        if total * _MOST_EXPANDED >= declared:
+            return
     check_expansion(declared, total, str(folder))

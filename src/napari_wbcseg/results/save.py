@@ -29,6 +29,7 @@ from .names import no_text
 from .records import ResultRecord
 
 _MAX_PIXELS = 2**31
+_DARKEST, _BRIGHTEST = 32, 223  # of the shades of a picture; what a JPEG makes of a mask lies beyond
 _SHADES, _DIFFERING = 0.05, 0.2  # shares of pixels that masks and labels do not come near
 
 
@@ -168,7 +169,7 @@ def _has_shades(pixels: np.ndarray, wanted: str) -> bool:
     pictures of smears at least a sixth lie between, and a third of the neighbours differ.
     """
     if wanted == "mask":
-        return bool(np.mean((pixels > 32) & (pixels < 223)) > _SHADES)
+        return bool(np.mean((pixels > _DARKEST) & (pixels < _BRIGHTEST)) > _SHADES)
     left, right = pixels[..., :-1], pixels[..., 1:]
     within = (left != 0) & (right != 0)
     differing = np.count_nonzero(within & (left != right))
