@@ -19,7 +19,7 @@ from pathlib import Path
 import napari
 
 from napari_wbcseg import replay, save, segment
-from napari_wbcseg.plugin.shared.layers import add_segmentation
+from napari_wbcseg.plugin import add_segmentation
 
 viewer = napari.current_viewer() or napari.Viewer()
 image, truth = viewer.open_sample("napari-wbcseg", "synthetic_smear", seed=3, shape=(384, 512))

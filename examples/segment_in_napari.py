@@ -15,7 +15,7 @@ What a person does with the mouse is a call each:
 To segment without the widget, and wait for it::
 
     from napari_wbcseg import segment
-    from napari_wbcseg.plugin.shared.layers import add_segmentation
+    from napari_wbcseg.plugin import add_segmentation
 
     add_segmentation(viewer, segment(image.data), image)
 """

@@ -296,7 +296,7 @@ def test_a_model_file_that_is_none(tmp_path: Path, model: Path, case: str) -> No
         ["segment", "PIPE.png", "--out", "OUT"],
         ["segment", "smear.png", "--out", "OUT", "--model", "PIPE.safetensors"],
         ["segment", "smear.png", "--out", "OUT", "--settings", "PIPE.json"],
-        ["segment", "--repeat", "PIPE.json", "--out", "OUT"],
+        ["segment", "--settings", "PIPE.json", "--out", "OUT"],
         ["segment", "smear.png", "--out", "OUT", "--scheduler", "PIPE.json"],
         ["models", "import", "PIPE.h5"],
         ["models", "import", "PIPE.safetensors"],

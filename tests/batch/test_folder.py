@@ -71,7 +71,7 @@ def test_a_folder_of_nothing_but_results_is_said(tmp_path: Path, model: ModelFil
     run(write(tmp_path / "monday", 1), out, model, formats=("overlay",))
     (item,) = collect([out])
     assert item.problem.endswith(
-        "out holds only what an earlier run wrote: give the images, or --repeat with its run.json."
+        "out holds only what an earlier run wrote: give the images, or --settings with its run.json."
     )
 
 

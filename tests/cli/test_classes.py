@@ -256,14 +256,14 @@ class TestAnotherClassifierIsAnotherSetting:
         segment("own.safetensors")
         again = replay(out / "a-result.json")
         assert again.cells["class"].tolist() == ["pink", "violet", "violet"]
-        wbcseg("segment", "--repeat", "out/run.json", "--out", "again")
+        wbcseg("segment", "--settings", "out/run.json", "--out", "again")
         assert classes_in(tmp_path / "again") == classes_in(out)
         write_taught(Path("own.safetensors"), swapped=True)
         with pytest.raises(
             ModelError, match=rf"classifier {classifier.id} is not here.*own.safetensors is now"
         ):
             replay(out / "a-result.json")
-        for asks in (("--repeat", "out/run.json"), ("--settings", "out/a-result.json", "in")):
+        for asks in (("--settings", "out/run.json"), ("--settings", "out/a-result.json", "in")):
             result = wbcseg("segment", *asks, "--out", "third", status=1)
             assert f"its classifier {classifier.id} is not here" in result.stderr
 

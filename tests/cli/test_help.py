@@ -72,7 +72,6 @@ class TestHelp:
             ["segment", "a.png", "--out", "x", "--cell-diameter", "2"],
             ["segment", "a.png", "--out", "x", "--probability-threshold", "1"],
             ["segment", "a.png", "--out", "x", "--recipe", "modern"],
-            ["segment", "a.png", "--out", "x", "--repeat", "run.json"],
             ["train", "folder"],
             ["evaluate", "wbc"],
             ["segment", "a.png", "--out", ""],

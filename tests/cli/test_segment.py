@@ -239,7 +239,7 @@ class TestSegment:
 class TestRepeat:
     def test_a_run_is_repeated_from_its_record_alone(self, slides: Path, model: Path) -> None:
         wbcseg("segment", slides, "-r", "-m", model, "-o", "a", "--mask", "--no-overlay", "--min-area", 600)
-        wbcseg("segment", "--repeat", "a/run.json", "-o", "b")
+        wbcseg("segment", "--settings", "a/run.json", "-o", "b")
         assert sorted(os.listdir("a")) == sorted(os.listdir("b"))
         for name in sorted(os.listdir("a")):
             first, second = Path("a", name), Path("b", name)
@@ -262,19 +262,19 @@ class TestRepeat:
         self, slides: Path, model: Path, options: list[str], formats: str
     ) -> None:
         wbcseg("segment", slides / "none.png", "-m", model, "-o", "a", "-f", "csv")
-        wbcseg("segment", "--repeat", "a/run.json", "-o", "b", *options)
+        wbcseg("segment", "--settings", "a/run.json", "-o", "b", *options)
         assert RunRecord.read("b/run.json").formats == tuple(formats.split())
 
     def test_images_that_moved_with_their_results_are_found(self, slides: Path, model: Path) -> None:
         wbcseg("segment", slides / "two", "-m", model, "-o", slides / "out")
         moved = shutil.move(slides, "elsewhere")
-        wbcseg("segment", "--repeat", Path(moved) / "out" / "run.json", "-o", "b")
+        wbcseg("segment", "--settings", Path(moved) / "out" / "run.json", "-o", "b")
         assert list(pd.read_csv("b/counts.csv")["count"]) == [2]
 
     def test_a_changed_image_is_refused(self, slides: Path, model: Path) -> None:
         wbcseg("segment", slides, "-r", "-m", model, "-o", "a")
         Image.fromarray(spots(centres=())[0]).save(slides / "two" / "a.png")
-        result = wbcseg("segment", "--repeat", "a/run.json", "-o", "b", status=1)
+        result = wbcseg("segment", "--settings", "a/run.json", "-o", "b", status=1)
         assert "SHA-256 differs" in result.stderr
         assert "1 of 3 inputs failed" in result.stderr
 
@@ -283,14 +283,14 @@ class TestRepeat:
         library = Path("library")
         library.mkdir()
         shutil.move(model, library / "moved.safetensors")
-        wbcseg("segment", "--repeat", "a/run.json", "-o", "b")
+        wbcseg("segment", "--settings", "a/run.json", "-o", "b")
         wbcseg("models", "export", library / "moved.safetensors", "colleagues.safetensors")
         (library / "moved.safetensors").unlink()
         wbcseg("models", "import", "colleagues.safetensors", "--name", "theirs")
-        wbcseg("segment", "--repeat", "a/run.json", "-o", "d")  # the same network under another name
+        wbcseg("segment", "--settings", "a/run.json", "-o", "d")  # the same network under another name
         wbcseg("models", "remove", "theirs", "--yes")
         write_dark_model(model, "another")
-        result = wbcseg("segment", "--repeat", "a/run.json", "-o", "c", status=1)
+        result = wbcseg("segment", "--settings", "a/run.json", "-o", "c", status=1)
         assert "cannot be repeated: its model dark@" in result.stderr
 
 

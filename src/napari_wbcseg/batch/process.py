@@ -177,7 +177,7 @@ def _small(item: BatchItem, run: Run, progress: Progress, network: AbstractConte
     if item.sha256 not in (None, image.sha256):
         raise ImageError(
             f"{item.path} is not the file that the recorded run read (its SHA-256 differs); "
-            "put the old file back, or segment anew without --repeat."
+            "put the old file back, or name the image to segment it as it is now."
         )
     asked = time.perf_counter()
     with network:

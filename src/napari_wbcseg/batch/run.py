@@ -98,7 +98,7 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
             if not inputs:
                 wrote = "holds only what an earlier run wrote"
                 unusable(
-                    given, f"{as_text(given)} {wrote}: give the images, or --repeat with its {RUN_FILE}."
+                    given, f"{as_text(given)} {wrote}: give the images, or --settings with its {RUN_FILE}."
                 )
             for path in inputs:
                 found.setdefault(os.path.realpath(path), path)

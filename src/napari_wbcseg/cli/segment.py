@@ -32,7 +32,7 @@ def segment(
         list[str] | None,
         typer.Argument(
             help="Images, folders of images, or patterns such as 'slides/*.tif'; where none is given, those "
-            "that the file of --settings records.",
+            "that the file of --settings records: a run.json alone does that run once more.",
         ),
     ] = None,
     model: Annotated[
@@ -56,10 +56,6 @@ def segment(
         ),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into subfolders too.")] = False,
-    repeat: Annotated[
-        Path | None,
-        typer.Option(help="Do again the run recorded in this run.json: its images, model, settings."),
-    ] = None,
     again: Annotated[
         bool,
         typer.Option(
@@ -96,17 +92,10 @@ def segment(
     from ..results.records import RunRecord
 
     wanted: tuple[str, ...] = format_names(formats) if formats else ()
-    before: tuple[str, ...] = ("overlay",)
     if scheduler is not None and workers is not None:
         raise typer.BadParameter("--workers starts processes here, --scheduler uses those of a cluster.")
-    if repeat is not None:
-        if paths or changes or model is not None or settings is not None:
-            raise typer.BadParameter(
-                "--repeat takes the images, the model and all settings from the recorded run."
-            )
-        run = RunRecord.read(repeat)
-        before, settings = run.formats, repeat
     file, chosen, source, record = model_and_settings(model, settings, changes)
+    before = record.formats if isinstance(record, RunRecord) and not paths else ("overlay",)
     if paths:
         items = collect(paths, recursive=recursive)
     elif settings is not None and record is not None:
