@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os.path import exists  # `Path.exists` raises where a folder may not be entered
 from pathlib import Path
@@ -341,7 +341,7 @@ class LargeResult:
 
     def _measure(self, changes: Iterable[tuple[Box, np.ndarray]], image: Any = None) -> None:
         """Measure cells that were touched in some windows, and put their rows in place of those they had."""
-        source, labels = None if image is None else self._source(image), self.labels.arrays[0]
+        source = None if image is None else self._source(image)
         places, elsewhere = defaultdict[int, list[Box]](list), [self.cells.iloc[:0]]
         for window, touched in changes:
             before = self.cells[self.cells["label"].isin(touched)]
@@ -349,13 +349,8 @@ class LargeResult:
             held = before["row"].between(part.top, part.bottom) & before["col"].between(part.left, part.right)
             elsewhere.append(before[~held])
         # A number that was given to something far away is that of both.
-        far = pd.concat(elsewhere)[["label", "row", "col", "diameter"]]
-        for part, rows in parts_of(labels, far, np.arange(len(far))):
-            there = self.region(part)
-            for label, row, col, diameter in far.iloc[rows].itertuples(index=False):
-                box = Box.square(row, col, round(diameter)).within(labels.shape)
-                if (there[box.shifted(-part.top, -part.left).slices] == label).any():
-                    places[label].append(box)
+        for label, box in self._still_there(pd.concat(elsewhere)):
+            places[label].append(box)
         for label, boxes in list(places.items()):
             whole = Box.around(boxes)
             if whole.area > _MOST_AT_ONCE:
@@ -370,19 +365,24 @@ class LargeResult:
         part, labels = self._around(window, touched)
         shape = self.labels.arrays[0].shape
         cells, boxes = measured_again(self.cells, self.cells, labels, touched, source, part[:2], shape)
-        for label, box in zip(
-            np.intersect1d(labels, touched[touched > 0]).tolist(), boxes.tolist(), strict=True
-        ):
+        seen = np.intersect1d(labels, touched[touched > 0]).tolist()
+        for label, box in zip(seen, boxes.tolist(), strict=True):
             places[label].append(Box(*box))
-        if "touching" in cells:  # their neighbours', too, as far as these are seen whole
-            top, left = (_GAP * (start > 0) for start in part[:2])
-            bottom, right = (_GAP * (stop < side) for stop, side in zip(part[2:], shape, strict=True))
-            cut = labels.copy()
-            cut[top : cut.shape[0] - bottom, left : cut.shape[1] - right] = 0
-            near = cells["label"].isin(np.setdiff1d(labels, cut))
+        if "touching" in cells:
+            near = cells["label"].isin(_seen_whole(labels, part, shape))  # neighbours of the cells, too
             cells["touching"] = cells["touching"].mask(near, cells["label"].isin(touching(labels)))
         self.cells = _filled(cells)
         return part
+
+    def _still_there(self, cells: pd.DataFrame) -> Iterator[tuple[int, Box]]:
+        """Yield label and surroundings of those cells whose number still shows where they lie."""
+        labels, cells = self.labels.arrays[0], cells[["label", "row", "col", "diameter"]]
+        for part, rows in parts_of(labels, cells, np.arange(len(cells))):
+            there = self.region(part)
+            for label, row, col, diameter in cells.iloc[rows].itertuples(index=False):
+                box = Box.square(row, col, round(diameter)).within(labels.shape)
+                if (there[box.shifted(-part.top, -part.left).slices] == label).any():
+                    yield label, box
 
     def _source(self, image: Any) -> PixelSource:
         """Return the image in the light that all cells were measured in."""
@@ -400,6 +400,15 @@ def note_of_gone(files: Sequence[str], path: Path, before: int, now: int) -> str
         f"The files {listed(files)} of {path} are gone, and cells with them "
         f"({before} before, {now} now): unless somebody erased them, put it back."
     )
+
+
+def _seen_whole(labels: np.ndarray, part: Box, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the labels in a part of an image that do not come near its border, but for that of the image."""
+    top, left = (_GAP * (start > 0) for start in part[:2])
+    bottom, right = (_GAP * (stop < side) for stop, side in zip(part[2:], shape, strict=True))
+    near_border = labels.copy()
+    near_border[top : labels.shape[0] - bottom, left : labels.shape[1] - right] = 0
+    return np.setdiff1d(labels, near_border)
 
 
 def _filled(table: pd.DataFrame) -> pd.DataFrame:
