@@ -287,7 +287,14 @@ def test_without_validation_a_cosine_goes_to_its_end_whatever_the_loss_and_its_l
     settings = FAST.replace(
         epochs=6, learning_rate=1e-12, early_stop_patience=2, dropout=0.0, validation_fraction=0.0
     )
-    result = train(pairs, settings.replace(schedule="cosine"), init=tiny)
+    notes: list[str] = []
+    result = train(
+        pairs,
+        settings.replace(schedule="cosine"),
+        init=tiny,
+        on_event=lambda event: notes.append(event.get("text", "")),
+    )
+    assert any("kept is therefore the last one" in note for note in notes)
     assert len(result.history) == 6
     assert result.model.header.training["best_epoch"] == 6
     assert len(train(pairs, settings, init=tiny).history) < 6

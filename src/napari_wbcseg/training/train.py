@@ -76,7 +76,8 @@ def train(
     """Train a network and return its best weights as a model.
 
     The best epoch is the one with the lowest loss: of the validation images when some
-    are kept aside (``validation_fraction``), else, as published, of the training images.
+    are kept aside (``validation_fraction``), else, as published, of the training images;
+    along a cosine without validation the last epoch is kept.
     The same loss drives the learning rate's plateau and the early stop. With one seed,
     training on one CPU gives the same curve each time.
 
