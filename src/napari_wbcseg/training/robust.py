@@ -44,7 +44,7 @@ _SYNTHETIC_SHARE = 0.2
 _MOSAICS = 40
 _CLASS_MOSAICS = 8
 # How often a family is drawn, where the others are drawn once; a class of single cells stands beside seven.
-_SHARES = {"no-cells": 0.5, "class-platelet": 0.4, "class-erythroblast": 0.5}
+_SHARES = {"no-cells": 0.5, "class-platelet": 0.2, "class-erythroblast": 0.5}
 _SHARE_OF_A_CLASS = 0.2
 _VALIDATION_SAMPLES = 160
 _MOST_HELPERS = 8

@@ -130,3 +130,18 @@ def test_stray_light_takes_contrast_and_leaves_the_empty_slide() -> None:
     veiled = [random_optics(image, np.random.default_rng(seed)) for seed in range(60)]
     assert all(made[0, 0].max() <= 1.001 for made in veiled)
     assert min(np.ptp(made) for made in veiled) < 0.6 * np.ptp(image)
+
+
+def test_the_chromatin_of_some_cells_is_clumped_and_their_cytoplasm_is_not() -> None:
+    image, cells = tile()
+    rows, cols = np.indices(cells.shape)
+    nucleus, far = np.hypot(rows - 30, cols - 40) < 7, np.hypot(rows - 30, cols - 40) < 9
+    image[far] = (0.3, 0.15, 0.5)
+    plasm = cells & (np.hypot(rows - 30, cols - 40) > 10.5) & (np.hypot(rows - 30, cols - 40) < 12)
+
+    def spread(seed: int, where: np.ndarray) -> float:
+        return float(np.log(random_stain(image, cells, np.random.default_rng(seed))[where]).std(axis=0).max())
+
+    clumped = [seed for seed in range(80) if spread(seed, nucleus) > 0.1]
+    assert 8 <= len(clumped) <= 32
+    assert np.median([spread(seed, plasm) for seed in clumped]) < 0.05

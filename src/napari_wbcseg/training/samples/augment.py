@@ -16,6 +16,7 @@ from .distractors import grainy
 # Shares of the samples.
 _STAINED_APART = 0.4
 _PALE_CYTOPLASM = 0.15
+_CLUMPED = 0.4
 _FADED = 0.12
 _OVEREXPOSED = 0.15
 _VEILED = 0.12
@@ -26,7 +27,7 @@ _MOST_BLUR = 0.1
 #: Diameter of a cell, pixels, where none shows: a picture without cells is blurred by 2 pixels at most.
 NO_CELL = 20.0
 # Of those whose red cells are dark: crenated, or dried badly.
-_MOTTLED = 0.5
+_MOTTLED = 0.25
 
 
 def random_stain(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -50,6 +51,8 @@ def random_stain(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator)
     density = -np.log(np.maximum(image, DARKEST))
     if rng.random() < _PALE_CYTOPLASM:
         density = _paled(density, cells, float(rng.uniform(0.15, 0.8)))
+    if rng.random() < _CLUMPED:
+        density = _clumped(density, cells, rng)
     mixed = density.reshape(-1, 3) @ _stain_matrix(rng).T
     mixed = mixed.reshape(density.shape)
     if rng.random() < _STAINED_APART:
@@ -62,7 +65,7 @@ def random_stain(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator)
             other *= (rng.uniform(1.2, 4.0) * rng.uniform(0.5, 1.6, 3)).astype(np.float32)
             if rng.random() < _MOTTLED:
                 grain = grainy(image.shape[:2], rng.uniform(2.0, 7.0), rng)
-                other *= np.clip(1 + rng.uniform(0.15, 0.5) * grain, 0.4, None)[..., None]
+                other *= np.clip(1 + rng.uniform(0.1, 0.35) * grain, 0.4, None)[..., None]
         inside = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), 1.2)[..., None]
         mixed = inside * mixed + (1 - inside) * other
     if rng.random() < 0.3:
@@ -80,6 +83,15 @@ def _paled(density: np.ndarray, cells: np.ndarray, left: float) -> np.ndarray:
     nucleus = nuclear(density, cells, (40, 75))
     inside = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), 1.0)[..., None]
     return density * (1 - inside * (1 - nucleus) * (1 - left))
+
+
+def _clumped(density: np.ndarray, cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Clump the chromatin of white cells, as plasma cells have it: else it is a mark of platelets."""
+    if not cells.any():
+        return density
+    clumps = rng.uniform(0.1, 0.5) * grainy(density.shape[:2], rng.uniform(1.5, 6.0), rng)
+    inside = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), 1.0)[..., None]
+    return density * np.clip(1 + inside * nuclear(density, cells, (25, 60)) * clumps[..., None], 0.3, None)
 
 
 def nuclear(density: np.ndarray, cells: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:

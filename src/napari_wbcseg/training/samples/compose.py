@@ -39,7 +39,7 @@ _AT_LOOK_ALIKES = 0.15  # where there are cells too
 _SQUEEZED = 0.12
 _MIRRORED = 0.75
 # Of the pasted cells.
-_BARE_NUCLEI = 0.06
+_BARE_NUCLEI = 0.2
 _STRETCHED = 0.2
 _LEAST_PASTED = 20  # pixels
 _LEAST_SEEN = 0.6  # of a cell that another covers

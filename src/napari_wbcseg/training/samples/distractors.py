@@ -161,7 +161,7 @@ def lay_distractors(
 # How often each is laid, and what is cut out of fields for it.
 _ARRANGEMENTS: dict[str, tuple[float, tuple[str, ...]]] = {
     "platelet": (1.0, (PLATELET,)),
-    "clump": (1.0, (PLATELET,)),
+    "clump": (0.5, (PLATELET,)),
     "covered": (1.0, (PLATELET, RED_CELL)),
     "heap": (1.0, (RED_CELL,)),
     "crenated": (2.0, (RED_CELL,)),
@@ -181,7 +181,7 @@ def crenated(thing: Distractor, darker: float, rng: np.random.Generator) -> Dist
     """Return a red cell with a scalloped or spiked rim, denser than it was, and mottled."""
     height, width = thing.image.shape[:2]
     # The spikes that point at the eye are dark dots, the hollows between them pale.
-    mottle = rng.uniform(0.0, 0.5) * grainy((height, width), width * rng.uniform(0.06, 0.16), rng)
+    mottle = rng.uniform(0.0, 0.3) * grainy((height, width), width * rng.uniform(0.06, 0.16), rng)
     picture = thing.image ** (np.float32(darker) * np.clip(1 + mottle, 0.4, None)[..., None])
     rows, cols = np.mgrid[:height, :width].astype(np.float32)
     rows, cols = rows - (height - 1) / 2, cols - (width - 1) / 2
