@@ -86,7 +86,7 @@ def _paled(density: np.ndarray, cells: np.ndarray, left: float) -> np.ndarray:
 
 
 def _clumped(density: np.ndarray, cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Clump the chromatin of white cells, as plasma cells have it: else it is a mark of platelets."""
+    """Clump the chromatin of white cells, as in plasma cells: else clumps are a mark of mottled red ones."""
     if not cells.any():
         return density
     clumps = rng.uniform(0.1, 0.5) * grainy(density.shape[:2], rng.uniform(1.5, 6.0), rng)
