@@ -264,6 +264,10 @@ class TrainingSettings(Settings):
         "auto", "Arithmetic: auto takes mixed precision where the device gains by it."
     )
 
+    def keeps_the_last(self, validated: bool) -> bool:
+        """Say whether a training goes to its end and keeps its last epoch: along a cosine, not validated."""
+        return self.schedule == "cosine" and not validated
+
     @classmethod
     def for_recipe(cls, recipe: Recipe, *, fine_tuning: bool = False, **changes: Any) -> TrainingSettings:
         """Return the defaults of a recipe, with some fields changed.

@@ -67,7 +67,7 @@ class TrainingLoop:
     def __post_init__(self) -> None:
         self._monitor = "loss" if self.validation is None else "val_loss"
         # The loss of samples that are ever new says not which epoch is the best one.
-        self._to_the_end = self.validation is None and self.settings.schedule == "cosine"
+        self._to_the_end = self.settings.keeps_the_last(validated=self.validation is not None)
         self._dataset = as_dataset(self.feeder.get, self.feeder.steps)
         self._dataset.epoch = len(self.state.history)  # Keras looks at a batch before the first epoch
         self._step = 0  # of the present epoch, done

@@ -138,7 +138,7 @@ def make_plan(pairs: Pairs, settings: TrainingSettings, fine_tuning: bool = Fals
     notes = [split.note] if split.note else []
     notes += _expectations(count_cells(split.training), count_cells(split.validation), fine_tuning)
     if not split.validation:
-        last = settings.schedule == "cosine"
+        last = settings.keeps_the_last(validated=False)
         kept = "last one" if last else "one with the lowest loss on the training images"
         notes.append(f"The epoch that is kept is therefore the {kept}.")
     tiles = recipe.tiles(split.training, settings)

@@ -66,7 +66,7 @@ def random_stain(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator)
             if rng.random() < _MOTTLED:
                 grain = grainy(image.shape[:2], rng.uniform(2.0, 7.0), rng)
                 other *= np.clip(1 + rng.uniform(0.1, 0.35) * grain, 0.4, None)[..., None]
-        inside = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), 1.2)[..., None]
+        inside = _softly(cells, 1.2)
         mixed = inside * mixed + (1 - inside) * other
     if rng.random() < 0.3:
         mixed = np.maximum(mixed, 0.0) ** rng.uniform(0.75, 1.35)
@@ -81,7 +81,7 @@ def _paled(density: np.ndarray, cells: np.ndarray, left: float) -> np.ndarray:
     if not cells.any():
         return density
     nucleus = nuclear(density, cells, (40, 75))
-    inside = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), 1.0)[..., None]
+    inside = _softly(cells, 1.0)
     return density * (1 - inside * (1 - nucleus) * (1 - left))
 
 
@@ -90,8 +90,13 @@ def _clumped(density: np.ndarray, cells: np.ndarray, rng: np.random.Generator) -
     if not cells.any():
         return density
     clumps = rng.uniform(0.1, 0.5) * grainy(density.shape[:2], rng.uniform(1.5, 6.0), rng)
-    inside = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), 1.0)[..., None]
+    inside = _softly(cells, 1.0)
     return density * np.clip(1 + inside * nuclear(density, cells, (25, 60)) * clumps[..., None], 0.3, None)
+
+
+def _softly(cells: np.ndarray, blur: float) -> np.ndarray:
+    """Return how far pixels are cells', (H, W, 1), with edges as soft as so many pixels' blur makes them."""
+    return cv2.GaussianBlur(cells.astype(np.float32), (0, 0), blur)[..., None]
 
 
 def nuclear(density: np.ndarray, cells: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:
