@@ -1,10 +1,11 @@
 """Count cells in pictures as a worse camera takes them, or as somebody turned, enlarged or printed them.
 
-    WBCSEG_DATA=FOLDER python benchmarks/bad_pictures.py [--model MODEL] [--only focus JPEG ...]
+    WBCSEG_DATA=FOLDER python benchmarks/bad_pictures.py [--model MODEL] [--only focus JPEG ...] [--mild]
 
 Each set of `accuracy.py` is counted as it is, and changed in one way after the other. Printed is how many
 cells are missed, and how many are too many, image by image: a cell missed here does not hide one too many
-there.
+there. With ``--mild`` the few pictures of sick blood are changed as little as two photographs of one field
+differ: together they say more of a model than the pictures as they are, where one cell tips a row.
 """
 
 from __future__ import annotations
@@ -89,6 +90,14 @@ def _on_paper(image: np.ndarray, _: float) -> np.ndarray:
     return cv2.putText(paper, "Fig. 3. Smear, x 1000", place, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 2)
 
 
+def _enlarged(factor: float) -> Change:
+    return lambda image, _: cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+
+
+def _turned(quarters: int, mirrored: bool = False) -> Change:
+    return lambda image, _: np.ascontiguousarray(np.rot90(image[:, ::-1] if mirrored else image, quarters))
+
+
 CHANGES: dict[str, Change] = {
     "as it is": lambda image, _: image,
     "out of focus, 4 % of a cell": _blurred(0.04),
@@ -106,21 +115,38 @@ CHANGES: dict[str, Change] = {
     "hue -30 degrees": _hue(-30),
     "JPEG quality 25": compressed(25),
     "noise, 6 %": _noisy(0.06),
-    "turned by 90 degrees": lambda image, _: np.ascontiguousarray(np.rot90(image)),
-    "enlarged by 1.25": lambda image, _: cv2.resize(
-        image, None, fx=1.25, fy=1.25, interpolation=cv2.INTER_CUBIC
-    ),
+    "turned by 90 degrees": _turned(1),
+    "enlarged by 1.25": _enlarged(1.25),
     "on paper, with a caption": _on_paper,
     "sharpened by the camera": _sharpened,
     "half the pixels": lambda image, _: cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
 }
 
 
-def read_sets(root: Path) -> dict[str, list[BenchImage]]:
+MILD: dict[str, Change] = {
+    "turned by 90 degrees": _turned(1),
+    "turned by 180 degrees": _turned(2),
+    "mirrored": _turned(0, mirrored=True),
+    "mirrored and turned": _turned(1, mirrored=True),
+    "enlarged by 1.15": _enlarged(1.15),
+    "enlarged by 1.3": _enlarged(1.3),
+    "gamma 0.85": _levels(lambda levels: levels**0.85),
+    "gamma 1.2": _levels(lambda levels: levels**1.2),
+    "hue +8 degrees": _hue(8),
+    "hue -8 degrees": _hue(-8),
+    "JPEG quality 80": compressed(80),
+    "out of focus, 1 pixel": lambda image, _: cv2.GaussianBlur(image, (0, 0), 1.0),
+}
+
+
+def read_sets(root: Path, mild: bool = False) -> dict[str, list[BenchImage]]:
     """Read the sets, the larger ones thinned."""
-    hard = {name: hard_images(root / "hard", name) for name in ("leukaemia", "marrow", "blue")}
-    return hard | {
-        "pig": spread(pig_fields(root / "pig"), 14),
+    names = ("leukaemia", "marrow", "blue", *(["vivax"] if mild else []))
+    hard = {name: hard_images(root / "hard", name) for name in names}
+    sets = hard | {"pig": spread(pig_fields(root / "pig"), 14)}
+    if mild:
+        return sets
+    return sets | {
         "txl": spread(txl_validation(root / "txl_pbc"), 12),
         "zheng": spread(zheng_crops(root / "zheng_dataset1"), 25),
         "red cells alone": red_cell_fields(root / "chula"),
@@ -132,28 +158,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", default="wbc")
     parser.add_argument("--only", nargs="+", default=[""], help="what the changes' names hold")
+    parser.add_argument("--mild", action="store_true", help="small changes of sick blood and of the pig's")
     args = parser.parse_args()
-    sets, model = read_sets(Path(os.environ["WBCSEG_DATA"])), load_model(args.model)
+    sets, model = read_sets(Path(os.environ["WBCSEG_DATA"]), args.mild), load_model(args.model)
+    changes = MILD if args.mild else CHANGES
     cells = {
         name: [segment(item.image, model).cell_diameter or _CELL for item in sets[name]] for name in sets
     }
     truths = {name: sum(item.count for item in items) for name, items in sets.items()}
-    rows = []
-    for title, change in CHANGES.items():
-        if not any(part in title for part in args.only):
-            continue
-        row, wrong, told = [], 0, 0
-        for name, items in sets.items():
+    rows, sums = [], np.zeros((len(sets), 2), int)
+    chosen = [title for title in changes if any(part in title for part in args.only)]
+    for title in chosen:
+        off, told = np.zeros_like(sums), 0
+        for number, (name, items) in enumerate(sets.items()):
             found = [
-                segment(change(i.image, cell), model) for i, cell in zip(items, cells[name], strict=True)
+                segment(changes[title](i.image, cell), model)
+                for i, cell in zip(items, cells[name], strict=True)
             ]
-            off = np.array([one.count for one in found]) - [item.count for item in items]
-            row.append(f"{-off[off < 0].sum()}, {off[off > 0].sum()}")
-            wrong += int(np.abs(off).sum())
+            differs = np.array([one.count for one in found]) - [item.count for item in items]
+            off[number] = -differs[differs < 0].sum(), differs[differs > 0].sum()
             told += sum(bool(one.notes) for one in found)
-        rows.append([title, *row, f"{wrong / sum(truths.values()):.1%}", told])
+        sums += off
+        rows.append([title, *_pairs(off), f"{off.sum() / sum(truths.values()):.1%}", told])
+    share = sums.sum() / max(sum(truths.values()) * len(chosen), 1)
+    rows.append(["together", *_pairs(sums), f"{share:.1%}", ""])
     titles = [f"{name}, {count} cells" for name, count in truths.items()]
     print(markdown(["", *titles, "wrong of all", "images with a note"], rows))
+
+
+def _pairs(off: np.ndarray) -> list[str]:
+    return [f"{missed}, {many}" for missed, many in off]
 
 
 if __name__ == "__main__":
