@@ -1,6 +1,6 @@
 """Count cells in pictures as a phone at the eyepiece takes them: a round field, dim, tinted, blurred.
 
-    WBCSEG_DATA=FOLDER python benchmarks/eyepiece.py [--only warm small ...]
+    WBCSEG_DATA=FOLDER python benchmarks/eyepiece.py [--model MODEL] [--only warm small ...]
 
 What `segment` finds in a picture as it is stands for the truth: each cell that lies whole in the circle is
 to be found again, within 0.4 of a diameter, and nothing else. So this tells what the eyepiece costs, no more.
@@ -114,27 +114,28 @@ def compared(truth: Segmentation, shape: tuple[int, ...], scale: float, found: S
 def main() -> None:
     """Count and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--model", default="wbc")
     parser.add_argument("--only", nargs="+", default=[""], help="what the names of the rows hold")
     args = parser.parse_args()
-    data, model = Path(os.environ["WBCSEG_DATA"]), load_model("wbc")
+    data, model = Path(os.environ["WBCSEG_DATA"]), load_model(args.model)
     sets: dict[str, list[BenchImage]] = {
         name: hard_images(data / "hard", name) for name in ("leukaemia", "marrow", "blue", "vivax")
     }
     sets["sigtuple"] = spread(clean_fields(data / "sigtuple"), 10)
     sets["txl"] = spread(txl_validation(data / "txl_pbc"), 10)
     truths = {name: [segment(item.image, model) for item in items] for name, items in sets.items()}
-    rows = []
+    rows, all_sums = [], np.zeros((len(sets), 3), int)
     for title, phone in PHONES.items():
         if not any(part in title for part in args.only):
             continue
-        row = []
-        for name, items in sets.items():
-            sums = np.zeros(3, int)
+        sums = np.zeros_like(all_sums)
+        for number, (name, items) in enumerate(sets.items()):
             for item, truth in zip(items, truths[name], strict=True):
                 picture, scale = taken(item.image, truth.cell_diameter or _CELL, phone)
-                sums += compared(truth, item.image.shape, scale, segment(picture, model))
-            row.append("{1}, {2} of {0}".format(*sums))
-        rows.append([title, *row])
+                sums[number] += compared(truth, item.image.shape, scale, segment(picture, model))
+        rows.append([title, *map("{0[1]}, {0[2]} of {0[0]}".format, sums)])
+        all_sums += sums
+    rows.append(["together", *map("{0[1]}, {0[2]} of {0[0]}".format, all_sums)])
     print(markdown(["missed, too many", *sets], rows))
 
 
