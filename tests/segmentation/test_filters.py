@@ -46,6 +46,12 @@ def test_a_cell_that_the_border_cuts_may_be_small() -> None:
     assert large_enough(labels, None) == [1, 2]
 
 
+def test_a_platelet_that_the_border_cuts_is_left_out() -> None:
+    labels = disc_labels((200, 200), [(195, 60, 20), (190, 150, 36)])
+    assert large_enough(labels, None) == [1, 2]
+    assert large_enough(labels, 1.3 * RED_CELL) == [2], "less than half as wide as a red cell"
+
+
 def test_what_is_rather_an_erythroblast_may_be_smaller_than_a_red_cell() -> None:
     areas, one = np.pi / 4 * np.array([0.8, 0.8, 0.5]) ** 2 * RED_CELL**2, np.ones(3)
     probability = np.array([0.6, 0.4, 0.6])
@@ -81,9 +87,14 @@ def rows_of(stain: np.ndarray, *certainty: float) -> np.ndarray:
     return rows
 
 
-def left_out(stain: np.ndarray, *certainty: float, many: bool = False) -> list[bool]:
+def thick(stain: tuple[float, float, float], times: float) -> np.ndarray:
+    """Return the stain of what is so many times as thick, (1, 3), as Beer and Lambert have it."""
+    return np.array([2 - 2 * (1 - np.array(stain) / 2) ** times])
+
+
+def left_out(stain: np.ndarray, *certainty: float) -> list[bool]:
     """Say which cells are taken for red ones, beside the white ones that are sure."""
-    return red_cells_by_stain(rows_of(stain, *certainty), RED, many).tolist()
+    return red_cells_by_stain(rows_of(stain, *certainty), RED).tolist()
 
 
 def test_an_unsure_cell_stained_as_the_red_cells_is_left_out() -> None:
@@ -96,19 +107,39 @@ def test_a_fairly_sure_cell_shows_the_stain_of_white_cells_and_is_judged_by_it_t
     assert left_out(between(1.0, 1.0, 0.0), 0.85, 0.85, 0.85) == [False, False, True]
 
 
+@pytest.mark.parametrize("times", [0.4, 1.0, 1.6, 2.5])
+def test_a_red_cell_has_its_hue_however_thick_it_is(times: float) -> None:
+    crenated = thick(RED, times)
+    assert left_out(crenated, 0.89) == [True], "also where no white cell is seen"
+    blasts = np.array([[1.2, 1.3, 0.5]])
+    assert left_out(np.concatenate([blasts, crenated]), 0.85, 0.89) == [False, True], "however dark"
+
+
 def test_many_fairly_sure_red_cells_are_no_examples_of_white_ones_beside_one_that_is() -> None:
-    stain, certainty = between(1.0, 0.0, 0.1, 0.0, -0.3), [0.9, *[0.85] * 4]
-    assert left_out(stain, *certainty, many=True) == [False, True, True, True, True]
-    out = left_out(stain, *certainty)
-    assert out == [False, False, False, False, True], "pale blasts may pass for red cells; the last is paler"
+    stain = np.concatenate([between(1.0), *(thick(RED, times) for times in (1.0, 1.3, 0.7, 2.0))])
+    assert left_out(stain, 0.9, *[0.85] * 4) == [False, True, True, True, True]
+    np.testing.assert_allclose(white_cell_stain(rows_of(stain, 0.9, *[0.85] * 4), np.array(RED)), WHITE)
 
 
-def test_a_pale_red_cell_is_no_example_and_a_pale_white_one_of_another_hue_is() -> None:
-    pale_red, pale_white = 0.6 * np.array([RED]), np.array([[0.5, 0.5, 0.05]])
-    assert np.linalg.norm(pale_red - np.array(RED)) >= PARAMETERS.contrast * np.linalg.norm(RED)
+def test_a_pale_blast_of_another_hue_than_the_red_cells_stays() -> None:
+    lilac = np.array([[0.5, 0.65, 0.15]] * 3)
+    assert np.linalg.norm(lilac[0] - RED) < 0.5 * np.linalg.norm(RED), "as dark as red cells"
+    assert left_out(lilac, 0.85, 0.75, 0.55) == [False, False, False]
+    assert left_out(lilac, 0.75, 0.75, 0.55) == [False, False, False], "nor does any have to be sure"
+
+
+def test_beside_pale_white_cells_of_another_hue_what_is_much_paler_is_a_smudge() -> None:
+    lilac, smudge = np.array([[0.5, 0.65, 0.15]]), np.array([[0.25, 0.33, 0.07]])
+    assert left_out(np.concatenate([lilac, smudge]), 0.85, 0.7) == [False, True]
+    assert left_out(np.concatenate([lilac, smudge]), 0.75, 0.7) == [False, False], "none is sure"
+
+
+def test_a_red_cell_is_no_example_and_a_pale_white_one_of_another_hue_is() -> None:
+    pale_white = np.array([[0.5, 0.5, 0.05]])
     assert pale_white.sum() < np.sum(RED)
-    assert white_cell_stain(rows_of(pale_red, 0.95), RED) is None
-    np.testing.assert_allclose(white_cell_stain(rows_of(pale_white, 0.95), RED), pale_white[0])
+    for times in (0.5, 1.0, 2.5):
+        assert white_cell_stain(rows_of(thick(RED, times), 0.95), np.array(RED)) is None
+    np.testing.assert_allclose(white_cell_stain(rows_of(pale_white, 0.95), np.array(RED)), pale_white[0])
 
 
 def test_what_is_darker_than_the_white_cells_stays_whatever_its_colour() -> None:
@@ -117,20 +148,15 @@ def test_what_is_darker_than_the_white_cells_stays_whatever_its_colour() -> None
     assert left_out(np.concatenate([between(1.0), dark_blue]), 0.95, 0.5) == [False, False]
 
 
-def test_stain_tells_nothing_without_a_reference() -> None:
-    stain, certainty = between(1.0, 0.0), np.array([0.95, 0.5])
-    assert left_out(stain, *certainty) == [False, True]
-    assert white_cell_stain(rows_of(stain, *certainty), None) is None, "no red cell"
-    assert not red_cells_by_stain(rows_of(stain, *certainty), None).any()
-    assert left_out(between(0.1, 0.0), *certainty) == [False, False], "red and white cells look the same"
+def test_stain_tells_nothing_without_red_cells() -> None:
+    assert not red_cells_by_stain(rows_of(between(1.0, 0.0), 0.95, 0.5), None).any()
 
 
-def test_where_no_cell_is_sure_enough_for_a_blast_what_is_stained_as_the_red_cells_is_one() -> None:
-    stain = between(1.0, 0.1, 0.1)
-    assert PARAMETERS.reference < 0.85 < PARAMETERS.blasts < 0.89 < PARAMETERS.judged
-    assert left_out(stain, 0.75, 0.75, 0.75) == [False, True, True]
-    assert left_out(stain[1:], 0.85, 0.75) == [True, True]
-    assert left_out(stain[1:], 0.89, 0.75) == [False, False], "they may be what passes for red cells"
+def test_in_a_grey_picture_what_is_as_dark_as_the_red_cells_is_one() -> None:
+    red, stain = (0.6, 0.6, 0.6), np.repeat([[1.5], [0.65], [0.4], [1.4]], 3, axis=1)
+    out = [False, True, True, False]
+    assert red_cells_by_stain(rows_of(stain, 0.85, 0.7, 0.7, 0.7), red).tolist() == out
+    assert red_cells_by_stain(rows_of(stain, 0.75, 0.7, 0.7, 0.7), red).tolist() == out, "with none sure"
 
 
 @pytest.mark.parametrize("share", [1.0, 0.2])
@@ -138,8 +164,3 @@ def test_faded_cells_are_told_from_faded_red_ones(share: float) -> None:
     stain = share * between(1.0, 1.0, 0.0)
     red = (share * RED[0], share * RED[1], share * RED[2])
     assert red_cells_by_stain(rows_of(stain, 0.85, 0.6, 0.6), red).tolist() == [False, False, True]
-
-
-def test_many_red_cells_tell_what_is_one_also_where_no_white_cell_is_sure() -> None:
-    stain = between(0.0, 0.1, 1.0, -0.2)
-    assert left_out(stain, 0.85, 0.5, 0.7, 0.95, many=True) == [True, True, False, False], "the last is sure"

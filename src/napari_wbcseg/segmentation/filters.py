@@ -8,6 +8,8 @@ import numpy as np
 
 from .detections import JoinedCells, TileCells, join
 from .scale import ScaleEstimate, typical_diameter
+from .standard_stain import PARAMETERS as STAIN
+from .standard_stain import density_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class FilterParameters:
         The same as ``smallest_of_red`` where so many red cells are seen that their size is sure.
     showing_at_border : float
         The same for a cell that the border cuts: an eighth of its area shows.
+    showing_of_red : float
+        For such a cell, diameter over that of the red cells: on the validation sets platelets are up to 0.44
+        as wide there, what shows of cells of marrow 0.54 and more.
     erythroblast : float
         Probability of the class, more likely than not, from which on a cell need not be as large as a white
         one: late erythroblasts are smaller than red cells, and beside large platelets only their class tells
@@ -43,12 +48,13 @@ class FilterParameters:
         On the way from the stain of the red cells, 0, to theirs, 1, from where on it may be a white cell's.
         On validation sets (pig, leukaemia, marrow) true cells lie at 0.47 and more, and two thirds of the
         false ones, mostly dark red cells, below.
-    blasts : float
-        Certainty of the surest cell from which on few red cells may be pale blasts in truth
-        (`benchmarks/bad_pictures.py`).
-    paler : float
-        Of what red cells absorb, so much that what absorbs less is no blast that passes for one of them:
-        there 29 of 30 true cells absorb more.
+    same_hue : float
+        Degrees between the optical densities of two stains, of red, green and blue, below which they are of
+        one hue: what is thicker absorbs more, and in the same hue (Beer and Lambert). On the validation sets
+        as they are and made worse, 1 in 100 of the true cells that are unsure lie below 5, and three
+        quarters of the false ones (`benchmarks/bad_pictures.py`, `benchmarks/eyepiece.py`).
+    coloured : float
+        Degrees between the density of red cells and grey from which on hues tell.
     contrast : float
         Of what red cells absorb, so far the stain of white cells is from theirs or a paler one; else they
         look alike.
@@ -62,17 +68,18 @@ class FilterParameters:
     likely: float = 0.8
     smallest_of_many: float = 1.0
     showing_at_border: float = 0.35
+    showing_of_red: float = 0.5
     erythroblast: float = 0.5
     reference: float = 0.8
     judged: float = 0.9
     like_red: float = 0.4
-    blasts: float = 0.86
-    paler: float = 0.8
+    same_hue: float = 5.0
+    coloured: float = 4.0
     contrast: float = 0.3
 
 
 PARAMETERS = FilterParameters()
-_LEAST_SQUARE = 1e-9  # of a stain; red cells may hardly be stained
+_LEAST = 1e-9  # for what is hardly stained
 
 #: What is absorbed of red, green and blue: 0 on the empty slide, 2 in the dark.
 Stain = tuple[float, float, float]
@@ -113,19 +120,20 @@ def too_small(
     typical, look = np.zeros(len(areas)), np.zeros(len(areas)) if look is None else look
     for number in np.unique(look):
         typical[look == number] = typical_diameter(areas[look == number])
-    smallest = PARAMETERS.smallest_of_typical * typical
+    smallest, showing = PARAMETERS.smallest_of_typical * typical, PARAMETERS.showing_at_border * typical
     if red_cell is not None:
+        showing = np.maximum(showing, PARAMETERS.showing_of_red * red_cell)
         several = np.count_nonzero((areas > 0) & (certainty >= PARAMETERS.likely)) >= PARAMETERS.several
         of_red = PARAMETERS.smallest_of_several if several else PARAMETERS.smallest_of_red
         of_red = PARAMETERS.smallest_of_many if many else of_red
         likely = np.greater_equal(erythroblast, PARAMETERS.erythroblast)
         smallest = np.maximum(smallest, np.where(likely, PARAMETERS.smallest_of_several, of_red) * red_cell)
-    least = np.where(cut, PARAMETERS.showing_at_border * typical, smallest)
+    least = np.where(cut, showing, smallest)
     return (areas < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)
 
 
 def red_cells_by_stain(
-    rows: np.ndarray, red_cell_stain: Stain | None, many: bool = False, seen: np.ndarray | None = None
+    rows: np.ndarray, red_cell_stain: Stain | None, seen: np.ndarray | None = None
 ) -> np.ndarray:
     """Say which unsure cells are stained like the red cells rather than like the white cells of the image.
 
@@ -135,61 +143,71 @@ def red_cells_by_stain(
         A row a cell, with ``stain``, what their darker halves absorb, and ``certainty``.
     red_cell_stain : tuple of float or None
         The same of the red cells.
-    many : bool
-        Whether many red cells show their stain.
     seen : ndarray, shape (m,), optional
         Rows of all cells that may show how white ones are stained; by default the same.
 
     Returns
     -------
     ndarray of bool, shape (n,)
-        Where no white cell shows how they are stained, what is stained like the red cells is one; but
-        these may be blasts where they are few: then only what is paler.
+        Those of the red cells' hue. Where white cells show how they are stained, also what is more like red
+        cells than like these; or if these are of another hue only, what is pale beside them: smudge cells.
     """
-    stain, seen = rows["stain"], rows if seen is None else seen
-    white = white_cell_stain(seen, red_cell_stain, many)
     if red_cell_stain is None:
         return np.zeros(len(rows), bool)
-    red = np.array(red_cell_stain)
-    if white is None:
-        like_red = _from_red(stain, red_cell_stain) < PARAMETERS.contrast
-        if not many and (seen["certainty"] >= PARAMETERS.blasts).any():
-            like_red &= stain.sum(axis=1) < PARAMETERS.paler * red.sum()
-    else:
+    stain, red = rows["stain"], np.array(red_cell_stain)
+    white = white_cell_stain(rows if seen is None else seen, red)
+    out = _like_red(stain, red)
+    if white is not None and _apart(white, red):
         way = white - red
-        like_red = (stain - red) @ way < PARAMETERS.like_red * (way @ way)
-        like_red &= stain.sum(axis=1) < white.sum()
-    return np.asarray(like_red & (rows["certainty"] < PARAMETERS.judged))
+        nearer = (stain - red) @ way < PARAMETERS.like_red * (way @ way)
+        out |= nearer & (stain.sum(axis=1) < white.sum())
+    elif white is not None:
+        out |= _pale(stain, white)
+    return np.asarray(out & (rows["certainty"] < PARAMETERS.judged))
 
 
 def white_cells(tiles: list[TileCells], estimate: ScaleEstimate) -> JoinedCells:
     """Return the cells of all tiles of an image, without those that `red_cells_by_stain` leaves out."""
-    stain, many = estimate.red_cell_stain, estimate.many
-    return join(tiles, len(tiles), lambda cells: red_cells_by_stain(cells.rows, stain, many))
+    stain = estimate.red_cell_stain
+    return join(tiles, len(tiles), lambda cells: red_cells_by_stain(cells.rows, stain))
 
 
-def white_cell_stain(rows: np.ndarray, red_cell_stain: Stain | None, many: bool = False) -> np.ndarray | None:
-    """Return how white cells are stained, (3,), by those that are sure; None where these do not show it.
+def white_cell_stain(rows: np.ndarray, red: np.ndarray) -> np.ndarray | None:
+    """Return how white cells are stained, (3,), by the sure ones, or None.
 
-    Dense red cells may pass for sure white ones by the dozen. Where most are stained like red cells of which
-    many are seen, what is plainly another thing beside them is the example. Of few red cells some may be
-    pale blasts. See `red_cells_by_stain` for the parameters.
+    Dense red cells, which may pass for sure white ones by the dozen, are no examples.
     """
-    if red_cell_stain is None:
-        return None
     sure = rows["stain"][rows["certainty"] >= PARAMETERS.reference]
-    unlike = sure[_from_red(sure, red_cell_stain) >= PARAMETERS.contrast]
-    for examples in (sure, unlike) if many else (sure,):
-        if len(examples):
-            white = np.asarray(np.median(examples, axis=0))
-            if _from_red(white, red_cell_stain) >= PARAMETERS.contrast:
-                return white
-    return None
+    sure = sure[~_like_red(sure, red)]
+    return np.asarray(np.median(sure, axis=0)) if len(sure) else None
 
 
-def _from_red(stain: np.ndarray, red_cell_stain: Stain) -> np.ndarray:
-    """Return how far stains, (..., 3), are from that of red cells or a paler one, over what these absorb."""
-    red = np.array(red_cell_stain)
-    square = max(red @ red, _LEAST_SQUARE)
+def _like_red(stain: np.ndarray, red: np.ndarray) -> np.ndarray:
+    """Say which stains, (..., 3), are like that of red cells, (3,), in hue; in grey pictures, as dark."""
+    if not _coloured(red):
+        return ~_apart(stain, red)
+    return _degrees(density_of(stain), density_of(red)) < PARAMETERS.same_hue
+
+
+def _coloured(red: np.ndarray) -> bool:
+    """Say whether red cells are stained, (3,), in a colour."""
+    return bool(_degrees(density_of(red), np.ones(3)) >= PARAMETERS.coloured)
+
+
+def _degrees(density: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the angle between densities, (..., 3), and another one, (3,)."""
+    lengths = np.linalg.norm(density, axis=-1) * np.linalg.norm(other)
+    return np.asarray(np.degrees(np.arccos(np.clip(density @ other / np.maximum(lengths, _LEAST), -1, 1))))
+
+
+def _pale(stain: np.ndarray, white: np.ndarray) -> np.ndarray:
+    """Say which stains, (n, 3), are as pale as smudge cells beside that of white cells, (3,)."""
+    density = density_of(white)
+    return np.asarray(density_of(stain) @ density < STAIN.as_dark * (density @ density))
+
+
+def _apart(stain: np.ndarray, red: np.ndarray) -> np.ndarray:
+    """Say which stains, (..., 3), are far from that of red cells, (3,), and from a paler one."""
+    square = max(red @ red, _LEAST)
     paler = np.clip(stain @ red / square, 0, 1)[..., None] * red
-    return np.asarray(np.linalg.norm(stain - paler, axis=-1) / np.sqrt(square))
+    return np.asarray(np.linalg.norm(stain - paler, axis=-1) >= PARAMETERS.contrast * np.sqrt(square))

@@ -126,7 +126,7 @@ class _Attempts:
         estimate, (tiles, rows) = self._estimate, self._seen[diameter]
         # At the size of the red cells nothing but these may be seen: what white cells are like, others show.
         every = np.concatenate([rows for _, rows in self._seen.values()])
-        rows = rows[~red_cells_by_stain(rows, estimate.red_cell_stain, estimate.many, every)]
+        rows = rows[~red_cells_by_stain(rows, estimate.red_cell_stain, every)]
         measured = typical_diameter(rows["area"])
         # What is as wide as the image is a round field of view, or part of one.
         if not 0 < measured <= SCALE.most_of_image * min(self._levels.image.shape[:2]):

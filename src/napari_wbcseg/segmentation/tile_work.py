@@ -303,7 +303,7 @@ def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
     if ERYTHROBLAST in names and len(cells):
         erythroblast = cells.classes[:, names.index(ERYTHROBLAST)]
     small = too_small(rows["area"], cut, rows["certainty"], red_cell, many, erythroblast, rows["look"])
-    return small | red_cells_by_stain(rows, work.estimates.red_cell_stain, many)
+    return small | red_cells_by_stain(rows, work.estimates.red_cell_stain)
 
 
 def _cut(work: TileWork, boxes: np.ndarray) -> np.ndarray:
