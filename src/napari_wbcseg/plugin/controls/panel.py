@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...errors import WBCSegError
-from ..shared.jobs import Cleanup, clean_up_with
+from ..shared.jobs import Cleanup, Job, clean_up_with, in_background
 from ..shared.viewer import all_in_view
 from .basic_widgets import Folded, Sentence, fill, there
 
@@ -88,6 +88,10 @@ class Panel(QWidget):
             call(*arguments)
         except WBCSegError as error:
             self.fail(str(error))
+
+    def in_background(self, work: Callable[..., Any], title: str = "", **told: Any) -> Job:
+        """Do something off the window's thread, as long as this is there; `fail` says what went wrong."""
+        return in_background(work, title, **{"failed": self.fail, "cleanup": self.cleanup, **told})
 
 
 class _ColumnArea(QScrollArea):

@@ -21,7 +21,7 @@ from ..controls.basic_widgets import button, fill
 from ..controls.panel import Panel
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
-from ..shared.jobs import Job, busy, in_background
+from ..shared.jobs import Job, busy
 from ..shared.metadata import LayerInfo
 from ..shared.saving import source_image
 from ..shared.unsaved import keep_unsaved, state_of
@@ -170,13 +170,11 @@ class LargeEditor(QWidget):
         said = known_cells(part.labels)
         said = said[np.isin(said["label"], labels) & (said["label"] > 0)]
         self.put_back.setEnabled(False)
-        self._job = in_background(
+        self._job = self._panel.in_background(
             lambda progress: LargeResult.open(folder).replace_region(part.window, labels, image, said),
             "Putting the corrections back",
             done=lambda table: self._on_put_back(part, state, table),
-            failed=self._panel.fail,
             ended=lambda: self.put_back.setEnabled(not busy(self._job)),
-            cleanup=self._panel.cleanup,
         )
         return self._job
 

@@ -23,7 +23,7 @@ from ...words import counted
 from ..controls.panel import Panel
 from ..shared.counts import counted_name, counts_of, layer_name
 from ..shared.features import features_table
-from ..shared.jobs import Job, in_background
+from ..shared.jobs import Job
 from ..shared.layers import (
     CELLS_OPACITY,
     LayerArrays,
@@ -125,7 +125,7 @@ class SegmentRun(QObject):
         self._pixels = layer.data
         self._on_view = middle_of_view(self._viewer, layer)
         find = self._fill if part is None else partial(_segment, part)
-        self._job = in_background(
+        self._job = self._panel.in_background(
             partial(find, model, settings),
             "Segmenting white cells",
             progressed=self._on_progress,
@@ -133,7 +133,6 @@ class SegmentRun(QObject):
             done=self._on_succeeded,
             failed=self._fail,
             cancelled=lambda: self._end(self.cancelled.emit),
-            cleanup=self._panel.cleanup,
         )
 
     def cancel(self) -> None:

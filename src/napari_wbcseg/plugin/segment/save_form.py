@@ -17,7 +17,7 @@ from ...results.formats.registry import base_of, files_of, followers
 from ...results.names import stem_of
 from ..controls.basic_widgets import button, confirmed, fill
 from ..controls.panel import Panel
-from ..shared.jobs import Job, busy, in_background
+from ..shared.jobs import Job, busy
 from ..shared.preferences import preference
 from ..shared.reunite import path_of
 from ..shared.saving import LayerSnapshot, save_snapshot, source_image
@@ -116,14 +116,12 @@ class SaveForm(Panel):
             return save_snapshot(snapshot, path, formats, progress)
 
         self.say("Saving …")
-        self._job = in_background(
+        self._job = self.in_background(
             work,
             "Saving cells",
             done=lambda files: self._on_saved(layer, snapshot, files),
-            failed=self.fail,
             cancelled=lambda: self.say("Cancelled; files that were done are whole."),
             ended=self.refresh,
-            cleanup=self.cleanup,
         )
         self.refresh()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import napari
@@ -14,7 +15,6 @@ from ...segmentation.result import Segmentation
 from ...settings import SegmentationSettings
 from ..controls.panel import Panel, open_review_on
 from ..shared.counts import counts_of
-from ..shared.jobs import in_background
 from ..shared.layers import ResultLayers, is_corrected
 from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data, own_viewer, placement, plane_events, plane_shape, plane_shown
@@ -281,14 +281,8 @@ class SegmentWidget(Panel):
             if all(layer in self._viewer.layers for layer in offer.layers):
                 self.image = offer.add(self._viewer, joined)
 
-        in_background(
-            offer.join,
-            "Joining the colours",
-            done=add,
-            failed=self.fail,
-            ended=lambda: self.panel.join.setEnabled(True),
-            cleanup=self.cleanup,
-        )
+        ended = partial(self.panel.join.setEnabled, True)
+        self.in_background(offer.join, "Joining the colours", done=add, ended=ended)
 
     # The run ---------------------------------------------------------------------------------------------
 

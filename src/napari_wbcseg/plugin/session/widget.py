@@ -23,7 +23,7 @@ from ...settings import SegmentationSettings
 from ..controls.basic_widgets import calling, confirmed, there
 from ..controls.panel import Panel, open_review_on
 from ..shared.counts import counts_of
-from ..shared.jobs import Job, busy, in_background, timer
+from ..shared.jobs import Job, busy, timer
 from ..shared.metadata import LayerInfo, note
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
@@ -177,7 +177,9 @@ class SessionWidget(Panel):
                 self.show_picture(paths.index(now[0].shown) if now[0].shown in paths else 0)
             self._look()
 
-        self._looking = self._start(lambda _: find(), found, instead_of=self._looking, ended=self._refresh)
+        self._looking = self.in_background(
+            lambda _: find(), done=found, instead_of=self._looking, ended=self._refresh
+        )
 
     def _take(self, session: Session, items: list[BatchItem]) -> None:
         """List these pictures; what is known of them stays."""
@@ -203,7 +205,7 @@ class SessionWidget(Panel):
             done = [entry.item for entry, row in rows.items() if row is not None and row["status"] == "ok"]
             return notices(done, session.outputs)
 
-        self._looking = self._start(look, self._on_listed, instead_of=self._looking, yielded=call)
+        self._looking = self.in_background(look, done=self._on_listed, instead_of=self._looking, yielded=call)
 
     def _show_summary(self) -> None:
         self.panel.summary.setText(self.panel.pictures.summary())
@@ -275,8 +277,11 @@ class SessionWidget(Panel):
                 self._read(there(self.shown), why)
                 self._asked = entry
 
-        self._reading = self._start(
-            lambda progress: read_picture(item, session, left), show, failed=failed, instead_of=self._reading
+        self._reading = self.in_background(
+            lambda progress: read_picture(item, session, left),
+            done=show,
+            failed=failed,
+            instead_of=self._reading,
         )
 
     def _show(self, entry: Entry, contents: Contents, words: str) -> None:
@@ -313,10 +318,10 @@ class SessionWidget(Panel):
 
             return now.segment(items, model, settings, progress, report)
 
-        self._running = self._start(
+        self._running = self.in_background(
             work,
-            lambda _: self.say(""),
             "Segmenting all pictures",
+            done=lambda _: self.say(""),
             instead_of=self._looking,
             progressed=self._on_progress,
             yielded=call,
@@ -376,7 +381,7 @@ class SessionWidget(Panel):
             self._on_told(entry.item, row, jpeg)
             self.saved.emit(entry)
 
-        self._saving = self._start(work, done, "Saving cells", ended=self._refresh)
+        self._saving = self.in_background(work, "Saving cells", done=done, ended=self._refresh)
         self._refresh()
 
     def _after_saving(self, go_on: Callable[[], object]) -> None:
@@ -422,12 +427,6 @@ class SessionWidget(Panel):
             self.say("Segment all takes the model and settings of this picture for all.")
         elif run is not None and (info.model, settings) != (run.model.id, run.settings):
             self.say(OTHERWISE)
-
-    def _start(
-        self, work: Callable[..., Any], done: Callable[[Any], object], title: str = "", **more: Any
-    ) -> Job:
-        more.setdefault("failed", self.fail)
-        return in_background(work, title, done=done, cleanup=self.cleanup, **more)
 
     # By button and key -----------------------------------------------------------------------------------
 
