@@ -22,7 +22,7 @@ from ..controls.panel import Panel
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
 from ..shared.jobs import Job, busy
-from ..shared.metadata import LayerInfo
+from ..shared.metadata import LayerInfo, id_of
 from ..shared.saving import source_image
 from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.viewer import image_data, placement, remove_layers
@@ -137,13 +137,13 @@ class LargeEditor(QWidget):
             pixels = np.asarray(image_data(source)[window.slices])
             image = Image(pixels, rgb=source.rgb, name="part of the image", **place)
             self._viewer.add_layer(image)
-        source_id = None if image is None else str(image.unique_id)
+        about = replace(info, role=None, source_id=id_of(image), corner=window[:2], folder=None)
         part = Labels(
             labels,
             name="part of the cells",
             features=features_table(_cells_in(cells, window, labels)),
             opacity=cells.opacity,
-            metadata=replace(info, role=None, source_id=source_id, corner=window[:2], folder=None).metadata,
+            metadata=about.metadata,
             **place,
         )
         self._open = _Part(window, cells, part, image)

@@ -34,7 +34,7 @@ from ..shared.layers import (
     layers_in_steps,
     result_layers,
 )
-from ..shared.metadata import LayerInfo, note
+from ..shared.metadata import LayerInfo, id_of, note
 from ..shared.viewer import image_data, middle_of_view, placement, remove_layers
 from .layer_part import Part
 
@@ -151,7 +151,7 @@ class SegmentRun(QObject):
         """Find the cells of a large image tile by tile; in a worker thread."""
         from ...segmentation.large.run import LargeRun
 
-        key = (str(self._source.unique_id), model, settings.to_json())
+        key = (str(id_of(self._source)), model, settings.to_json())
         folder = _folders.setdefault(key, TemporaryDirectory(prefix="wbcseg-"))
         image = image_data(self._source)
         run = LargeRun(image, folder.name, model, settings, preview=True, progress=progress)
@@ -203,7 +203,7 @@ class SegmentRun(QObject):
             "cells",
             segmentation,
             source=self._source.name,
-            source_id=str(self._source.unique_id),
+            source_id=id_of(self._source),
             folder=passing_folder(segmentation.labels).name,
         )
         info.keep_in(cells)

@@ -9,7 +9,7 @@ from napari.layers import Labels, Layer
 
 from ...files import FileState
 from ...results.origins import FileRecord
-from .metadata import LayerInfo, is_cells, is_picture, note
+from .metadata import LayerInfo, id_of, is_cells, is_picture, note
 from .viewer import plane_shape
 
 
@@ -20,14 +20,14 @@ def reunite(viewer: ViewerModel, layer: Layer) -> list[Labels]:
     recorded file, or of a saved result one of the recorded name; it has the shape of the cells.
     """
     layers = list(viewer.layers)
-    there = {str(one.unique_id) for one in layers}
+    there = set(map(id_of, layers))
     lonely = [one for one in layers if is_cells(one) and LayerInfo.of(one).source_id not in there]
     pictures = [one for one in reversed(layers) if is_picture(one)]
     found = []
     for cells in lonely:
         picture = next((one for one in pictures if may_be_of(cells, one)), None)
         if picture is not None and layer in (cells, picture):
-            note(cells, source=picture.name, source_id=str(picture.unique_id))
+            note(cells, source=picture.name, source_id=id_of(picture))
             if viewer.layers.index(picture) > viewer.layers.index(cells):
                 viewer.layers.move(viewer.layers.index(picture), viewer.layers.index(cells))
             found.append(cells)

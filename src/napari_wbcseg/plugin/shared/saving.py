@@ -19,7 +19,7 @@ from ...results.layer import of_layer
 from ...results.save import save
 from ...segmentation.result import Segmentation
 from .layers import is_corrected
-from .metadata import LayerInfo, is_picture
+from .metadata import LayerInfo, found_in, is_picture
 from .reunite import may_be_of, path_of
 from .viewer import image_data, own_viewer, plane_shape
 
@@ -91,10 +91,10 @@ def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:
     size, if there is just one.
     """
     images = [one for one in own_viewer(viewer).layers if is_picture(one)]
-    source_id = LayerInfo.of(layer).source_id
-    if source_id is not None:
-        return next((image for image in images if str(image.unique_id) == source_id), None)
-    if LayerInfo.of(layer).path is not None:
+    info = LayerInfo.of(layer)
+    if info.source_id is not None:
+        return next((image for image in images if found_in(layer, image)), None)
+    if info.path is not None:
         images = [image for image in images if may_be_of(layer, image)]
     fitting = [image for image in images if image_under(layer, image) is not None]
     return fitting[0] if len(fitting) == 1 else None

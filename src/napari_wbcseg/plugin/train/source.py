@@ -32,7 +32,7 @@ from ..controls.basic_widgets import (
     with_tip,
 )
 from ..controls.layer_picker import LayerPicker
-from ..shared.metadata import LayerInfo, is_picture, role_of
+from ..shared.metadata import LayerInfo, found_in, is_picture, role_of
 from ..shared.training_data import checked_pair, reader_of_layers, training_set_in_words
 
 LAYERS, FOLDER, SIGTUPLE, CORRECTIONS = range(4)
@@ -216,8 +216,7 @@ def _read_sigtuple(progress: Progress) -> list[TrainingPair]:
 
 def _belong(one: Layer, other: Layer) -> bool:
     """Say whether one of two layers was found in the other."""
-    pairs = (one, other), (other, one)
-    return any(LayerInfo.of(cells).source_id == str(image.unique_id) for cells, image in pairs)
+    return found_in(one, other) or found_in(other, one)
 
 
 def _is_labels(layer: Layer) -> bool:
