@@ -400,7 +400,7 @@ class SessionWidget(Panel):
         if self._saving is None or not self._saving.running:
             go_on()
         else:
-            self._saving.succeeded.connect(lambda _: self._after_saving(go_on))
+            self._saving.done.connect(lambda _: self._after_saving(go_on))
 
     def _on_counted(self, layer: Labels) -> None:
         """Note of cells found anew where they will be saved: a differential counts them in place of those."""
