@@ -11,7 +11,7 @@ from napari.layers import Layer
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QComboBox
 
-from ..shared.metadata import found_in
+from ..shared.pictures import found_in
 
 
 def offer(box: ComboBox, choices: Any) -> None:

@@ -22,8 +22,8 @@ from ..controls.panel import Panel
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
 from ..shared.jobs import Job, busy
-from ..shared.metadata import LayerInfo, id_of
-from ..shared.saving import source_image
+from ..shared.metadata import LayerInfo
+from ..shared.pictures import id_of, source_image
 from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.viewer import image_data, placement, remove_layers
 from .layer_review import LayerReview

@@ -18,7 +18,7 @@ from ...progress import Progress, silent
 from ...segmentation.tracking import Change, TrackedCells
 from ..shared.jobs import Cleanup, Job, busy, in_background, timer
 from ..shared.metadata import LayerInfo
-from ..shared.saving import source_image
+from ..shared.pictures import source_image
 from ..shared.viewer import image_data, plane_of, plane_shape, plane_shown
 
 _EDIT_DELAY = 20  # ms; gathers what one mouse move emits

@@ -22,7 +22,7 @@ from ..controls.unsaved_offer import UnsavedOffer
 from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.jobs import timer
 from ..shared.metadata import is_picture
-from ..shared.saving import source_image
+from ..shared.pictures import source_image
 from ..shared.viewer import pixel_size, plane_shape
 from .decisions import Cell
 from .differential_panel import DifferentialPanel

@@ -13,10 +13,9 @@ from superqt.utils import signals_blocked
 
 from ...results.layer import placement_of
 from ..controls.basic_widgets import beside, fill, with_tip
-from ..shared.metadata import LayerInfo, found_in, is_picture
+from ..shared.metadata import LayerInfo, is_picture
 from ..shared.passing_layer import StrokeTool
-from ..shared.reunite import path_of
-from ..shared.saving import image_under
+from ..shared.pictures import found_in, image_under, path_of
 from ..shared.viewer import plane_shape, size_in_micrometres
 
 _UNIT = " µm"

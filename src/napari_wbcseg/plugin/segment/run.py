@@ -34,7 +34,8 @@ from ..shared.layers import (
     layers_in_steps,
     result_layers,
 )
-from ..shared.metadata import LayerInfo, id_of, note
+from ..shared.metadata import LayerInfo, note
+from ..shared.pictures import id_of
 from ..shared.viewer import image_data, middle_of_view, placement, remove_layers
 from .layer_part import Part
 

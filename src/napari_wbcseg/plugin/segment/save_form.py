@@ -18,9 +18,9 @@ from ...results.names import stem_of
 from ..controls.basic_widgets import button, confirmed, fill
 from ..controls.panel import Panel
 from ..shared.jobs import Job, busy
+from ..shared.pictures import path_of, source_image
 from ..shared.preferences import preference
-from ..shared.reunite import path_of
-from ..shared.saving import LayerSnapshot, save_snapshot, source_image
+from ..shared.saving import LayerSnapshot, save_snapshot
 from ..shared.unsaved import keep_unsaved
 
 #: Formats offered, with the words beside the box.

@@ -13,7 +13,8 @@ from napari.layers import Labels, Layer
 
 from ...batch.folder import BatchItem
 from ...errors import WBCSegError
-from ..shared.metadata import LayerDataTuple, LayerInfo, id_of, is_cells
+from ..shared.metadata import LayerDataTuple, LayerInfo, is_cells
+from ..shared.pictures import id_of
 from ..shared.saving import LayerSnapshot
 from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.unsaved_copies import UnsavedCopy, copies_left, take, words_of

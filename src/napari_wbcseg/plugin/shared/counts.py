@@ -27,8 +27,8 @@ from .columns import tell_at_mouse
 from .count_on_canvas import write_count
 from .features import known_cells, known_values
 from .jobs import Job, busy, in_background, timer
-from .metadata import LayerInfo, found_in, id_of, is_cells, is_on_disk, is_picture, note
-from .reunite import reunite, watch_file
+from .metadata import LayerInfo, is_cells, is_on_disk, is_picture, note
+from .pictures import found_in, id_of, reunite, watch_file
 from .viewer import image_data, own_viewer, placement, plane_events, plane_shown
 
 _DELAY = 30  # ms; gathers what one mouse move emits

@@ -17,8 +17,8 @@ from ...segmentation.result import Segmentation, with_unique_labels
 from .class_colours import colour_cells
 from .counts import counted_name, counts_of, layer_name
 from .features import features_table
-from .metadata import LayerInfo, Role, found_in, id_of
-from .reunite import path_of
+from .metadata import LayerInfo, Role
+from .pictures import found_in, id_of, path_of
 from .viewer import image_data, own_viewer, placement, remove_layers
 
 # napari draws labels of 16 bits as they are, and converts the whole plane of any wider type each time it

@@ -155,16 +155,6 @@ def role_of(layer: Layer) -> Role | None:
     return LayerInfo.of(layer).role
 
 
-def found_in(layer: Layer, image: Layer | None) -> bool:
-    """Say whether a layer is of what was found in an image; with None, in one that is not known."""
-    return LayerInfo.of(layer).source_id == id_of(image)
-
-
-def id_of(image: Layer | None) -> str | None:
-    """Return what results keep of the image that they were found in."""
-    return None if image is None else str(image.unique_id)
-
-
 def is_on_disk(layer: Layer) -> bool:
     """Say whether the cells of a layer are those of a large result, which keeps corrections itself."""
     info = LayerInfo.of(layer)

@@ -32,7 +32,8 @@ from ..controls.basic_widgets import (
     with_tip,
 )
 from ..controls.layer_picker import LayerPicker
-from ..shared.metadata import LayerInfo, found_in, is_picture, role_of
+from ..shared.metadata import LayerInfo, is_picture, role_of
+from ..shared.pictures import found_in
 from ..shared.training_data import checked_pair, reader_of_layers, training_set_in_words
 
 LAYERS, FOLDER, SIGTUPLE, CORRECTIONS = range(4)
