@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from napari import Viewer
@@ -92,6 +93,13 @@ class Panel(QWidget):
     def in_background(self, work: Callable[..., Any], title: str = "", **told: Any) -> Job:
         """Do something off the window's thread, as long as this is there; `fail` says what went wrong."""
         return in_background(work, title, **{"failed": self.fail, "cleanup": self.cleanup, **told})
+
+
+def held_by_part(path: str, *, settable: bool = False) -> Any:
+    """Return a property of a widget that one of its parts has, such as ``panel.picker.value``."""
+    part, _, name = path.rpartition(".")
+    holder = attrgetter(part)
+    return property(attrgetter(path), (lambda own, it: setattr(holder(own), name, it)) if settable else None)
 
 
 class _ColumnArea(QScrollArea):

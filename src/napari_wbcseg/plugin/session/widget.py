@@ -21,7 +21,7 @@ from ...errors import WBCSegError
 from ...progress import Progress
 from ...settings import SegmentationSettings
 from ..controls.basic_widgets import calling, confirmed, there
-from ..controls.panel import Panel, open_review_on
+from ..controls.panel import Panel, held_by_part, open_review_on
 from ..shared.counts import counts_of
 from ..shared.jobs import Job, busy, timer
 from ..shared.metadata import LayerInfo, note
@@ -90,19 +90,10 @@ class SessionWidget(Panel):
 
     # What is open ----------------------------------------------------------------------------------------
 
-    @property
-    def entries(self) -> list[Entry]:
-        """The pictures of the session."""
-        return self.panel.pictures.entries
-
-    @property
-    def model(self) -> str:
-        """Name of the model of the first run; later runs into the folder go on with it."""
-        return self.panel.method.models.name
-
-    @model.setter
-    def model(self, name: str) -> None:
-        self.panel.method.models.name = name
+    #: The pictures of the session.
+    entries: list[Entry] = held_by_part("panel.pictures.entries")
+    #: Name of the model of the first run; later runs into the folder go on with it.
+    model: str = held_by_part("panel.method.models.name", settable=True)
 
     @property
     def settings(self) -> SegmentationSettings:
@@ -118,20 +109,12 @@ class SessionWidget(Panel):
         """Whether pictures are being segmented."""
         return busy(self._running)
 
-    @property
-    def shown(self) -> Entry | None:
-        """The picture in the viewer."""
-        return self._picture.entry
-
-    @property
-    def cells(self) -> Labels | None:
-        """The layer with the cells of the picture shown, read from its files or found since."""
-        return self._picture.cells
-
-    @property
-    def unsaved(self) -> bool:
-        """Whether the cells shown differ from those in the files."""
-        return self._picture.unsaved
+    #: The picture in the viewer.
+    shown: Entry | None = held_by_part("_picture.entry")
+    #: The layer with the cells of the picture shown, read from its files or found since.
+    cells: Labels | None = held_by_part("_picture.cells")
+    #: Whether the cells shown differ from those in the files.
+    unsaved: bool = held_by_part("_picture.unsaved")
 
     def open_pictures(self, paths: Sequence[str | Path], out: str | Path | None = None) -> None:
         """Open files and folders of pictures, or a folder of results; see `Session.open`.
