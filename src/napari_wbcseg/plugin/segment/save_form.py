@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from os.path import exists  # a `Path` raises where a name is too long
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from napari.utils.history import get_save_history
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout
 
-from ...progress import Progress
 from ...results.formats.registry import base_of, files_of, followers
 from ...results.names import stem_of
 from ..controls.basic_widgets import button, confirmed, fill
@@ -110,14 +110,10 @@ class SaveForm(Panel):
         layer = self._cells()
         if layer is None or self.running or not self.formats:
             return
-        formats, snapshot = self.formats, LayerSnapshot.of_layer(layer, self._viewer)
-
-        def work(progress: Progress) -> list[Path]:
-            return save_snapshot(snapshot, path, formats, progress)
-
+        snapshot = LayerSnapshot.of_layer(layer, self._viewer)
         self.say("Saving …")
         self._job = self.in_background(
-            work,
+            partial(save_snapshot, snapshot, path, self.formats),
             "Saving cells",
             done=lambda files: self._on_saved(layer, snapshot, files),
             cancelled=lambda: self.say("Cancelled; files that were done are whole."),
