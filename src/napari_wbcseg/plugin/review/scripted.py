@@ -19,12 +19,12 @@ from ..controls.panel import Panel, held_by_part
 from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.viewer import own_viewer, plane_events, plane_of
 from .canvas import OnCanvas
-from .correction_store import field_writer, tell_of
 from .decisions import Cell
 from .layer_review import ON_DISK, LayerReview
 from .learning import Learning
-from .panel import EDITING, ReviewPanel, cells_of
+from .panel import EDITING, ReviewPanel, cells_in_units
 from .table import SHOWN
+from .training_set import field_writer, tell_of
 
 _START = "Run Segment white blood cells first, or open labels of your own."
 _DRAW_DELAY = 300  # ms after the last change
@@ -171,7 +171,7 @@ class ScriptedReview(Panel):
     @property
     def cells(self) -> pd.DataFrame:
         """The table, lengths in µm where the layer has units of length; see `LayerReview.cells`."""
-        return cells_of(self.need_review())
+        return cells_in_units(self.need_review())
 
     #: The selected cells, in the order in which they were selected.
     selected: list[Cell] = held_by_part("panel.selection.cells")

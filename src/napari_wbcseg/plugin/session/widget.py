@@ -28,7 +28,7 @@ from ..shared.metadata import LayerInfo, note
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
 from .files import Session, last_session, replaced, row_and_thumbnail, save_in_place
-from .panel import KEYS, LOOKING, OTHERWISE, START, Entry, SessionPanel, ask_to_save, pixmap
+from .panel import KEYS, LOOKING, OTHERWISE, START, Entry, SessionPanel, ask_to_save, thumbnail
 from .shown_picture import Contents, ShownPicture, copy_left, read_picture
 from .window import WindowGuard
 
@@ -204,7 +204,7 @@ class SessionWidget(Panel):
         if entry is None or self.session is None:
             return
         entry.item, entry.row, entry.known = item, row, True
-        entry.picture = pixmap(jpeg) if jpeg else entry.picture
+        entry.picture = thumbnail(jpeg) if jpeg else entry.picture
         self.panel.pictures.tell(entry)
         if not self._summing.isActive():  # it goes through all of them
             self._summing.start()
