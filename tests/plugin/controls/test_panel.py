@@ -11,8 +11,15 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QDockWidget, QLineEdit, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 import napari_wbcseg
+from napari_wbcseg.errors import ImageError
 from napari_wbcseg.plugin.controls.basic_widgets import Folded, Sentence, fill, form, together
-from napari_wbcseg.plugin.controls.panel import MINIMUM_WIDTH, open_panel, scrolled_column
+from napari_wbcseg.plugin.controls.panel import (
+    MINIMUM_WIDTH,
+    Panel,
+    held_by_part,
+    open_panel,
+    scrolled_column,
+)
 from napari_wbcseg.plugin.shared.viewer import all_in_view
 
 
@@ -48,6 +55,36 @@ def test_a_picture_that_was_seen_whole_stays_so_when_a_panel_takes_room(make_nap
     qtbot.wait(200)
     assert all_in_view(viewer) == (not closer)
     assert (viewer.scene.camera.zoom == zoom) == closer, "where a person has gone closer, nothing moves"
+
+
+def test_what_goes_wrong_in_the_background_is_said_by_the_panel_as_long_as_that_is_there(qtbot):
+    def fail(progress):
+        raise ImageError("This is no picture.")
+
+    panel, closed, said = Panel(), Panel(), []
+    qtbot.addWidget(panel)
+    closed.failed.connect(said.append)
+    closed.in_background(fail)
+    closed.cleanup.run()
+    with qtbot.waitSignal(panel.failed, timeout=10_000) as told:
+        panel.in_background(fail)
+    assert told.args == ["This is no picture."]
+    assert panel.message.text() == "This is no picture."
+    panel.in_background(fail, failed=said.append)
+    qtbot.waitUntil(lambda: said == ["This is no picture."], timeout=10_000)
+
+
+def test_what_a_part_holds_is_handed_on_and_set_where_it_may_be(qtbot):
+    class Named(Panel):
+        words = held_by_part("message.look", settable=True)
+        shown = held_by_part("message.look")
+
+    panel = Named()
+    qtbot.addWidget(panel)
+    panel.words = "blue"
+    assert (panel.message.look, panel.words, panel.shown) == ("blue",) * 3
+    with pytest.raises(AttributeError):
+        panel.shown = "red"
 
 
 def test_nothing_is_cut_when_what_was_folded_comes_to_say_more(qtbot):

@@ -19,7 +19,7 @@ from napari_wbcseg.errors import DatasetError
 from napari_wbcseg.network.library import list_models, load_model
 from napari_wbcseg.plugin.controls.training_run import ResumePanel
 from napari_wbcseg.plugin.models.widget import ModelsWidget
-from napari_wbcseg.plugin.review.correction_store import field_writer
+from napari_wbcseg.plugin.review.training_set import field_writer
 from napari_wbcseg.plugin.shared.events import events
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.progress import silent

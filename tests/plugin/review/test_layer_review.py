@@ -15,8 +15,8 @@ from napari_wbcseg import load_result, save
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import EditError
 from napari_wbcseg.images.pixel_source import PixelSource
-from napari_wbcseg.plugin.review.correction_store import field_writer
 from napari_wbcseg.plugin.review.layer_review import LayerReview
+from napari_wbcseg.plugin.review.training_set import field_writer
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, LayerInfo
 from napari_wbcseg.progress import silent

@@ -29,7 +29,8 @@ from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared import file_layers, layers
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.layers import add_segmentation
-from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_snapshot, source_image
+from napari_wbcseg.plugin.shared.pictures import source_image
+from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_snapshot
 from napari_wbcseg.plugin.shared.unsaved import keep_unsaved
 from napari_wbcseg.plugin.shared.unsaved_copies import unsaved_folder
 from napari_wbcseg.results.records import ResultRecord
@@ -160,7 +161,7 @@ def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, res
     part.paint((300, 300), 3000)
     part.data_setitem(tuple(np.nonzero(disc_labels((400, 401), [(300, 300, 20)]))), 3000)
     qtbot.waitUntil(lambda: list(unsaved_folder().glob("*/cells-result.json")) != [], timeout=30_000)
-    with qtbot.waitSignal(review.large.finish().succeeded, timeout=30_000):
+    with qtbot.waitSignal(review.large.finish().done, timeout=30_000):
         pass
     qtbot.waitUntil(lambda: list(unsaved_folder().glob("*")) == [], timeout=30_000)  # now they are saved
     # The frame of the selected cell goes a moment later: napari was removing layers.
@@ -346,7 +347,7 @@ def test_what_is_said_right_before_a_part_and_in_it_is_kept(viewer, result, forc
     review.review.update_now()
     review.select([(0, 3000)])
     review.name("lymphocyte")
-    with qtbot.waitSignal(review.large.finish().succeeded, timeout=30_000):
+    with qtbot.waitSignal(review.large.finish().done, timeout=30_000):
         pass
     qtbot.wait(1000)  # what else writes the table has written it by then
     table = LargeResult.open(result).cells.set_index("label")

@@ -29,7 +29,7 @@ def forever(progress):
 def test_the_result_comes_on_the_gui_thread(qtbot):
     threads = []
     job = Job(lambda progress: threading.get_ident())
-    job.succeeded.connect(lambda value: threads.extend([value, threading.get_ident()]))
+    job.done.connect(lambda value: threads.extend([value, threading.get_ident()]))
     with qtbot.waitSignal(job.ended):
         job.start()
     worker, gui = threads
@@ -87,7 +87,7 @@ def test_a_result_that_comes_after_cancel_is_taken_by_nobody(qtbot):
         return "open file"
 
     job = Job(work)
-    job.succeeded.connect(taken.append)
+    job.done.connect(taken.append)
     job.start()
     job.cancel()
     with qtbot.waitSignal(job.cancelled):
@@ -103,7 +103,7 @@ def test_a_job_that_rests_leaves_its_thread_to_others_and_wakes_when_cancelled(q
         resting = Job(lambda progress: resting.rest(60))
         resting.start()
         other = Job(lambda progress: None)
-        with qtbot.waitSignal(other.succeeded, timeout=20_000):
+        with qtbot.waitSignal(other.done, timeout=20_000):
             other.start()
         with qtbot.waitSignal(resting.cancelled, timeout=20_000):
             resting.cancel()
@@ -114,7 +114,7 @@ def test_a_job_that_rests_leaves_its_thread_to_others_and_wakes_when_cancelled(q
 def test_an_abandoned_job_says_nothing_more(qtbot):
     said = []
     job = Job(forever)
-    for signal in (job.succeeded, job.failed, job.cancelled, job.ended):
+    for signal in (job.done, job.failed, job.cancelled, job.ended):
         signal.connect(lambda *_: said.append(1))
     job.start()
     job.abandon()

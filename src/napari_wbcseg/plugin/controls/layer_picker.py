@@ -11,7 +11,7 @@ from napari.layers import Layer
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QComboBox
 
-from ..shared.metadata import LayerInfo
+from ..shared.pictures import found_in
 
 
 def offer(box: ComboBox, choices: Any) -> None:
@@ -83,7 +83,6 @@ class LayerPicker(ComboBox):
         active = self._layers.selection.active
         if not isalive(self.native) or self._none or active is None or not self._follows(active):
             return
-        source = LayerInfo.of(active).source_id  # of cells, the image that they were found in
         for layer in self.choices:
-            if layer is not None and (layer is active or str(layer.unique_id) == source):
+            if layer is not None and (layer is active or found_in(active, layer)):
                 self.value = layer

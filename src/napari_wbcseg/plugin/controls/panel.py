@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from napari import Viewer
@@ -22,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...errors import WBCSegError
-from ..shared.jobs import Cleanup, clean_up_with
+from ..shared.jobs import Cleanup, Job, clean_up_with, in_background
 from ..shared.viewer import all_in_view
 from .basic_widgets import Folded, Sentence, fill, there
 
@@ -88,6 +89,17 @@ class Panel(QWidget):
             call(*arguments)
         except WBCSegError as error:
             self.fail(str(error))
+
+    def in_background(self, work: Callable[..., Any], title: str = "", **told: Any) -> Job:
+        """Do something off the window's thread, as long as this is there; `fail` says what went wrong."""
+        return in_background(work, title, **{"failed": self.fail, "cleanup": self.cleanup, **told})
+
+
+def held_by_part(path: str, *, settable: bool = False) -> Any:
+    """Return a property of a widget that one of its parts has, such as ``panel.picker.value``."""
+    part, _, name = path.rpartition(".")
+    holder = attrgetter(part)
+    return property(attrgetter(path), (lambda own, it: setattr(holder(own), name, it)) if settable else None)
 
 
 class _ColumnArea(QScrollArea):

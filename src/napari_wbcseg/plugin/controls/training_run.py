@@ -187,7 +187,7 @@ class TrainingRun(QWidget):
         job = self._job = Job(lambda progress: self._train(job, begin, finish, progress), title)
         job.progressed.connect(self.monitor.show_stage)
         job.yielded.connect(self._on_told)
-        job.succeeded.connect(lambda made: self._end("", self.finished.emit, made))
+        job.done.connect(lambda made: self._end("", self.finished.emit, made))
         job.failed.connect(lambda sentence: self._end("", self._panel.fail, sentence))
         job.cancelled.connect(lambda: self._end("Cancelled; no model was kept.", self.cancelled.emit))
         job.start(self._panel.cleanup)

@@ -11,7 +11,7 @@ from napari.utils.notifications import show_error
 from ..shared.events import events
 from ..shared.jobs import in_background
 from ..shared.metadata import is_picture
-from ..shared.reunite import path_of
+from ..shared.pictures import path_of
 from ..shared.unsaved import keep_unsaved
 from ..shared.unsaved_copies import UnsavedCopy, copies_left, take, words_of
 from ..shared.viewer import plane_shape

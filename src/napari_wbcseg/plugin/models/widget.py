@@ -33,7 +33,6 @@ from ..controls.basic_widgets import (
 )
 from ..controls.panel import Panel, scrolled_column
 from ..shared.events import events
-from ..shared.jobs import in_background
 from .finetune_panel import FineTunePanel
 
 _COLUMNS = ("name", "recipe", "Dice", "size", "origin")
@@ -195,14 +194,12 @@ class ModelsWidget(Panel):
             return
         self.say(f"{title} …")
         self._doors.setEnabled(False)
-        in_background(
+        self.in_background(
             work,
             title,
             done=then,
-            failed=self.fail,
             cancelled=lambda: self.say("Cancelled."),
             ended=lambda: self._doors.setEnabled(True),
-            cleanup=self.cleanup,
         )
 
     def _on_imported(self, name: str) -> None:

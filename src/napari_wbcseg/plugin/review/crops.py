@@ -106,18 +106,16 @@ class Crops(QObject):
     def _cut(self, cell: Cell, box: Box) -> QPixmap:
         plane, label = cell
         shown = _ROOM * self._diameter
-        around = int(PARAMETERS.side * shown / PARAMETERS.diameter / 2) + 2
+        planes = (plane,) if self._labels.ndim == 3 else ()
         labels = image_data(self._labels)
-        labels = labels if self._labels.ndim == 2 else labels[plane]
-        top, left = max(box[0] - around, 0), max(box[1] - around, 0)
-        here = slice(top, box[2] + around), slice(left, box[3] + around)
-        mask = np.asarray(labels[box.slices]) == label
+        around = box.grown(int(PARAMETERS.side * shown / PARAMETERS.diameter / 2) + 2, labels.shape[-2:])
+        mask = np.asarray(labels[*planes, *box.slices]) == label
         if self._image is None:
-            pixels = 1 - 0.6 * (np.asarray(labels[here]) == label)
+            pixels = 1 - 0.6 * (np.asarray(labels[*planes, *around.slices]) == label)
         else:
-            image = self._image if self._labels.ndim == 2 else self._image[plane]
-            pixels = np.asarray(image[here], np.float32) / self._range
+            pixels = np.asarray(self._image[*planes, *around.slices], np.float32) / self._range
         pixels = pixels[..., :3] if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
         diameter = shown * PARAMETERS.side / self._side  # for a picture of this side that shows as much
-        crop, _ = cut_out(pixels, mask, (box[0] - top, box[1] - left), diameter, self._side)
+        place = box.top - around.top, box.left - around.left
+        crop, _ = cut_out(pixels, mask, place, diameter, self._side)
         return pixmap(np.rint(np.clip(crop, 0, 1) * 255).astype(np.uint8), self._zoom)

@@ -21,9 +21,9 @@ from ..controls.basic_widgets import button, fill
 from ..controls.panel import Panel
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
-from ..shared.jobs import Job, busy, in_background
+from ..shared.jobs import Job, busy
 from ..shared.metadata import LayerInfo
-from ..shared.saving import source_image
+from ..shared.pictures import id_of, source_image
 from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.viewer import image_data, placement, remove_layers
 from .layer_review import LayerReview
@@ -137,13 +137,13 @@ class LargeEditor(QWidget):
             pixels = np.asarray(image_data(source)[window.slices])
             image = Image(pixels, rgb=source.rgb, name="part of the image", **place)
             self._viewer.add_layer(image)
-        source_id = None if image is None else str(image.unique_id)
+        about = replace(info, role=None, source_id=id_of(image), corner=window[:2], folder=None)
         part = Labels(
             labels,
             name="part of the cells",
             features=features_table(_cells_in(cells, window, labels)),
             opacity=cells.opacity,
-            metadata=replace(info, role=None, source_id=source_id, corner=window[:2], folder=None).metadata,
+            metadata=about.metadata,
             **place,
         )
         self._open = _Part(window, cells, part, image)
@@ -170,13 +170,11 @@ class LargeEditor(QWidget):
         said = known_cells(part.labels)
         said = said[np.isin(said["label"], labels) & (said["label"] > 0)]
         self.put_back.setEnabled(False)
-        self._job = in_background(
+        self._job = self._panel.in_background(
             lambda progress: LargeResult.open(folder).replace_region(part.window, labels, image, said),
             "Putting the corrections back",
             done=lambda table: self._on_put_back(part, state, table),
-            failed=self._panel.fail,
             ended=lambda: self.put_back.setEnabled(not busy(self._job)),
-            cleanup=self._panel.cleanup,
         )
         return self._job
 

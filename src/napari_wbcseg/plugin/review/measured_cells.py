@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ...progress import Progress, silent
 from ...segmentation.tracking import Change, TrackedCells
 from ..shared.jobs import Cleanup, Job, busy, in_background, timer
 from ..shared.metadata import LayerInfo
-from ..shared.saving import source_image
+from ..shared.pictures import source_image
 from ..shared.viewer import image_data, plane_of, plane_shape, plane_shown
 
 _EDIT_DELAY = 20  # ms; gathers what one mouse move emits
@@ -236,21 +237,18 @@ class MeasuredCells(QObject):
         if self.measuring:
             self._again = True
             return
-        labels, image, known = image_data(self.labels), self._stained(), self.known
+        labels = image_data(self.labels)
         # Another image has another light.
         found_in = source_image(self.viewer, self.labels)
         backgrounds = self.info.backgrounds if found_in is self.image else ()
+        measure = partial(measure_planes, labels, self._stained(), self.known, backgrounds)
         self._form = _form_of(self.labels)
         pixels = int(np.prod(labels.shape))
         if pixels <= _MEASURED_AT_ONCE:
-            self._on_measured(measure_planes(labels, image, silent, known, backgrounds))
+            self._on_measured(measure(silent))
             return
-        self._job = in_background(
-            lambda progress: measure_planes(labels, image, progress, known, backgrounds),
-            "Measuring cells" if pixels > _SHOWS_PROGRESS else "",
-            done=self._on_measured,
-            failed=self.noted.emit,
-        )
+        title = "Measuring cells" if pixels > _SHOWS_PROGRESS else ""
+        self._job = in_background(measure, title, done=self._on_measured, failed=self.noted.emit)
 
     def _stained(self) -> Any:
         """Return the array that the stain is measured on; None where no image has the shape of the cells."""
@@ -283,9 +281,9 @@ def _form_of(labels: Labels) -> tuple[Any, Any]:
 def measure_planes(
     labels: Any,
     image: Any,
+    known: pd.DataFrame,
+    backgrounds: Sequence[Sequence[float]],
     progress: Progress,
-    known: pd.DataFrame | None = None,
-    backgrounds: Sequence[Sequence[float]] = (),
 ) -> tuple[list[TrackedCells], float | None, str]:
     """Measure every plane; safe in a worker thread, for it works on copies.
 
@@ -294,11 +292,12 @@ def measure_planes(
     labels : array of int, shape (H, W) or (N, H, W)
     image : array, shape of ``labels``, perhaps with colours behind; or None
         Without one only shapes are measured.
-    progress : Progress
-    known : DataFrame, optional
-        What is known of labels already, see `TrackedCells`.
+    known : DataFrame
+        What is known of labels already, see `TrackedCells`; of a stack, those of other programs are on
+        several planes.
     backgrounds : sequence
         The colour of the empty slide, a plane each, where it is known.
+    progress : Progress
 
     Returns
     -------
@@ -322,15 +321,9 @@ def measure_planes(
     for index, source in enumerate(sources):
         progress(index, len(sources), "Measuring cells")
         here = np.asarray(labels[index if stacked else ...])
-        planes.append(TrackedCells(here, source, _known_on(index, known)))
+        of_plane = known[known["plane"] == index].drop(columns="plane") if "plane" in known else known
+        planes.append(TrackedCells(here, source, of_plane))
     return planes, next((one.value_range for one in sources if one), None), problem
-
-
-def _known_on(plane: int, known: pd.DataFrame | None) -> pd.DataFrame | None:
-    """Return what is known of the labels of a plane: those of other programs are on others too."""
-    if known is None or "plane" not in known:
-        return known
-    return known[known["plane"] == plane].drop(columns="plane")
 
 
 class StoredPlane:

@@ -22,7 +22,7 @@ from ..controls.unsaved_offer import UnsavedOffer
 from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.jobs import timer
 from ..shared.metadata import is_picture
-from ..shared.saving import source_image
+from ..shared.pictures import source_image
 from ..shared.viewer import pixel_size, plane_shape
 from .decisions import Cell
 from .differential_panel import DifferentialPanel
@@ -208,7 +208,7 @@ class ReviewPanel:
             if not review.stacked:
                 self.this_plane.setChecked(False)
             try:
-                self.model.set_table(cells_of(review), pixel_size(review.labels)[2])
+                self.model.set_table(cells_in_units(review), pixel_size(review.labels)[2])
             except SettingsError:  # these cells have no such column
                 self.condition.clear()
                 self.filter()
@@ -282,6 +282,6 @@ class ReviewPanel:
         return None if review is None else review.labels.get_color(label)
 
 
-def cells_of(review: LayerReview) -> pd.DataFrame:
+def cells_in_units(review: LayerReview) -> pd.DataFrame:
     """Return the table of a review, lengths in µm where the layer has units of length."""
     return in_physical_units(review.cells, pixel_size(review.labels)[:2])

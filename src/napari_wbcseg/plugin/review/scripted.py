@@ -15,16 +15,16 @@ from napari.layers import Image, Labels
 from ...classification.learn import least_sure
 from ...errors import EditError, SettingsError
 from ...segmentation.edit import label_under
-from ..controls.panel import Panel
+from ..controls.panel import Panel, held_by_part
 from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.viewer import own_viewer, plane_events, plane_of
 from .canvas import OnCanvas
-from .correction_store import field_writer, tell_of
 from .decisions import Cell
 from .layer_review import ON_DISK, LayerReview
 from .learning import Learning
-from .panel import EDITING, ReviewPanel, cells_of
+from .panel import EDITING, ReviewPanel, cells_in_units
 from .table import SHOWN
+from .training_set import field_writer, tell_of
 
 _START = "Run Segment white blood cells first, or open labels of your own."
 _DRAW_DELAY = 300  # ms after the last change
@@ -60,7 +60,7 @@ class ScriptedReview(Panel):
         self.learning: Learning | None = None
         self._outlining: Job | None = None
         self.panel = panel = ReviewPanel(self, viewer, lambda: self.review)
-        self._layers, self.gallery, self.large = panel.layers, panel.gallery, panel.large
+        self.gallery, self.large = panel.gallery, panel.large
         self.differential = panel.differential
         self._draw_later = timer(_DRAW_DELAY, self._draw, self)
         panel.selection.changed.connect(lambda centre: self._draw_later.start())
@@ -72,23 +72,10 @@ class ScriptedReview(Panel):
 
     # What is reviewed ------------------------------------------------------------------------------------
 
-    @property
-    def labels(self) -> Labels | None:
-        """The layer with the cells."""
-        return self._layers.labels.value
-
-    @labels.setter
-    def labels(self, layer: Labels) -> None:
-        self._layers.labels.value = layer
-
-    @property
-    def image(self) -> Image | None:
-        """The stained image that goes with it; only images of the same shape are offered."""
-        return self._layers.image.value
-
-    @image.setter
-    def image(self, layer: Image) -> None:
-        self._layers.image.value = layer
+    #: The layer with the cells.
+    labels: Labels | None = held_by_part("panel.layers.labels.value", settable=True)
+    #: The stained image that goes with it; only images of the same shape are offered.
+    image: Image | None = held_by_part("panel.layers.image.value", settable=True)
 
     def need_review(self) -> LayerReview:
         """Return the review; `EditError` without one."""
@@ -115,7 +102,7 @@ class ScriptedReview(Panel):
             return  # a removed panel's lists go on following the viewer, and two reviews would disagree
         self._let_go(later=True)
         labels = self.labels
-        self._layers.take_source()
+        self.panel.layers.take_source()
         if labels is not None and labels.ndim in (2, 3):
             self._start(labels)
         on_disk = self.review is not None and self.review.on_disk
@@ -132,7 +119,7 @@ class ScriptedReview(Panel):
         review.changed.connect(self._on_changed)
         review.measured.connect(self._on_measured)
         review.noted.connect(self.say)
-        self.canvas = OnCanvas(review, self._layers.images, self.panel.selection)
+        self.canvas = OnCanvas(review, self.panel.layers.images, self.panel.selection)
         self.learning = learning = Learning(review)
         learning.learnt.connect(self._show_learnt)
         learning.failed.connect(self.fail)
@@ -184,22 +171,14 @@ class ScriptedReview(Panel):
     @property
     def cells(self) -> pd.DataFrame:
         """The table, lengths in µm where the layer has units of length; see `LayerReview.cells`."""
-        return cells_of(self.need_review())
+        return cells_in_units(self.need_review())
 
-    @property
-    def selected(self) -> list[Cell]:
-        """The selected cells, in the order in which they were selected."""
-        return self.panel.selection.cells
-
-    @property
-    def to_check(self) -> list[Cell]:
-        """Those of the table that are worth a second look, in its order."""
-        return self.panel.model.to_check
-
-    @property
-    def shown(self) -> list[Cell]:
-        """The cells of the table from the top, as filtered and sorted."""
-        return self.panel.model.shown
+    #: The selected cells, in the order in which they were selected.
+    selected: list[Cell] = held_by_part("panel.selection.cells")
+    #: Those of the table that are worth a second look, in its order.
+    to_check: list[Cell] = held_by_part("panel.model.to_check")
+    #: The cells of the table from the top, as filtered and sorted.
+    shown: list[Cell] = held_by_part("panel.model.shown")
 
     def show_only(self, shown: str = "All cells", condition: str = "", *, this_plane: bool = False) -> None:
         """Filter the table.

@@ -15,8 +15,7 @@ from ...results.layer import placement_of
 from ..controls.basic_widgets import beside, fill, with_tip
 from ..shared.metadata import LayerInfo, is_picture
 from ..shared.passing_layer import StrokeTool
-from ..shared.reunite import path_of
-from ..shared.saving import image_under
+from ..shared.pictures import found_in, image_under, path_of
 from ..shared.viewer import plane_shape, size_in_micrometres
 
 _UNIT = " µm"
@@ -140,7 +139,7 @@ def _on(viewer: ViewerModel, image: Image) -> list[Layer]:
     def on_it(layer: Layer) -> bool:
         info = LayerInfo.of(layer)
         if is_picture(layer) or info.role is not None or info.source_id is not None:
-            return info.source_id == str(image.unique_id)
+            return found_in(layer, image)
         if isinstance(layer, Labels):
             return image_under(layer, image) is not None
         return np.allclose(layer.scale[-2:], image.scale[-2:])

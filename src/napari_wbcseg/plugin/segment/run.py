@@ -23,7 +23,7 @@ from ...words import counted
 from ..controls.panel import Panel
 from ..shared.counts import counted_name, counts_of, layer_name
 from ..shared.features import features_table
-from ..shared.jobs import Job, in_background
+from ..shared.jobs import Job
 from ..shared.layers import (
     CELLS_OPACITY,
     LayerArrays,
@@ -35,6 +35,7 @@ from ..shared.layers import (
     result_layers,
 )
 from ..shared.metadata import LayerInfo, note
+from ..shared.pictures import id_of
 from ..shared.viewer import image_data, middle_of_view, placement, remove_layers
 from .layer_part import Part
 
@@ -125,7 +126,7 @@ class SegmentRun(QObject):
         self._pixels = layer.data
         self._on_view = middle_of_view(self._viewer, layer)
         find = self._fill if part is None else partial(_segment, part)
-        self._job = in_background(
+        self._job = self._panel.in_background(
             partial(find, model, settings),
             "Segmenting white cells",
             progressed=self._on_progress,
@@ -133,7 +134,6 @@ class SegmentRun(QObject):
             done=self._on_succeeded,
             failed=self._fail,
             cancelled=lambda: self._end(self.cancelled.emit),
-            cleanup=self._panel.cleanup,
         )
 
     def cancel(self) -> None:
@@ -152,7 +152,7 @@ class SegmentRun(QObject):
         """Find the cells of a large image tile by tile; in a worker thread."""
         from ...segmentation.large.run import LargeRun
 
-        key = (str(self._source.unique_id), model, settings.to_json())
+        key = (str(id_of(self._source)), model, settings.to_json())
         folder = _folders.setdefault(key, TemporaryDirectory(prefix="wbcseg-"))
         image = image_data(self._source)
         run = LargeRun(image, folder.name, model, settings, preview=True, progress=progress)
@@ -204,7 +204,7 @@ class SegmentRun(QObject):
             "cells",
             segmentation,
             source=self._source.name,
-            source_id=str(self._source.unique_id),
+            source_id=id_of(self._source),
             folder=passing_folder(segmentation.labels).name,
         )
         info.keep_in(cells)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from os.path import exists  # a `Path` raises where a name is too long
 from pathlib import Path
 
@@ -12,15 +13,14 @@ from napari.utils.history import get_save_history
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout
 
-from ...progress import Progress
 from ...results.formats.registry import base_of, files_of, followers
 from ...results.names import stem_of
 from ..controls.basic_widgets import button, confirmed, fill
 from ..controls.panel import Panel
-from ..shared.jobs import Job, busy, in_background
+from ..shared.jobs import Job, busy
+from ..shared.pictures import path_of, source_image
 from ..shared.preferences import preference
-from ..shared.reunite import path_of
-from ..shared.saving import LayerSnapshot, save_snapshot, source_image
+from ..shared.saving import LayerSnapshot, save_snapshot
 from ..shared.unsaved import keep_unsaved
 
 #: Formats offered, with the words beside the box.
@@ -110,20 +110,14 @@ class SaveForm(Panel):
         layer = self._cells()
         if layer is None or self.running or not self.formats:
             return
-        formats, snapshot = self.formats, LayerSnapshot.of_layer(layer, self._viewer)
-
-        def work(progress: Progress) -> list[Path]:
-            return save_snapshot(snapshot, path, formats, progress)
-
+        snapshot = LayerSnapshot.of_layer(layer, self._viewer)
         self.say("Saving …")
-        self._job = in_background(
-            work,
+        self._job = self.in_background(
+            partial(save_snapshot, snapshot, path, self.formats),
             "Saving cells",
             done=lambda files: self._on_saved(layer, snapshot, files),
-            failed=self.fail,
             cancelled=lambda: self.say("Cancelled; files that were done are whole."),
             ended=self.refresh,
-            cleanup=self.cleanup,
         )
         self.refresh()
 

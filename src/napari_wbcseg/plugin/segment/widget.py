@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import napari
@@ -12,9 +13,8 @@ from superqt.utils import signals_blocked
 from ...errors import ImageError, WBCSegError
 from ...segmentation.result import Segmentation
 from ...settings import SegmentationSettings
-from ..controls.panel import Panel, open_review_on
+from ..controls.panel import Panel, held_by_part, open_review_on
 from ..shared.counts import counts_of
-from ..shared.jobs import in_background
 from ..shared.layers import ResultLayers, is_corrected
 from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data, own_viewer, placement, plane_events, plane_shape, plane_shown
@@ -64,23 +64,10 @@ class SegmentWidget(Panel):
 
     # For scripts -----------------------------------------------------------------------------------------
 
-    @property
-    def image(self) -> Image | None:
-        """The image layer to segment."""
-        return self.panel.picker.value
-
-    @image.setter
-    def image(self, layer: Image) -> None:
-        self.panel.picker.value = layer
-
-    @property
-    def regions(self) -> Shapes | None:
-        """The Shapes layer in whose rectangles, ellipses and polygons cells are looked for; None for all."""
-        return self.panel.regions.value
-
-    @regions.setter
-    def regions(self, layer: Shapes | None) -> None:
-        self.panel.regions.value = layer
+    #: The image layer to segment.
+    image: Image | None = held_by_part("panel.picker.value", settable=True)
+    #: The Shapes layer in whose rectangles, ellipses and polygons cells are looked for; None for all.
+    regions: Shapes | None = held_by_part("panel.regions.value", settable=True)
 
     @property
     def only_plane_shown(self) -> bool:
@@ -91,14 +78,8 @@ class SegmentWidget(Panel):
     def only_plane_shown(self, only: bool) -> None:
         self.panel.planes.setCurrentIndex(int(only))
 
-    @property
-    def model(self) -> str:
-        """Name of the model."""
-        return self.panel.method.models.name
-
-    @model.setter
-    def model(self, name: str) -> None:
-        self.panel.method.models.name = name
+    #: Name of the model.
+    model: str = held_by_part("panel.method.models.name", settable=True)
 
     @property
     def settings(self) -> SegmentationSettings:
@@ -111,10 +92,8 @@ class SegmentWidget(Panel):
         with signals_blocked(self.panel.method.diameter):
             self.panel.method.set_values(settings)
 
-    @property
-    def running(self) -> bool:
-        """Whether a segmentation is under way."""
-        return self._run.running
+    #: Whether a segmentation is under way.
+    running: bool = held_by_part("_run.running")
 
     def run(self, keep_earlier: bool | None = None) -> None:
         """Start segmenting what is chosen; returns at once.
@@ -281,14 +260,8 @@ class SegmentWidget(Panel):
             if all(layer in self._viewer.layers for layer in offer.layers):
                 self.image = offer.add(self._viewer, joined)
 
-        in_background(
-            offer.join,
-            "Joining the colours",
-            done=add,
-            failed=self.fail,
-            ended=lambda: self.panel.join.setEnabled(True),
-            cleanup=self.cleanup,
-        )
+        ended = partial(self.panel.join.setEnabled, True)
+        self.in_background(offer.join, "Joining the colours", done=add, ended=ended)
 
     # The run ---------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from ...batch.process import with_pictures
 from ...batch.report import small_picture
 from ...batch.run import BatchResult, collect, segment_files
 from ...errors import ImageError, SettingsError, WBCSegError
-from ...files import FileState, read_text, user_path, write_atomically
+from ...files import read_text, user_path, write_atomically
 from ...images.read import read_file, read_image
 from ...network.library import load_model
 from ...progress import Progress
@@ -28,10 +28,9 @@ from ...results.load import record_now
 from ...results.names import RUN_FILE, output_names
 from ...results.origins import ImageRecord
 from ...results.records import ResultRecord, RunRecord
-from ...segmentation.result import Placement
 from ...settings import SegmentationSettings
-from ..shared.file_layers import large_image_layer, large_result_layers, placed, read_result_layers
-from ..shared.metadata import LayerDataTuple, LayerInfo
+from ..shared.file_layers import image_layer, large_image_layer, large_result_layers, read_result_layers
+from ..shared.metadata import LayerDataTuple
 from ..shared.saving import LayerSnapshot, save_snapshot
 
 SESSION_FILE = ".wbcseg-session.json"
@@ -231,14 +230,7 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
         if large.is_dir():
             return large_result_layers(large)
         return read_result_layers(outputs.record_file(item.name))
-    if item.large:
-        return [large_image_layer(item.path)]
-    state = FileState.of(item.path)
-    pixels, _, pixel_size = read_file(item.path)
-    rgb = pixels.shape[-1] == 3
-    place = placed(Placement.of_pixels(pixels.ndim - rgb, pixel_size))
-    about = LayerInfo(path=str(item.path), state=state).metadata
-    return [(pixels, {"name": item.image, "rgb": rgb, "metadata": about, **place}, "image")]
+    return [large_image_layer(item.path) if item.large else image_layer(item.path, item.image)]
 
 
 def replaced(item: BatchItem, outputs: Outputs) -> ResultRecord | None:

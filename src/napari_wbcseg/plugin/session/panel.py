@@ -162,7 +162,7 @@ def _filled(item: QTreeWidgetItem, entry: Entry) -> QTreeWidgetItem:
     return item
 
 
-def pixmap(jpeg: bytes) -> QPixmap:
+def thumbnail(jpeg: bytes) -> QPixmap:
     """Return a thumbnail as it is shown."""
     made = QPixmap()
     made.loadFromData(jpeg)

@@ -14,6 +14,7 @@ from napari.layers import Labels, Layer
 from ...batch.folder import BatchItem
 from ...errors import WBCSegError
 from ..shared.metadata import LayerDataTuple, LayerInfo, is_cells
+from ..shared.pictures import id_of
 from ..shared.saving import LayerSnapshot
 from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.unsaved_copies import UnsavedCopy, copies_left, take, words_of
@@ -99,7 +100,7 @@ class ShownPicture:
     @property
     def layers(self) -> list[Layer]:
         """Its layers, those of what was found in it since with them."""
-        ids = {str(layer.unique_id) for layer in self._layers}
+        ids = set(map(id_of, self._layers))
         of_it = [
             layer
             for layer in self._viewer.layers

@@ -21,14 +21,14 @@ from ...errors import WBCSegError
 from ...progress import Progress
 from ...settings import SegmentationSettings
 from ..controls.basic_widgets import calling, confirmed, there
-from ..controls.panel import Panel, open_review_on
+from ..controls.panel import Panel, held_by_part, open_review_on
 from ..shared.counts import counts_of
-from ..shared.jobs import Job, busy, in_background, timer
+from ..shared.jobs import Job, busy, timer
 from ..shared.metadata import LayerInfo, note
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
 from .files import Session, last_session, replaced, row_and_thumbnail, save_in_place
-from .panel import KEYS, LOOKING, OTHERWISE, START, Entry, SessionPanel, ask_to_save, pixmap
+from .panel import KEYS, LOOKING, OTHERWISE, START, Entry, SessionPanel, ask_to_save, thumbnail
 from .shown_picture import Contents, ShownPicture, copy_left, read_picture
 from .window import WindowGuard
 
@@ -90,19 +90,10 @@ class SessionWidget(Panel):
 
     # What is open ----------------------------------------------------------------------------------------
 
-    @property
-    def entries(self) -> list[Entry]:
-        """The pictures of the session."""
-        return self.panel.pictures.entries
-
-    @property
-    def model(self) -> str:
-        """Name of the model of the first run; later runs into the folder go on with it."""
-        return self.panel.method.models.name
-
-    @model.setter
-    def model(self, name: str) -> None:
-        self.panel.method.models.name = name
+    #: The pictures of the session.
+    entries: list[Entry] = held_by_part("panel.pictures.entries")
+    #: Name of the model of the first run; later runs into the folder go on with it.
+    model: str = held_by_part("panel.method.models.name", settable=True)
 
     @property
     def settings(self) -> SegmentationSettings:
@@ -118,20 +109,12 @@ class SessionWidget(Panel):
         """Whether pictures are being segmented."""
         return busy(self._running)
 
-    @property
-    def shown(self) -> Entry | None:
-        """The picture in the viewer."""
-        return self._picture.entry
-
-    @property
-    def cells(self) -> Labels | None:
-        """The layer with the cells of the picture shown, read from its files or found since."""
-        return self._picture.cells
-
-    @property
-    def unsaved(self) -> bool:
-        """Whether the cells shown differ from those in the files."""
-        return self._picture.unsaved
+    #: The picture in the viewer.
+    shown: Entry | None = held_by_part("_picture.entry")
+    #: The layer with the cells of the picture shown, read from its files or found since.
+    cells: Labels | None = held_by_part("_picture.cells")
+    #: Whether the cells shown differ from those in the files.
+    unsaved: bool = held_by_part("_picture.unsaved")
 
     def open_pictures(self, paths: Sequence[str | Path], out: str | Path | None = None) -> None:
         """Open files and folders of pictures, or a folder of results; see `Session.open`.
@@ -177,7 +160,9 @@ class SessionWidget(Panel):
                 self.show_picture(paths.index(now[0].shown) if now[0].shown in paths else 0)
             self._look()
 
-        self._looking = self._start(lambda _: find(), found, instead_of=self._looking, ended=self._refresh)
+        self._looking = self.in_background(
+            lambda _: find(), done=found, instead_of=self._looking, ended=self._refresh
+        )
 
     def _take(self, session: Session, items: list[BatchItem]) -> None:
         """List these pictures; what is known of them stays."""
@@ -203,7 +188,7 @@ class SessionWidget(Panel):
             done = [entry.item for entry, row in rows.items() if row is not None and row["status"] == "ok"]
             return notices(done, session.outputs)
 
-        self._looking = self._start(look, self._on_listed, instead_of=self._looking, yielded=call)
+        self._looking = self.in_background(look, done=self._on_listed, instead_of=self._looking, yielded=call)
 
     def _show_summary(self) -> None:
         self.panel.summary.setText(self.panel.pictures.summary())
@@ -219,7 +204,7 @@ class SessionWidget(Panel):
         if entry is None or self.session is None:
             return
         entry.item, entry.row, entry.known = item, row, True
-        entry.picture = pixmap(jpeg) if jpeg else entry.picture
+        entry.picture = thumbnail(jpeg) if jpeg else entry.picture
         self.panel.pictures.tell(entry)
         if not self._summing.isActive():  # it goes through all of them
             self._summing.start()
@@ -275,8 +260,11 @@ class SessionWidget(Panel):
                 self._read(there(self.shown), why)
                 self._asked = entry
 
-        self._reading = self._start(
-            lambda progress: read_picture(item, session, left), show, failed=failed, instead_of=self._reading
+        self._reading = self.in_background(
+            lambda progress: read_picture(item, session, left),
+            done=show,
+            failed=failed,
+            instead_of=self._reading,
         )
 
     def _show(self, entry: Entry, contents: Contents, words: str) -> None:
@@ -313,10 +301,10 @@ class SessionWidget(Panel):
 
             return now.segment(items, model, settings, progress, report)
 
-        self._running = self._start(
+        self._running = self.in_background(
             work,
-            lambda _: self.say(""),
             "Segmenting all pictures",
+            done=lambda _: self.say(""),
             instead_of=self._looking,
             progressed=self._on_progress,
             yielded=call,
@@ -376,7 +364,7 @@ class SessionWidget(Panel):
             self._on_told(entry.item, row, jpeg)
             self.saved.emit(entry)
 
-        self._saving = self._start(work, done, "Saving cells", ended=self._refresh)
+        self._saving = self.in_background(work, "Saving cells", done=done, ended=self._refresh)
         self._refresh()
 
     def _after_saving(self, go_on: Callable[[], object]) -> None:
@@ -395,7 +383,7 @@ class SessionWidget(Panel):
         if self._saving is None or not self._saving.running:
             go_on()
         else:
-            self._saving.succeeded.connect(lambda _: self._after_saving(go_on))
+            self._saving.done.connect(lambda _: self._after_saving(go_on))
 
     def _on_counted(self, layer: Labels) -> None:
         """Note of cells found anew where they will be saved: a differential counts them in place of those."""
@@ -422,12 +410,6 @@ class SessionWidget(Panel):
             self.say("Segment all takes the model and settings of this picture for all.")
         elif run is not None and (info.model, settings) != (run.model.id, run.settings):
             self.say(OTHERWISE)
-
-    def _start(
-        self, work: Callable[..., Any], done: Callable[[Any], object], title: str = "", **more: Any
-    ) -> Job:
-        more.setdefault("failed", self.fail)
-        return in_background(work, title, done=done, cleanup=self.cleanup, **more)
 
     # By button and key -----------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from .count_on_canvas import write_count
 from .features import known_cells, known_values
 from .jobs import Job, busy, in_background, timer
 from .metadata import LayerInfo, is_cells, is_on_disk, is_picture, note
-from .reunite import reunite, watch_file
+from .pictures import found_in, id_of, reunite, watch_file
 from .viewer import image_data, own_viewer, placement, plane_events, plane_shown
 
 _DELAY = 30  # ms; gathers what one mouse move emits
@@ -202,7 +202,7 @@ class Counts(QObject):
         removed = viewer.layers[event.index]
         source = LayerInfo.of(removed).source_id if is_cells(removed) else None
         left = [one for one in _cells_of(viewer, source) if one is not removed]
-        there = any(str(one.unique_id) == source for one in viewer.layers)
+        there = source in map(id_of, viewer.layers)
         if there and left and all(LayerInfo.of(one).kept for one in left):
             note(left[-1], kept=False)
 
@@ -228,32 +228,31 @@ class Counts(QObject):
 
     def _on_picture(self, event: Any) -> None:
         """Put the count of cells in doubt whose picture got other pixels."""
-        viewer, picture = self._viewer(), event.source
+        picture = event.source
         before, self._pixels[picture] = self._pixels.get(picture), picture.data
-        for layer in [] if viewer is None or before is picture.data else viewer.layers:
-            info = LayerInfo.of(layer)
-            if info.source_id == str(picture.unique_id) and is_cells(layer):
-                note(layer, notes=tuple(dict.fromkeys((*info.notes, REPLACED))))
+        for layer in self._found_in(picture) if before is not picture.data else ():
+            if is_cells(layer):
+                note(layer, notes=tuple(dict.fromkeys((*LayerInfo.of(layer).notes, REPLACED))))
                 self._renew(layer)
 
     def _on_moved(self, event: Any) -> None:
         """Let what was found in a picture lie on it, where napari's transform tool moves that."""
-        viewer, picture = self._viewer(), event.source
-        for layer in [] if viewer is None else viewer.layers:
-            if LayerInfo.of(layer).source_id == str(picture.unique_id):
-                layer.affine = placement(picture, layer.ndim)["affine"]
+        for layer in self._found_in(event.source):
+            layer.affine = placement(event.source, layer.ndim)["affine"]
 
     def _on_renamed(self, event: Any) -> None:
         """Call what was found in a picture by the new name of that."""
-        viewer, picture = self._viewer(), event.source
-        for layer in [] if viewer is None else viewer.layers:
-            info = LayerInfo.of(layer)
-            if info.source_id == str(picture.unique_id):
-                ending = layer_name("", info.source)
-                note(layer, source=picture.name)
-                if ending and layer.name.endswith(ending):
-                    layer.name = layer_name(layer.name.removesuffix(ending), picture.name)
+        picture = event.source
+        for layer in self._found_in(picture):
+            ending = layer_name("", LayerInfo.of(layer).source)
+            note(layer, source=picture.name)
+            if ending and layer.name.endswith(ending):
+                layer.name = layer_name(layer.name.removesuffix(ending), picture.name)
         self._show()
+
+    def _found_in(self, picture: Layer) -> list[Layer]:
+        viewer = self._viewer()
+        return [] if viewer is None else [layer for layer in viewer.layers if found_in(layer, picture)]
 
     def _on_saved(self, event: Any) -> None:
         """Tell the count anew: of cells that were corrected and saved it is in doubt no more."""

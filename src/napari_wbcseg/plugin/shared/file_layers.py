@@ -55,9 +55,26 @@ def large_image_layer(path: str | Path, *, fields: bool = True) -> LayerDataTupl
         "name": stem_of(path),
         "rgb": rgb,
         "metadata": LayerInfo(path=str(path), state=FileState.of(path), notes=image.notes).metadata,
-        **placed(Placement.of_pixels(rows + 2, image.pixel_size)),
+        **_placed(Placement.of_pixels(rows + 2, image.pixel_size)),
     }
     return *_resolutions(levels, about), "image"
+
+
+def image_layer(path: Path, name: str) -> LayerDataTuple:
+    """Return an image that is read whole as a layer.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read.
+    """
+    from ...images.read import read_file
+
+    info = LayerInfo(path=str(path), state=FileState.of(path))  # of the file before it is read
+    pixels, _, pixel_size = read_file(path)
+    rgb = pixels.shape[-1] == 3
+    place = _placed(Placement.of_pixels(pixels.ndim - rgb, pixel_size))
+    return pixels, {"name": name, "rgb": rgb, "metadata": info.metadata, **place}, "image"
 
 
 def large_result_layers(folder: str | Path) -> list[LayerDataTuple]:
@@ -75,7 +92,7 @@ def large_result_layers(folder: str | Path) -> list[LayerDataTuple]:
     about = LayerInfo.of_result(
         "cells", result, source=file and stem_of(file), path=file and str(file), folder=str(result.folder)
     )
-    place = placed(Placement.of_pixels(2, result.pixel_size))
+    place = _placed(Placement.of_pixels(2, result.pixel_size))
     cells = {**_cells(result, about, stem_of(file) if file else None), **place}
     layers: list[LayerDataTuple] = [(*_resolutions(result.labels.arrays, cells), "labels")]
     if file is not None:
@@ -102,7 +119,7 @@ def _resolutions(levels: Any, options: dict[str, Any]) -> tuple[Any, dict[str, A
     return (levels if several else levels[0]), {**options, "multiscale": several}
 
 
-def placed(place: Placement) -> dict[str, Any]:
+def _placed(place: Placement) -> dict[str, Any]:
     """Return the options that put a layer there."""
     options: dict[str, Any] = {"scale": place.scale, "translate": place.translate, "units": place.units}
     if place.affine:
@@ -141,7 +158,7 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
                 ImageWarning,
                 stacklevel=2,
             )
-    place, ndim = placed(result.placement), result.labels.ndim
+    place, ndim = _placed(result.placement), result.labels.ndim
     of_image: dict[str, Any] = {"path": picture and str(picture), "state": state}
     about = LayerInfo.of_result(
         "cells",

@@ -28,7 +28,7 @@ class Job(QObject):
     """One call of a function in a worker thread.
 
     The function gets a progress callback as its last argument; it raises `Cancelled` once `cancel` was
-    called. Exactly one of `succeeded`, `failed` and `cancelled` is emitted, on the GUI thread, followed by
+    called. Exactly one of `done`, `failed` and `cancelled` is emitted, on the GUI thread, followed by
     `ended`; after `abandon` none is.
 
     Parameters
@@ -42,7 +42,7 @@ class Job(QObject):
     progressed = Signal(int, int, str)
     #: For the function, to tell the window more than how far it is.
     yielded = Signal(object)
-    succeeded = Signal(object)
+    done = Signal(object)
     failed = Signal(str)
     cancelled = Signal()
     ended = Signal()
@@ -101,7 +101,7 @@ class Job(QObject):
         function, self._function = self._function, None
         try:
             assert function is not None
-            return "succeeded", function(self._report)
+            return "done", function(self._report)
         except Cancelled:
             return ("cancelled",)
         except WBCSegError as error:
@@ -146,14 +146,14 @@ class Job(QObject):
         """Emit the signal of this end, which nobody hears of a job that was abandoned."""
         Job._running.discard(self)
         self._leave_window()
-        how, *told = ("cancelled",) if outcome[0] == "succeeded" and self.cancelling else outcome
+        how, *told = ("cancelled",) if outcome[0] == "done" and self.cancelling else outcome
         getattr(self, how).emit(*told)
         self.ended.emit()
         self._let_go()
 
     def _let_go(self) -> None:
         """Forget who listens, and what they hold: whoever started a job may keep it."""
-        ends = self.succeeded, self.failed, self.cancelled, self.ended
+        ends = self.done, self.failed, self.cancelled, self.ended
         for signal in (self.progressed, self.yielded, *ends):
             with suppress(TypeError, RuntimeError):  # nobody does
                 signal.disconnect()
@@ -163,16 +163,11 @@ def in_background(
     work: Callable[..., Any],
     title: str = "",
     *,
-    progressed: Progress | None = None,
-    yielded: Callable[[Any], object] | None = None,
-    done: Callable[[Any], object] | None = None,
-    failed: Callable[[str], object] | None = None,
-    cancelled: Callable[[], object] | None = None,
-    ended: Callable[[], object] | None = None,
     cleanup: Cleanup | None = None,
     instead_of: Job | None = None,
+    **told: Callable[..., object],
 ) -> Job:
-    """Start a `Job`, and call these on the GUI thread as it goes on and when it has come to that end.
+    """Start a `Job`, and call what is given for its signals, such as ``done``, on the GUI thread.
 
     With ``yielded`` the work gets, after ``progress``, a function that hands it something meanwhile. The job
     emits it: a thread that emits a signal of a widget that is being deleted crashes napari. A job that it is
@@ -180,18 +175,9 @@ def in_background(
     """
     if instead_of is not None:
         instead_of.abandon()
-    job = Job(work if yielded is None else lambda progress: work(progress, job.yielded.emit), title)
-    calls = {
-        job.progressed: progressed,
-        job.yielded: yielded,
-        job.succeeded: done,
-        job.failed: failed,
-        job.cancelled: cancelled,
-        job.ended: ended,
-    }
-    for signal, call in calls.items():
-        if call is not None:
-            signal.connect(call)
+    job = Job((lambda progress: work(progress, job.yielded.emit)) if "yielded" in told else work, title)
+    for signal, call in told.items():
+        getattr(job, signal).connect(call)
     job.start(cleanup)
     return job
 

@@ -18,7 +18,7 @@ from .class_colours import colour_cells
 from .counts import counted_name, counts_of, layer_name
 from .features import features_table
 from .metadata import LayerInfo, Role
-from .reunite import path_of
+from .pictures import found_in, id_of, path_of
 from .viewer import image_data, own_viewer, placement, remove_layers
 
 # napari draws labels of 16 bits as they are, and converts the whole plane of any wider type each time it
@@ -131,7 +131,7 @@ def layers_in_steps(
             role,
             found,
             source=picture or None,
-            source_id=None if source is None else str(source.unique_id),
+            source_id=id_of(source),
             path=None if file is None else str(file),
             state=None if source is None else LayerInfo.of(source).state,
             fingerprint=arrays.fingerprint if role == "cells" else None,
@@ -195,12 +195,11 @@ def insert_layer(viewer: ViewerModel, place: int, layer: Layer, *, activate: boo
 
 def result_layers(viewer: ViewerModel, source: Layer | None) -> dict[Role, Layer]:
     """Return the result layers that belong to a source layer, or to none that is known, by role."""
-    source_id = None if source is None else str(source.unique_id)
-    known = ((layer, LayerInfo.of(layer)) for layer in viewer.layers)
+    known = ((layer, LayerInfo.of(layer)) for layer in viewer.layers if found_in(layer, source))
     return {
         info.role: layer
         for layer, info in reversed(list(known))  # napari puts copies and projections above
-        if info.role in _ROLES and info.source_id == source_id and not info.kept
+        if info.role in _ROLES and not info.kept
     }
 
 

@@ -19,9 +19,8 @@ from ...results.layer import of_layer
 from ...results.save import save
 from ...segmentation.result import Segmentation
 from .layers import is_corrected
-from .metadata import LayerInfo, is_picture
-from .reunite import may_be_of, path_of
-from .viewer import image_data, own_viewer, plane_shape
+from .metadata import LayerInfo
+from .pictures import image_under, path_of, source_image
 
 
 @dataclass(frozen=True)
@@ -82,40 +81,3 @@ def save_snapshot(
         with suppress(BusyError):  # who is at work there writes the tables at the end
             renew_tables(files[0].parent)
     return files
-
-
-def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:
-    """Return the image that a labels layer belongs to.
-
-    For a layer of this plugin the one it was found in; for any other the only image of its
-    size, if there is just one.
-    """
-    images = [one for one in own_viewer(viewer).layers if is_picture(one)]
-    source_id = LayerInfo.of(layer).source_id
-    if source_id is not None:
-        return next((image for image in images if str(image.unique_id) == source_id), None)
-    if LayerInfo.of(layer).path is not None:
-        images = [image for image in images if may_be_of(layer, image)]
-    fitting = [image for image in images if image_under(layer, image) is not None]
-    return fitting[0] if len(fitting) == 1 else None
-
-
-def image_under(layer: Labels, image: Image) -> Any:
-    """Return the part of an image's array that lies under a labels layer; None if it does not fit."""
-    shape, drawn = plane_shape(image), plane_shape(layer)
-    if len(shape) != len(drawn):
-        return None
-    scale = np.asarray(image.scale[-len(drawn) :], float)
-    if not np.allclose(scale, layer.scale[-len(drawn) :], rtol=1e-3):
-        return None
-    away = np.asarray(layer.translate, float) - np.asarray(image.translate[-len(drawn) :], float)
-    start = np.rint(away / scale).astype(int)
-    stop = start + drawn
-    if (start < 0).any() or (stop > shape).any():
-        return None
-    data = image_data(image)
-    if not isinstance(data, np.ndarray):  # a zarr would be read here and now
-        import dask.array as da
-
-        data = da.asarray(data)
-    return data[tuple(slice(*ends) for ends in zip(start.tolist(), stop.tolist(), strict=True))]

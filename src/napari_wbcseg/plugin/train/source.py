@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from napari.components import ViewerModel
@@ -33,6 +34,7 @@ from ..controls.basic_widgets import (
 )
 from ..controls.layer_picker import LayerPicker
 from ..shared.metadata import LayerInfo, is_picture, role_of
+from ..shared.pictures import found_in
 from ..shared.training_data import checked_pair, reader_of_layers, training_set_in_words
 
 LAYERS, FOLDER, SIGTUPLE, CORRECTIONS = range(4)
@@ -136,7 +138,7 @@ class SourcePanel(QWidget):
                     "There are no corrections yet: open Plugins ▸ White blood cells ▸ Review white blood "
                     "cells, correct some cells and press Add to my training set."
                 )
-            return TrainingSource(_reader(corrections_folder()), "corrections of the user")
+            return TrainingSource(partial(_read, corrections_folder(), "auto"), "corrections of the user")
         if not self.folder:
             raise DatasetError("Choose the folder or archive with the training images.")
         folder = user_path(self.folder)
@@ -145,7 +147,7 @@ class SourcePanel(QWidget):
         masks: MaskReading = self.masks.currentData()
         # The training process reads a folder by the rule; what is read in another way is handed to it.
         return TrainingSource(
-            _reader(folder, masks), f"images from {folder.name}", folder if masks == "auto" else None
+            partial(_read, folder, masks), f"images from {folder.name}", folder if masks == "auto" else None
         )
 
     def _layers_page(self) -> QWidget:
@@ -200,12 +202,9 @@ class SourcePanel(QWidget):
         self.path.setText(chosen or before)
 
 
-def _reader(path: Path, masks: MaskReading = "auto") -> Callable[[Progress], list[TrainingPair]]:
-    def read(progress: Progress) -> list[TrainingPair]:
-        progress(0, 0, "Reading the training images")
-        return read_pairs(path, masks)
-
-    return read
+def _read(path: Path, masks: MaskReading, progress: Progress) -> list[TrainingPair]:
+    progress(0, 0, "Reading the training images")
+    return read_pairs(path, masks)
 
 
 def _read_sigtuple(progress: Progress) -> list[TrainingPair]:
@@ -216,8 +215,7 @@ def _read_sigtuple(progress: Progress) -> list[TrainingPair]:
 
 def _belong(one: Layer, other: Layer) -> bool:
     """Say whether one of two layers was found in the other."""
-    pairs = (one, other), (other, one)
-    return any(LayerInfo.of(cells).source_id == str(image.unique_id) for cells, image in pairs)
+    return found_in(one, other) or found_in(other, one)
 
 
 def _is_labels(layer: Layer) -> bool:

@@ -21,7 +21,7 @@ from ...settings import TrainingSettings
 from ...training.folder import TrainingJob, Unfinished, discard_training, new_training_folder
 from ...training.worker import TrainingProcess
 from ..controls.basic_widgets import Sentence, button, form, together
-from ..controls.panel import Panel, scrolled_column
+from ..controls.panel import Panel, held_by_part, scrolled_column
 from ..controls.settings_form import SettingsForm
 from ..controls.training_run import TrainingRun
 from ..shared.events import events
@@ -125,10 +125,8 @@ class TrainWidget(Panel):
             self.start.begin_anew(settings.recipe)
         self._show_settings(settings)
 
-    @property
-    def running(self) -> bool:
-        """Whether a training is under way."""
-        return self.run.running
+    #: Whether a training is under way.
+    running: bool = held_by_part("run.running")
 
     def train(self) -> None:
         """Start training; returns at once. If the data cannot be used, `failed` is emitted."""

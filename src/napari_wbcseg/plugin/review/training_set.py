@@ -19,7 +19,7 @@ from ...words import counted
 from ..shared.events import events
 from ..shared.features import known_values
 from ..shared.metadata import LayerInfo
-from ..shared.reunite import path_of
+from ..shared.pictures import path_of
 from ..shared.training_data import checked_pair
 from ..shared.viewer import image_data, pixel_size
 

@@ -1,16 +1,65 @@
-"""Results that were opened from files find their picture, and pictures their results."""
+"""Which picture cells are of, and how the two find each other when they were opened from files."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Labels, Layer
+from napari.layers import Image, Labels, Layer
 
 from ...files import FileState
 from ...results.origins import FileRecord
 from .metadata import LayerInfo, is_cells, is_picture, note
-from .viewer import plane_shape
+from .viewer import image_data, own_viewer, plane_shape
+
+
+def found_in(layer: Layer, image: Layer | None) -> bool:
+    """Say whether a layer is of what was found in an image; with None, in one that is not known."""
+    return LayerInfo.of(layer).source_id == id_of(image)
+
+
+def id_of(image: Layer | None) -> str | None:
+    """Return what results keep of the image that they were found in."""
+    return None if image is None else str(image.unique_id)
+
+
+def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:
+    """Return the image that a labels layer belongs to.
+
+    For a layer of this plugin the one it was found in; for any other the only image of its
+    size, if there is just one.
+    """
+    images = [one for one in own_viewer(viewer).layers if is_picture(one)]
+    info = LayerInfo.of(layer)
+    if info.source_id is not None:
+        return next((image for image in images if found_in(layer, image)), None)
+    if info.path is not None:
+        images = [image for image in images if may_be_of(layer, image)]
+    fitting = [image for image in images if image_under(layer, image) is not None]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def image_under(layer: Labels, image: Image) -> Any:
+    """Return the part of an image's array that lies under a labels layer; None if it does not fit."""
+    shape, drawn = plane_shape(image), plane_shape(layer)
+    if len(shape) != len(drawn):
+        return None
+    scale = np.asarray(image.scale[-len(drawn) :], float)
+    if not np.allclose(scale, layer.scale[-len(drawn) :], rtol=1e-3):
+        return None
+    away = np.asarray(layer.translate, float) - np.asarray(image.translate[-len(drawn) :], float)
+    start = np.rint(away / scale).astype(int)
+    stop = start + drawn
+    if (start < 0).any() or (stop > shape).any():
+        return None
+    data = image_data(image)
+    if not isinstance(data, np.ndarray):  # a zarr would be read here and now
+        import dask.array as da
+
+        data = da.asarray(data)
+    return data[tuple(slice(*ends) for ends in zip(start.tolist(), stop.tolist(), strict=True))]
 
 
 def reunite(viewer: ViewerModel, layer: Layer) -> list[Labels]:
@@ -20,14 +69,14 @@ def reunite(viewer: ViewerModel, layer: Layer) -> list[Labels]:
     recorded file, or of a saved result one of the recorded name; it has the shape of the cells.
     """
     layers = list(viewer.layers)
-    there = {str(one.unique_id) for one in layers}
+    there = set(map(id_of, layers))
     lonely = [one for one in layers if is_cells(one) and LayerInfo.of(one).source_id not in there]
     pictures = [one for one in reversed(layers) if is_picture(one)]
     found = []
     for cells in lonely:
         picture = next((one for one in pictures if may_be_of(cells, one)), None)
         if picture is not None and layer in (cells, picture):
-            note(cells, source=picture.name, source_id=str(picture.unique_id))
+            note(cells, source=picture.name, source_id=id_of(picture))
             if viewer.layers.index(picture) > viewer.layers.index(cells):
                 viewer.layers.move(viewer.layers.index(picture), viewer.layers.index(cells))
             found.append(cells)
