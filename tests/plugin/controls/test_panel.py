@@ -76,8 +76,8 @@ def test_what_goes_wrong_in_the_background_is_said_by_the_panel_as_long_as_that_
 
 def test_what_a_part_holds_is_handed_on_and_set_where_it_may_be(qtbot):
     class Named(Panel):
-        words = held_by_part("message.look", settable=True)
-        shown = held_by_part("message.look")
+        words = held_by_part("message.look", "How it looks.", settable=True)
+        shown = held_by_part("message.look", "How it looks.")
 
     panel = Named()
     qtbot.addWidget(panel)

@@ -95,11 +95,12 @@ class Panel(QWidget):
         return in_background(work, title, **{"failed": self.fail, "cleanup": self.cleanup, **told})
 
 
-def held_by_part(path: str, *, settable: bool = False) -> Any:
-    """Return a property of a widget that one of its parts has, such as ``panel.picker.value``."""
+def held_by_part(path: str, what: str, *, settable: bool = False) -> Any:
+    """Return a property that one of a widget's parts has, such as ``panel.picker.value``, so described."""
     part, _, name = path.rpartition(".")
     holder = attrgetter(part)
-    return property(attrgetter(path), (lambda own, it: setattr(holder(own), name, it)) if settable else None)
+    put = (lambda own, it: setattr(holder(own), name, it)) if settable else None
+    return property(attrgetter(path), put, doc=what)
 
 
 class _ColumnArea(QScrollArea):

@@ -72,10 +72,14 @@ class ScriptedReview(Panel):
 
     # What is reviewed ------------------------------------------------------------------------------------
 
-    #: The layer with the cells.
-    labels: Labels | None = held_by_part("panel.layers.labels.value", settable=True)
-    #: The stained image that goes with it; only images of the same shape are offered.
-    image: Image | None = held_by_part("panel.layers.image.value", settable=True)
+    labels: Labels | None = held_by_part(
+        "panel.layers.labels.value", "The layer with the cells.", settable=True
+    )
+    image: Image | None = held_by_part(
+        "panel.layers.image.value",
+        "The stained image that goes with it; only images of the same shape are offered.",
+        settable=True,
+    )
 
     def need_review(self) -> LayerReview:
         """Return the review; `EditError` without one."""
@@ -173,12 +177,15 @@ class ScriptedReview(Panel):
         """The table, lengths in µm where the layer has units of length; see `LayerReview.cells`."""
         return cells_in_units(self.need_review())
 
-    #: The selected cells, in the order in which they were selected.
-    selected: list[Cell] = held_by_part("panel.selection.cells")
-    #: Those of the table that are worth a second look, in its order.
-    to_check: list[Cell] = held_by_part("panel.model.to_check")
-    #: The cells of the table from the top, as filtered and sorted.
-    shown: list[Cell] = held_by_part("panel.model.shown")
+    selected: list[Cell] = held_by_part(
+        "panel.selection.cells", "The selected cells, in the order in which they were selected."
+    )
+    to_check: list[Cell] = held_by_part(
+        "panel.model.to_check", "Those of the table that are worth a second look, in its order."
+    )
+    shown: list[Cell] = held_by_part(
+        "panel.model.shown", "The cells of the table from the top, as filtered and sorted."
+    )
 
     def show_only(self, shown: str = "All cells", condition: str = "", *, this_plane: bool = False) -> None:
         """Filter the table.

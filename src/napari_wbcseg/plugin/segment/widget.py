@@ -64,10 +64,12 @@ class SegmentWidget(Panel):
 
     # For scripts -----------------------------------------------------------------------------------------
 
-    #: The image layer to segment.
-    image: Image | None = held_by_part("panel.picker.value", settable=True)
-    #: The Shapes layer in whose rectangles, ellipses and polygons cells are looked for; None for all.
-    regions: Shapes | None = held_by_part("panel.regions.value", settable=True)
+    image: Image | None = held_by_part("panel.picker.value", "The image layer to segment.", settable=True)
+    regions: Shapes | None = held_by_part(
+        "panel.regions.value",
+        "The Shapes layer in whose rectangles, ellipses and polygons cells are looked for; None for all.",
+        settable=True,
+    )
 
     @property
     def only_plane_shown(self) -> bool:
@@ -78,8 +80,7 @@ class SegmentWidget(Panel):
     def only_plane_shown(self, only: bool) -> None:
         self.panel.planes.setCurrentIndex(int(only))
 
-    #: Name of the model.
-    model: str = held_by_part("panel.method.models.name", settable=True)
+    model: str = held_by_part("panel.method.models.name", "Name of the model.", settable=True)
 
     @property
     def settings(self) -> SegmentationSettings:
@@ -92,8 +93,7 @@ class SegmentWidget(Panel):
         with signals_blocked(self.panel.method.diameter):
             self.panel.method.set_values(settings)
 
-    #: Whether a segmentation is under way.
-    running: bool = held_by_part("_run.running")
+    running: bool = held_by_part("_run.running", "Whether a segmentation is under way.")
 
     def run(self, keep_earlier: bool | None = None) -> None:
         """Start segmenting what is chosen; returns at once.

@@ -90,10 +90,12 @@ class SessionWidget(Panel):
 
     # What is open ----------------------------------------------------------------------------------------
 
-    #: The pictures of the session.
-    entries: list[Entry] = held_by_part("panel.pictures.entries")
-    #: Name of the model of the first run; later runs into the folder go on with it.
-    model: str = held_by_part("panel.method.models.name", settable=True)
+    entries: list[Entry] = held_by_part("panel.pictures.entries", "The pictures of the session.")
+    model: str = held_by_part(
+        "panel.method.models.name",
+        "Name of the model of the first run; later runs into the folder go on with it.",
+        settable=True,
+    )
 
     @property
     def settings(self) -> SegmentationSettings:
@@ -109,12 +111,13 @@ class SessionWidget(Panel):
         """Whether pictures are being segmented."""
         return busy(self._running)
 
-    #: The picture in the viewer.
-    shown: Entry | None = held_by_part("_picture.entry")
-    #: The layer with the cells of the picture shown, read from its files or found since.
-    cells: Labels | None = held_by_part("_picture.cells")
-    #: Whether the cells shown differ from those in the files.
-    unsaved: bool = held_by_part("_picture.unsaved")
+    shown: Entry | None = held_by_part("_picture.entry", "The picture in the viewer.")
+    cells: Labels | None = held_by_part(
+        "_picture.cells", "The layer with the cells of the picture shown, read from its files or found since."
+    )
+    unsaved: bool = held_by_part(
+        "_picture.unsaved", "Whether the cells shown differ from those in the files."
+    )
 
     def open_pictures(self, paths: Sequence[str | Path], out: str | Path | None = None) -> None:
         """Open files and folders of pictures, or a folder of results; see `Session.open`.

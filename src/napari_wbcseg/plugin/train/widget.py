@@ -125,8 +125,7 @@ class TrainWidget(Panel):
             self.start.begin_anew(settings.recipe)
         self._show_settings(settings)
 
-    #: Whether a training is under way.
-    running: bool = held_by_part("run.running")
+    running: bool = held_by_part("run.running", "Whether a training is under way.")
 
     def train(self) -> None:
         """Start training; returns at once. If the data cannot be used, `failed` is emitted."""
