@@ -66,11 +66,12 @@ def test_what_is_small_is_so_among_the_cells_of_its_look() -> None:
     assert not too_small(areas, inside, sure, None, look=look).any()
 
 
-def test_beside_several_likely_cells_of_any_look_the_red_cells_may_be_mistaken() -> None:
-    areas, look = np.array([4000.0] * 3 + [450.0]), np.array([0, 0, 0, 1])  # the last 24 across
-    sure, inside = np.full(4, 0.9), np.zeros(4, bool)
+def test_beside_several_likely_cells_of_any_look_one_may_be_smaller_than_a_red_cell() -> None:
+    areas, look = np.array([4000.0] * 2 + [450.0]), np.array([0, 0, 1])  # the last 24 across
+    sure, inside = np.full(3, 0.9), np.zeros(3, bool)
     assert not too_small(areas, inside, sure, RED_CELL, look=look).any()
-    assert too_small(areas[2:], inside[2:], sure[2:], RED_CELL, look=look[2:]).tolist() == [False, True]
+    assert too_small(areas[1:], inside[1:], sure[1:], RED_CELL, look=look[1:]).tolist() == [False, True]
+    assert too_small(areas[[2] * 3], inside, sure, RED_CELL).all(), "large platelets are no such cells"
 
 
 RED, WHITE = (0.4, 0.9, 0.5), (1.4, 1.7, 0.9)

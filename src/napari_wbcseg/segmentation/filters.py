@@ -24,10 +24,10 @@ class FilterParameters:
         Diameter over that of the other cells: a small lymphocyte is about half as wide as a large
         monocyte, a platelet not a third.
     smallest_of_red, smallest_of_several : float
-        Diameter over that of the red cells: no white cell is much smaller. Where several cells are
-        likely, the red cells may be mistaken, since clumps of them pass for large ones.
+        Diameter over that of the red cells: no white cell is much smaller, and a lone thing that is may be a
+        large platelet. Beside several likely cells that are no smaller, one may be.
     several, likely : int, float
-        So many cells of that certainty are several.
+        So many cells of that certainty are several (`benchmarks/accuracy.py`, platelets and blue leukaemia).
     smallest_of_many : float
         The same as ``smallest_of_red`` where so many red cells are seen that their size is sure.
     showing_at_border : float
@@ -64,7 +64,7 @@ class FilterParameters:
     smallest_of_typical: float = 0.42
     smallest_of_red: float = 0.9
     smallest_of_several: float = 0.6
-    several: int = 4
+    several: int = 2
     likely: float = 0.8
     smallest_of_many: float = 1.0
     showing_at_border: float = 0.35
@@ -123,7 +123,8 @@ def too_small(
     smallest, showing = PARAMETERS.smallest_of_typical * typical, PARAMETERS.showing_at_border * typical
     if red_cell is not None:
         showing = np.maximum(showing, PARAMETERS.showing_of_red * red_cell)
-        several = np.count_nonzero((areas > 0) & (certainty >= PARAMETERS.likely)) >= PARAMETERS.several
+        large = areas >= np.pi / 4 * (PARAMETERS.smallest_of_red * red_cell) ** 2
+        several = np.count_nonzero(large & (certainty >= PARAMETERS.likely)) >= PARAMETERS.several
         of_red = PARAMETERS.smallest_of_several if several else PARAMETERS.smallest_of_red
         of_red = PARAMETERS.smallest_of_many if many else of_red
         likely = np.greater_equal(erythroblast, PARAMETERS.erythroblast)
