@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.box import Box
+from napari_wbcseg.segmentation.looks import looks_for
 from napari_wbcseg.segmentation.pipeline import segment
-from napari_wbcseg.segmentation.robust import looks_for
 from napari_wbcseg.segmentation.standard_stain import PARAMETERS, Colour, StandardStain
 from napari_wbcseg.settings import SegmentationSettings
 from napari_wbcseg.synthetic.smear import synthetic_smear

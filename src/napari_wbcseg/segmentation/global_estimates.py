@@ -31,10 +31,10 @@ from ..network.model_file import ModelFile
 from ..network.robust import network_input
 from ..progress import Progress
 from ..settings import SegmentationSettings
+from .choose_looks import choose_looks
 from .detections import TileCells
-from .looks import choose_looks
+from .looks import Look, looks_for, palest_nucleus
 from .prediction import Predictor
-from .robust import Look, looks_for, palest_nucleus
 from .scale import PARAMETERS as SCALE
 from .scale import ScaleEstimate, size_likelihood
 from .standard_stain import StandardStain, density_of

@@ -26,9 +26,9 @@ from . import classic, robust
 from .detections import JoinedCells, Kept, TileCells, cells_of_tile, draw, join
 from .filters import red_cells_by_stain, too_small
 from .global_estimates import GlobalEstimates
+from .looks import tiles_of_looks
 from .measure import measure_labels
 from .prediction import Predictor
-from .robust import robust_tiles
 from .scale import Levels
 from .tiles import Tile, TileParameters, tile_grid
 
@@ -123,7 +123,7 @@ class TileWork:
         """The tiles of the image, in reading order; none where it holds no cell."""
         if self.settings.recipe == "classic":
             return tile_grid(self.source.shape, 1.0, CLASSIC_TILES)
-        return robust_tiles(self.fields, self.estimates.looks, self.model)
+        return tiles_of_looks(self.fields, self.estimates.looks, self.model)
 
 
 def here(work: TileWork, threads: int = 1) -> Each:
