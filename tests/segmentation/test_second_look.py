@@ -66,7 +66,8 @@ def test_an_unsure_cell_goes_where_it_is_none_in_the_standard_stain(first: Model
     nucleus, red_cell = (
         2 - 2 * np.exp(-np.array(density)) for density in ((0.5, 0.65, 0.05), (0.5, 0.4, 0.1))
     )
-    standard = StandardStain.of(nucleus[None], np.ones(1), tuple(red_cell))
+    white = np.array([(nucleus, 1.0)], [("stain", float, 3), ("certainty", float)])
+    standard = StandardStain.of(white, tuple(red_cell))
     assert standard is not None
     discs = [(75.0, 60.0, DIAMETER), (75.0, 150.0, DIAMETER), (75.0, 240.0, DIAMETER)]
     labels = disc_labels((150, 300), discs)

@@ -24,8 +24,8 @@ def seen(density: Colour) -> Colour:
 
 
 def told(white: Colour, red: Colour | None = BLUISH, certainty: float = 0.9) -> StandardStain | None:
-    cells = np.array([seen(white)] * 3)
-    return StandardStain.of(cells, np.full(3, certainty), None if red is None else seen(red))
+    cells = np.array([(seen(white), certainty)] * 3, [("stain", float, 3), ("certainty", float)])
+    return StandardStain.of(cells, None if red is None else seen(red))
 
 
 def pale_smear() -> tuple[np.ndarray, int]:

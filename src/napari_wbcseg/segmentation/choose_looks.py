@@ -10,7 +10,7 @@ import numpy as np
 
 from ..box import Box
 from .detections import TileCells, join
-from .filters import red_cells_by_stain, white_cells
+from .filters import red_cells_by_stain, without_red_cells
 from .looks import Look, looks_for, tiles_of_look, tiles_of_looks
 from .prediction import Predictor
 from .robust import look_at_tile
@@ -22,7 +22,6 @@ from .scale import (
     Size,
     estimate_scale,
     size_likelihood,
-    sizes_to_try,
     typical_diameter,
 )
 from .second_look import check_in_standard_stain
@@ -127,15 +126,14 @@ class _Attempts:
         estimate, (tiles, rows) = self._estimate, self._seen[diameter]
         # At the size of the red cells nothing but these may be seen: what white cells are like, others show.
         every = np.concatenate([rows for _, rows in self._seen.values()])
-        rows = rows[~red_cells_by_stain(rows, estimate.red_cell_stain, every)]
+        rows = rows[~red_cells_by_stain(rows, estimate.red.stain, every)]
         measured = typical_diameter(rows["area"])
         # What is as wide as the image is a round field of view, or part of one.
         if not 0 < measured <= SCALE.most_of_image * min(self._levels.image.shape[:2]):
             return _Attempt(diameter, tiles, measured, 0.0, 0.0)
         explained = float((rows["certainty"] ** PARAMETERS.sureness * rows["area"]).sum())
         octaves = np.log2(measured / diameter) / PARAMETERS.octaves_off
-        likely = size_likelihood(measured, estimate.red_cell, estimate.many, estimate.round_field)
-        fitness = explained * float(np.exp(-0.5 * octaves**2)) * likely
+        fitness = explained * float(np.exp(-0.5 * octaves**2)) * estimate.likelihood(measured)
         return _Attempt(diameter, tiles, measured, explained, fitness)
 
 
@@ -177,12 +175,11 @@ def choose_looks(
     looks: tuple[Look, ...]
     if diameter is not None:
         looks, tiles = (Look(diameter),), _look(levels, Look(diameter))
-    elif estimate.sizes:
+    elif estimate.candidates:
         looks, tiles = _other_sizes(levels, _fittest(levels, estimate), estimate)
     else:
         return (), estimate, []
-    rows = white_cells(tiles, estimate).rows
-    standard = StandardStain.of(rows["stain"], rows["certainty"], estimate.red_cell_stain)
+    standard = StandardStain.of(without_red_cells(tiles, estimate.red).rows, estimate.red.stain)
     if standard is not None:
         grid = tiles_of_looks(levels.fields, looks, predictor.model)
         looks = looks_for([look.diameter for look in looks], standard)
@@ -200,17 +197,15 @@ def choose_looks(
 def _fittest(levels: Levels, estimate: ScaleEstimate) -> _Attempt:
     """Look for cells at the sizes that the estimate holds worth trying; the fittest attempt wins."""
     attempts = _Attempts(levels, estimate)
-    sizes, red_cell = list(estimate.sizes), estimate.red_cell
-    if (
-        red_cell is not None
-        and max(size_likelihood(size.diameter, red_cell) for size in sizes) < PARAMETERS.unlikely
-    ):
+    sizes, red_cell = estimate.sizes(estimate.candidates), estimate.red.diameter
+    likely = max(size_likelihood(size.diameter, red_cell) for size in sizes)
+    if red_cell is not None and likely < PARAMETERS.unlikely:
         sizes.append(Size(SCALE.white_over_red * red_cell, np.inf))
     _try(attempts, sizes)
     # Ink and dirt may be all that these sizes show: then the cells are among what was given up beside it.
     left = [one for one in estimate.candidates if one.score >= SCALE.sure_candidate]
     while not attempts.fittest.measured and (left := _of_other_sizes(left, sizes)):
-        sizes = sizes_to_try(left, red_cell, estimate.round_field)
+        sizes = estimate.sizes(left)
         _try(attempts, sizes)
     low, high = PARAMETERS.same_size
     for _ in range(PARAMETERS.most_looks):
@@ -247,7 +242,7 @@ def _other_sizes(
     that found cells, and the cells of all their tiles.
     """
     looks: tuple[Look, ...] = (Look(found.diameter),)
-    tiles, least = found.tiles, PARAMETERS.smallest_elsewhere * (estimate.red_cell or 0.0)
+    tiles, least = found.tiles, PARAMETERS.smallest_elsewhere * (estimate.red.diameter or 0.0)
     while found.measured and len(looks) <= PARAMETERS.most_other_sizes:
         boxes = np.concatenate([cells.rows["box"] for cells in tiles])
         missed = [
@@ -259,7 +254,7 @@ def _other_sizes(
         ]
         if not missed:
             break
-        look = Look(sizes_to_try(missed, estimate.red_cell, estimate.round_field)[0].diameter)
+        look = Look(estimate.sizes(missed)[0].diameter)
         more = tiles + _look(levels, look, len(looks))
         joined = join(more, len(more))
         if not (joined.rows["look"] == len(looks)).any():

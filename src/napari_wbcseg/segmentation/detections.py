@@ -161,6 +161,10 @@ def cells_of_tile(found: Detections, image: np.ndarray, tile: Tile) -> TileCells
     )
 
 
+#: What is absorbed of red, green and blue: 0 on the empty slide, 2 in the dark.
+Stain = tuple[float, float, float]
+
+
 def darker_half(colours: np.ndarray) -> np.ndarray:
     """Return the mean of the half of some colours, (n, 3), that absorb most."""
     each = np.ascontiguousarray(colours.T)  # over so short an axis as that of the colours NumPy takes longer

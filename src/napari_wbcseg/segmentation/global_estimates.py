@@ -36,7 +36,7 @@ from .detections import TileCells
 from .looks import Look, looks_for, palest_nucleus
 from .prediction import Predictor
 from .scale import PARAMETERS as SCALE
-from .scale import ScaleEstimate, size_likelihood
+from .scale import RedCells, ScaleEstimate
 from .standard_stain import StandardStain, density_of
 from .uncounted import notes_on_uncounted
 
@@ -210,6 +210,11 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
         return by_red_cells if believed else self.cell_diameter
 
     @property
+    def red_cells(self) -> RedCells:
+        """What is known of the red cells."""
+        return RedCells(self.red_cell, self.red_cell_stain, self.many_red_cells)
+
+    @property
     def field_share(self) -> float:
         """Share of the image that shows the slide."""
         return self.field_of_view.share if self.field_of_view else 1.0
@@ -294,7 +299,8 @@ def estimate(
     else:
         seen = _see_large(source, light, fields, _most_stained_first(light, boxes, samples), predictor)
     diameters = tuple(look.diameter * seen.step for look in seen.looks if not look.all_in_standard)
-    red_cell = None if seen.scale.red_cell is None else seen.scale.red_cell * seen.step
+    red = seen.scale.red
+    red_cell = None if red.diameter is None else red.diameter * seen.step
     notes = light.notes
     if not diameters and red_cell is not None and not is_whole:
         diameters = (SCALE.white_over_red * red_cell,)
@@ -303,8 +309,8 @@ def estimate(
         "cell_diameter": diameters[0] if diameters else None,
         "other_diameters": diameters[1:],
         "red_cell": red_cell,
-        "many_red_cells": seen.scale.many,
-        "red_cell_stain": seen.scale.red_cell_stain,
+        "many_red_cells": red.many,
+        "red_cell_stain": red.stain,
         "standard_stain": seen.looks[-1].standard if seen.looks else None,
         "nuclei_alone": not is_whole,
         "notes": notes + _notes_on_cells(seen, diameters, light.background),
@@ -478,16 +484,16 @@ def _see_large(
             return seen
         tried.append(seen)
     # What was seen from afar tells the size too, and red cells do.
-    return max(tried, key=lambda seen: (bool(seen.looks), seen.scale.red_cell is not None))
+    return max(tried, key=lambda seen: (bool(seen.looks), seen.scale.red.diameter is not None))
 
 
 def _is_usual(seen: _Seen) -> bool:
     """Say whether the cells of some fields are of a size that these show well, and as white cells are."""
-    if not seen.found or seen.scale.red_cell is None:
+    if not seen.found or seen.scale.red.diameter is None:
         return False
     diameter = seen.looks[0].diameter
-    likely = size_likelihood(diameter, seen.scale.red_cell, seen.scale.many)
-    return diameter <= PARAMETERS.most_in_field * PARAMETERS.field and likely >= SCALE.usual
+    fits = diameter <= PARAMETERS.most_in_field * PARAMETERS.field
+    return fits and seen.scale.likelihood(diameter) >= SCALE.usual
 
 
 def _most_stained_first(light: GlobalEstimates, boxes: list[Box], samples: list[np.ndarray]) -> list[Box]:

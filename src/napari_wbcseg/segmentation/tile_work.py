@@ -296,14 +296,13 @@ def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
     rows = cells.rows
     if work.settings.recipe == "classic":  # which has a least area of its own
         return np.zeros(len(cells), bool)
-    red_cell, many = work.estimates.red_cell, work.estimates.many_red_cells
-    cut = _cut(work, rows["box"])
+    red = work.estimates.red_cells
     classifier, erythroblast = work.classifier, np.zeros(len(cells))
     names = classifier.header.architecture.classes if classifier is not None else ()
     if ERYTHROBLAST in names and len(cells):
         erythroblast = cells.classes[:, names.index(ERYTHROBLAST)]
-    small = too_small(rows["area"], cut, rows["certainty"], red_cell, many, erythroblast, rows["look"])
-    return small | red_cells_by_stain(rows, work.estimates.red_cell_stain)
+    small = too_small(rows, _cut(work, rows["box"]), red, erythroblast)
+    return small | red_cells_by_stain(rows, red.stain)
 
 
 def _cut(work: TileWork, boxes: np.ndarray) -> np.ndarray:
