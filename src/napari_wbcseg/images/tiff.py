@@ -265,7 +265,7 @@ class TiffPixels(LazyPixels):
             part = box.common((i * tall, j * wide, i * tall + rows, j * wide + cols))
             if part.area:
                 inside = segment[part.shifted(-i * tall, -j * wide).slices]
-                out[part.shifted(-box.top, -box.left).slices] = inside
+                out[part.relative_to(box).slices] = inside
         return out
 
     def _decoded(self, page: Any, index: int) -> NDArray[Any] | None:

@@ -336,5 +336,5 @@ def _shared(
     """Return the pixels that two cells share, and where in the box of the second they lie."""
     first, second = (Box(*boxes[row].tolist()) for row in (one, two))
     both = first.common(second)
-    in_one, in_two = (both.shifted(-box.top, -box.left).slices for box in (first, second))
+    in_one, in_two = (both.relative_to(box).slices for box in (first, second))
     return masks[one][in_one] & masks[two][in_two], in_two

@@ -351,7 +351,7 @@ def draw_at(small: np.ndarray, cell: np.ndarray, enlarged: Enlargement, threshol
         level = np.where(mine, np.maximum(level, threshold + 0.01), np.minimum(level, threshold - 0.01))
         level[~mine & (marks > 0)] = 0.0
         level = enlarged.of(level.astype(np.float32), near)
-        part = enlarged.place(near).shifted(-enlarged.box.top, -enlarged.box.left).slices
+        part = enlarged.place(near).relative_to(enlarged.box).slices
         wins = level > best[part]
         drawn[part][wins] = index
         best[part][wins] = level[wins]

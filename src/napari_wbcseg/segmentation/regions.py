@@ -90,7 +90,7 @@ def predict_whole_cells(
     windows = list(dict.fromkeys(more))
     beyond, there = _predict(image, windows, predictor)
     whole = Box.around([area, there])
-    first, then = (part.shifted(-whole.top, -whole.left) for part in (area, there))
+    first, then = (part.relative_to(whole) for part in (area, there))
     depth, deeper = placed(depth, first, whole.shape), window_depth(windows, whole, size)
     share = np.where(deeper > depth, np.clip((context - depth) / (context - rim), 0, 1), 0)
     maps = maps.placed(first, whole.shape).mixed(beyond.placed(then, whole.shape), share.astype(np.float32))
@@ -112,7 +112,7 @@ def _windows_around(
 
 def _predict(image: np.ndarray, windows: list[Box], predictor: Predictor) -> tuple[Maps, Box]:
     area = Box.around(windows).grown(PARAMETERS.around, image.shape[:2])
-    within = [window.shifted(-area.top, -area.left) for window in windows]
+    within = [window.relative_to(area) for window in windows]
     flips = predictor.settings.flips
     return predictor.predict(image[area.slices], within, "Outlining cells", flips=flips), area
 
@@ -131,6 +131,6 @@ def window_depth(windows: Sequence[Box], area: Box, size: tuple[int, int]) -> np
             stop = window[axis + 2] if window[axis + 2] < size[axis] else size[axis] + most
             place = np.arange(inside[axis], inside[axis + 2])
             along.append(np.minimum(np.minimum(place - start + 1, stop - place), most))
-        part = depth[inside.shifted(-area.top, -area.left).slices]
+        part = depth[inside.relative_to(area).slices]
         np.maximum(part, np.minimum.outer(*along), out=part)
     return depth

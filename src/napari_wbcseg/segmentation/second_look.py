@@ -86,7 +86,7 @@ def check_in_standard_stain(
     if look.standard is None or not len(unsure):
         return cells
     scaled = resample(image, predictor.canonical_diameter / look.diameter)
-    boxes = [Box(*box).shifted(-window.top, -window.left) for box in cells.rows["box"][unsure].tolist()]
+    boxes = [Box(*box).relative_to(window) for box in cells.rows["box"][unsure].tolist()]
     exact = np.tile(np.divide(scaled.shape[:2], image.shape[:2]), 2)
     near = [Box(*np.rint(box * exact).astype(int).tolist()) for box in boxes]
     cell = _cell_around(near, scaled, predictor.in_stain(look.standard))

@@ -155,7 +155,7 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
                 return True
             around = box.grown(reach, within=image.shape)
             density = cv2.GaussianBlur(density_of(image[around.slices]), (0, 0), smooth)
-            plain = like_white_cells(density, white)[box.shifted(-around.top, -around.left).slices] & mask
+            plain = like_white_cells(density, white)[box.relative_to(around).slices] & mask
             plain = np.pad(plain, 1)
             widest = cv2.distanceTransform(plain.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5).max()
             enough = plain.sum() >= PARAMETERS.plain_share * mask.sum()

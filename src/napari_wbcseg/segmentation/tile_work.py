@@ -345,19 +345,19 @@ def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.D
     own = rows[_own(rows["box"], box)]
     area = Box.around([box, *rows["box"].tolist()])
     labels = draw(rows["box"], cells.masks(kept), rows["label"], area)
-    work.labels.replace(box, labels[box.shifted(-area.top, -area.left).slices], slice(_ALIGNED))
+    work.labels.replace(box, labels[box.relative_to(area).slices], slice(_ALIGNED))
     probability = np.zeros(box.shape, np.float32)
     for number in tiles:
         seen = kept[number].seen
         both = box.common(seen)
-        part = probability[both.shifted(-box.top, -box.left).slices]
-        np.maximum(part, kept[number].probability[both.shifted(-seen.top, -seen.left).slices], out=part)
+        part = probability[both.relative_to(box).slices]
+        np.maximum(part, kept[number].probability[both.relative_to(seen).slices], out=part)
     work.probability.replace(box, probability, slice(_ALIGNED))
     if not len(own):
         return None
     # With the neighbours that the cells may touch.
     close = Box.around(own["box"].tolist()).grown(1, work.source.shape).common(area)
-    part = labels[close.shifted(-area.top, -area.left).slices]
+    part = labels[close.relative_to(area).slices]
     background = np.asarray(work.estimates.background, np.float32)
     density = work.source.density(part != 0, close[:2], background)
     table, _ = measure_labels(part, density, own["label"].tolist(), close[:2], work.source.shape)
