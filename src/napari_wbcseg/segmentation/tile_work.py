@@ -27,7 +27,7 @@ from .detections import JoinedCells, Kept, TileCells, cells_of_tile, draw, join
 from .filters import red_cells_by_stain, too_small
 from .global_estimates import GlobalEstimates
 from .looks import tiles_of_looks
-from .measure import measure_labels
+from .measure import joined, measure_labels
 from .prediction import Predictor
 from .scale import Levels
 from .tiles import Tile, TileParameters, tile_grid
@@ -267,29 +267,26 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
         Regions looked at, ordered.
     """
     progress(0, 0, "Measuring")
-    joined = join(work.kept, len(work.tiles), partial(_left_out, work), first)
-    pieces = list(_pieces(work, joined))
-    tables: list[pd.DataFrame | None] = []
-    for _, table in each(_draw_and_measure, pieces, silent):
-        progress(len(tables), len(pieces), "Measuring")
-        tables.append(table)
+    every = join(work.kept, len(work.tiles), partial(_left_out, work), first)
+    pieces = list(_pieces(work, every))
+    tables = [measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))[0]]  # of no cell
+    for done, (_, table) in enumerate(each(_draw_and_measure, pieces, silent)):
+        progress(done, len(pieces), "Measuring")
+        tables += [] if table is None else [table]
     for level in range(_ALIGNED, len(work.labels.arrays), _ALIGNED):
         corners = {(box.top >> level, box.left >> level) for box, *_ in pieces}
         parts = {tuple(side // PIECE * PIECE for side in corner) for corner in corners}
         for _ in each(_coarsen, [(level, *part) for part in sorted(parts)], silent):
             progress(0, 0, "Drawing the pyramid")
-    filled = [table for table in tables if table is not None]
-    if not filled:
-        filled = [measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))[0]]
-    cells = pd.concat(filled, ignore_index=True).sort_values("label", ignore_index=True)
-    certainty = joined.rows["certainty"]
-    border = cells["border"] | _cut(work, joined.rows["box"])
+    cells = joined(tables).sort_values("label", ignore_index=True)
+    certainty = every.rows["certainty"]
+    border = cells["border"] | _cut(work, every.rows["box"])
     cells = cells.assign(certainty=certainty, check=certainty < work.settings.check_below, border=border)
     classifier = work.classifier
     if classifier is not None and len(cells):
-        told = pd.DataFrame(joined.classes, columns=list(classifier.header.architecture.classes))
+        told = pd.DataFrame(every.classes, columns=list(classifier.header.architecture.classes))
         cells = said_by_model(cells, told, class_list(classifier))
-    return cells, joined.proposals
+    return cells, every.proposals
 
 
 def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
