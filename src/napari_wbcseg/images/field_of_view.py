@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from ..box import Box
 from .paper import is_picture, paper_colours, pictures_on_paper
-from .pixels import border, percentiles, sides
+from .pixels import border, percentiles, resample, sides
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,7 @@ def field_of_view(pixels: np.ndarray, paper: Sequence[np.ndarray] | None = None)
 
     height, width = pixels.shape[:2]
     factor = min(1.0, PARAMETERS.side / max(height, width))
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    small = cv2.resize(np.asarray(pixels, np.float32), size, interpolation=cv2.INTER_AREA)
+    small = resample(np.asarray(pixels, np.float32), factor)
     pictures = pictures_on_paper(small, paper_colours(sides(pixels)) if paper is None else paper)
     if pictures is None:
         field = _lit(small, np.zeros(small.shape[:2], bool))

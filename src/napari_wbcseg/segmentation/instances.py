@@ -119,10 +119,7 @@ def find_centres(maps: Maps, cells: np.ndarray) -> np.ndarray:
     smooth = ndimage.gaussian_filter(maps.centre, PARAMETERS.blur)
     peaks = find_peaks(smooth, PARAMETERS.peaks_apart, PARAMETERS.least_centre)
     peaks = peaks[cells[tuple(peaks.T)]]
-    if not len(peaks):
-        return np.zeros((0, 4))
-    peaks = peaks[np.argsort(-smooth[tuple(peaks.T)], kind="stable")].astype(float)
-    at = tuple(peaks.T.astype(int))
+    at = tuple(peaks.T)
     diameters = maps.diameter[at].astype(float)
     tree = cKDTree(peaks)
     kept = np.ones(len(peaks), bool)

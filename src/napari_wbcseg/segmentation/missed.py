@@ -13,13 +13,14 @@ from ..box import Box
 from ..errors import EditError
 from ..images.illumination import normalised
 from ..images.pixel_source import PixelSource
+from ..images.pixels import resample
 from ..network.classic import TILE, classic_grey
 from ..network.robust import network_input
 from ..sizes import equivalent_diameter
 from .classic import probability_in
 from .global_estimates import estimate
 from .instances import Enlargement, draw_at, split_cells
-from .prediction import Predictor, centred_window, placed, resample
+from .prediction import Predictor, centred_window, placed
 from .regions import predict_regions
 
 

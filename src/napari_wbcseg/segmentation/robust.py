@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..box import Box
+from ..box import Box, label_boxes
+from ..images.pixels import resample
 from .detections import Detections, TileCells, cells_of_tile
 from .instances import Enlargement, draw_at, leave_out_unlikely, split_cells
 from .looks import Look
-from .prediction import Predictor, box_windows, resample
+from .prediction import Predictor, box_windows
 from .regions import predict_whole_cells
 from .scale import Levels
 from .second_look import ask_second_network, check_in_standard_stain
@@ -154,13 +155,10 @@ def propose(image: np.ndarray, look: Look, predictor: Predictor, levels: Levels 
     regions, _ = ndimage.label(near, np.ones((3, 3)))
     shape = np.array(image.shape[:2])
     scale, margin = shape / near.shape, PARAMETERS.margin * look.diameter
-    boxes = []
-    for rows, cols in ndimage.find_objects(regions):
-        start, stop = np.array([rows.start, cols.start]), np.array([rows.stop, cols.stop])
-        if ((stop - start) * scale).max() >= PARAMETERS.smallest * look.diameter:
-            first = np.maximum(np.rint(start * scale - margin), 0)
-            boxes.append([*first, *np.minimum(np.rint(stop * scale + margin), shape)])
-    return np.array(boxes, float).astype(np.int64).reshape(-1, 4)
+    boxes = np.array([box for _, box in label_boxes(regions)]).reshape(-1, 2, 2)
+    large = ((boxes[:, 1] - boxes[:, 0]) * scale).max(axis=1) >= PARAMETERS.smallest * look.diameter
+    grown = np.rint(boxes[large] * scale + [[-margin], [margin]])
+    return np.clip(grown, 0, shape).astype(np.int64).reshape(-1, 4)
 
 
 def _worth_showing(small: np.ndarray, predictor: Predictor, least_stain: float | None) -> list[Box]:
@@ -177,7 +175,7 @@ def _worth_showing(small: np.ndarray, predictor: Predictor, least_stain: float |
     if not dark.any():
         return []
     near = cv2.dilate(dark.astype(np.uint8), np.ones((2 * PARAMETERS.context + 1,) * 2))
-    places = ndimage.find_objects(ndimage.label(near)[0])
+    places = label_boxes(ndimage.label(near)[0])
     step = max(predictor.multiple, PARAMETERS.step)
-    windows = [window for place in places for window in box_windows(Box.of(place), shape, step)]
+    windows = [window for _, box in places for window in box_windows(box, shape, step)]
     return min(windows, all_windows, key=lambda some: sum(window.area for window in some))

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..box import Box
-from ..images.pixels import brightness
+from ..images.pixels import brightness, resample
 from ..sizes import WHITE_OVER_RED, equivalent_diameter, weighted_median
 from .detections import Stain, darker_half
-from .prediction import Maps, Predictor, box_windows, find_peaks, resample
+from .prediction import Maps, Predictor, box_windows, find_peaks
 
 #: Cell diameters, in image pixels, that the image is looked at for. Neighbours overlap.
 LEVELS = (500.0, 200.0, 80.0, 32.0)

@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 
 from ..box import Box, label_boxes
+from ..images.pixels import resample
 from .detections import TileCells
 from .instances import Instances
 from .looks import Look
-from .prediction import Predictor, placed, resample
+from .prediction import Predictor, placed
 from .regions import predict_regions
 
 

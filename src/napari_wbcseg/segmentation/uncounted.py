@@ -13,11 +13,11 @@ import numpy as np
 from scipy import ndimage
 
 from ..box import Box
+from ..images.pixels import resample
 from ..network.robust import network_input
 from ..words import counted
 from .detections import TileCells, draw
 from .filters import without_red_cells
-from .prediction import resample
 from .scale import ScaleEstimate
 from .standard_stain import PARAMETERS as STAIN
 from .standard_stain import density_of, like_white_cells, white_density
