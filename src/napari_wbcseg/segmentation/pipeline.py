@@ -25,11 +25,12 @@ from ..progress import Progress, silent
 from ..settings import SegmentationSettings
 from ..words import counted, listed
 from .detections import Kept, TileCells
+from .finish import finish
 from .global_estimates import GlobalEstimates, estimate
 from .large.files import TileFiles
 from .measure import joined
 from .result import Segmentation, passing_folder
-from .tile_work import Canvas, TileWork, by_window, find_all, finish, here
+from .tile_work import Canvas, TileWork, by_window, find_all, here
 
 DEFAULT_MODEL = "wbc"
 

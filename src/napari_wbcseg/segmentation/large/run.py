@@ -28,10 +28,11 @@ from ...progress import Progress, silent
 from ...settings import SegmentationSettings
 from ...version import __version__
 from ..detections import TileCells, draw
+from ..finish import finish
 from ..global_estimates import GlobalEstimates, estimate
 from ..pipeline import DEFAULT_MODEL, as_array, model_and_settings
 from ..result import Placement, Segmentation
-from ..tile_work import Each, TileWork, WindowTiles, by_window, find_all, finish, here
+from ..tile_work import Each, TileWork, WindowTiles, by_window, find_all, here
 from ..tiles import Tile
 from .files import (
     PROBABILITY_FOLDER,
