@@ -116,7 +116,7 @@ def measured(megapixels: float = 16.0) -> Costs:
 
     from napari_wbcseg import load_model
     from napari_wbcseg.progress import silent
-    from napari_wbcseg.segmentation import global_estimates, tile_work
+    from napari_wbcseg.segmentation import finish, tile_work
     from napari_wbcseg.segmentation.detections import join
     from napari_wbcseg.segmentation.large.run import LargeRun
 
@@ -129,7 +129,7 @@ def measured(megapixels: float = 16.0) -> Costs:
         start = time.process_time()
         run = LargeRun(array, Path(folder) / "out", load_model("wbc"))
         whole, start = seconds(start), time.process_time()
-        global_estimates._field_of_view(run.source, silent)
+        run.source.find_field_of_view()
         overview, work = seconds(start), run._work
         tiles, start = len(work.tiles), time.process_time()
         cells = [
@@ -142,10 +142,10 @@ def measured(megapixels: float = 16.0) -> Costs:
         writing, start = seconds(start), time.process_time()
         joined = join(work.kept, tiles)
         joining, start = seconds(start), time.process_time()
-        pieces = list(tile_work._pieces(work, joined))
+        pieces = list(finish._pieces(work, joined))
         heading, start = seconds(start), time.process_time()
         for piece in pieces:
-            tile_work._draw_and_measure(work, piece, silent)
+            finish._draw_and_measure(work, piece, silent)
         drawing = seconds(start)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -77,6 +77,10 @@ class Box(NamedTuple):
         """Return the box moved."""
         return Box(self.top + down, self.left + right, self.bottom + down, self.right + right)
 
+    def relative_to(self, other: tuple[int, int, int, int]) -> Box:
+        """Return where the box lies in another one, in rows and columns from its corner."""
+        return self.shifted(-other[0], -other[1])
+
     def holds(self, row: float, col: float) -> bool:
         """Say whether a point lies inside."""
         return self.top <= row < self.bottom and self.left <= col < self.right

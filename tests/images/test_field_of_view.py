@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_wbcseg.images.field_of_view import field_of_view
+from napari_wbcseg.images.field_of_view import FieldOfView, field_of_view
 from napari_wbcseg.images.illumination import normalised
 from napari_wbcseg.synthetic.smear import synthetic_smear
 
@@ -64,3 +64,14 @@ def test_outside_the_field_there_is_empty_slide() -> None:
     np.testing.assert_array_equal(image[~inside], 1)
     whole = normalised(SMEAR.image)
     np.testing.assert_allclose(np.median(image[inside], 0), np.median(whole[inside], 0), atol=0.03)
+
+
+def test_the_field_of_an_eyepiece_is_known_by_its_corners() -> None:
+    rows, cols = np.mgrid[:60, :80]
+    disc = np.hypot(rows - 30, cols - 40) < 25
+    assert FieldOfView.of(disc, step=4).round_width == pytest.approx(200, abs=8)
+    assert FieldOfView.of(disc & (cols < 50), step=4).round_width == pytest.approx(200, abs=8), (
+        "cut by a side"
+    )
+    assert FieldOfView.of(rows + cols > 20, step=4).round_width is None, "one corner is dark"
+    assert FieldOfView.of(cols > 20, step=4).round_width is None

@@ -8,6 +8,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.images.pixel_source import PixelSource
 
 
@@ -29,3 +30,41 @@ def test_the_light_of_a_slide_is_told_without_reading_it_as_a_whole(shape: tuple
     source = PixelSource(slide)
     np.testing.assert_array_equal(source.background, [200, 180, 240])
     assert sum(read) < 0.4 * shape[0] * shape[1]
+
+
+LARGE = (2500, 2600)
+
+
+class Counted(PixelSource):
+    """Counts the pixels that are read."""
+
+    pixels = 0
+
+    def read(self, *box: int) -> np.ndarray:
+        self.pixels += Box(*box[:4]).area
+        return super().read(*box)
+
+
+def slide() -> np.ndarray:
+    """Return an empty slide with something black in its middle."""
+    pixels = np.random.default_rng(0).integers(220, 240, (*LARGE, 3), np.uint8)
+    pixels[1000:1600, 1000:1600] = 5
+    return pixels
+
+
+def test_of_a_large_image_that_shows_the_slide_to_its_edge_only_that_is_read() -> None:
+    source = Counted(slide())
+    assert source.find_field_of_view() is None
+    assert source.pixels < 0.1 * LARGE[0] * LARGE[1]
+
+
+@pytest.mark.parametrize("side", [np.s_[:300], np.s_[-300:], np.s_[:, :300], np.s_[:, -300:]])
+def test_a_dark_side_of_a_large_image_is_none_of_the_slide(side) -> None:
+    pixels = slide()
+    pixels[side] = 5
+    found = PixelSource(pixels).find_field_of_view()
+    assert found is not None
+    inside = found.inside(Box(0, 0, *LARGE))
+    assert not inside[side].any()
+    assert inside[1300, 1300], "what is dark in the middle is on the slide"
+    assert inside.mean() > 0.8

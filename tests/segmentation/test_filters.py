@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.segmentation.filters import PARAMETERS, red_cells_by_stain, too_small, white_cell_stain
+from napari_wbcseg.segmentation.scale import RedCells
 
 from ..drawings import disc_labels
 
 RED_CELL = 30.0
+
+
+def sized(areas: np.ndarray, certainty: float, look: np.ndarray | int = 0) -> np.ndarray:
+    """Return rows of cells."""
+    rows = np.zeros(len(areas), [("area", float), ("certainty", float), ("look", int)])
+    rows["area"], rows["certainty"], rows["look"] = areas, certainty, look
+    return rows
 
 
 def large_enough(labels: np.ndarray, red_cell: float | None, certainty: float = 0.7) -> list[int]:
@@ -17,7 +25,7 @@ def large_enough(labels: np.ndarray, red_cell: float | None, certainty: float = 
     areas = np.bincount(labels.ravel())[1:]
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     cut = np.isin(np.arange(1, len(areas) + 1), border)
-    small = too_small(areas, cut, np.full(len(areas), certainty), red_cell)
+    small = too_small(sized(areas, certainty), cut, RedCells(red_cell))
     return (np.flatnonzero(~small) + 1).tolist()
 
 
@@ -53,25 +61,25 @@ def test_a_platelet_that_the_border_cuts_is_left_out() -> None:
 
 
 def test_what_is_rather_an_erythroblast_may_be_smaller_than_a_red_cell() -> None:
-    areas, one = np.pi / 4 * np.array([0.8, 0.8, 0.5]) ** 2 * RED_CELL**2, np.ones(3)
+    areas = np.pi / 4 * np.array([0.8, 0.8, 0.5]) ** 2 * RED_CELL**2
     probability = np.array([0.6, 0.4, 0.6])
-    small = too_small(areas, one < 0, 0.7 * one, RED_CELL, erythroblast=probability)
+    small = too_small(sized(areas, 0.7), np.zeros(3, bool), RedCells(RED_CELL), probability)
     assert small.tolist() == [False, True, True]
 
 
 def test_what_is_small_is_so_among_the_cells_of_its_look() -> None:
     areas, look = np.array([9000.0, 900.0]), np.array([0, 1])
-    sure, inside = np.full(2, 0.9), np.zeros(2, bool)
-    assert too_small(areas, inside, sure, None).tolist() == [False, True]
-    assert not too_small(areas, inside, sure, None, look=look).any()
+    inside = np.zeros(2, bool)
+    assert too_small(sized(areas, 0.9), inside, RedCells()).tolist() == [False, True]
+    assert not too_small(sized(areas, 0.9, look), inside, RedCells()).any()
 
 
 def test_beside_several_likely_cells_of_any_look_one_may_be_smaller_than_a_red_cell() -> None:
     areas, look = np.array([4000.0] * 2 + [450.0]), np.array([0, 0, 1])  # the last 24 across
-    sure, inside = np.full(3, 0.9), np.zeros(3, bool)
-    assert not too_small(areas, inside, sure, RED_CELL, look=look).any()
-    assert too_small(areas[1:], inside[1:], sure[1:], RED_CELL, look=look[1:]).tolist() == [False, True]
-    assert too_small(areas[[2] * 3], inside, sure, RED_CELL).all(), "large platelets are no such cells"
+    rows, inside, red = sized(areas, 0.9, look), np.zeros(3, bool), RedCells(RED_CELL)
+    assert not too_small(rows, inside, red).any()
+    assert too_small(rows[1:], inside[1:], red).tolist() == [False, True]
+    assert too_small(rows[[2] * 3], inside, red).all(), "large platelets are no such cells"
 
 
 RED, WHITE = (0.4, 0.9, 0.5), (1.4, 1.7, 0.9)

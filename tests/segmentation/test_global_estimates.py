@@ -7,25 +7,12 @@ from itertools import product
 import numpy as np
 import pytest
 
-from napari_wbcseg.box import Box
 from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.network.library import load_model
 from napari_wbcseg.progress import silent
-from napari_wbcseg.segmentation.global_estimates import FieldOfView, GlobalEstimates, _field_of_view, estimate
+from napari_wbcseg.segmentation.global_estimates import GlobalEstimates, estimate
 from napari_wbcseg.settings import SegmentationSettings
 from napari_wbcseg.synthetic.smear import synthetic_smear
-
-SHAPE = (2500, 2600)
-
-
-class Counted(PixelSource):
-    """Counts the pixels that are read."""
-
-    pixels = 0
-
-    def read(self, *box: int) -> np.ndarray:
-        self.pixels += Box(*box[:4]).area
-        return super().read(*box)
 
 
 @pytest.mark.parametrize(
@@ -43,42 +30,6 @@ def test_red_cells_tell_at_which_size_classes_are_told(
     white = (255.0, 255.0, 255.0)
     found = GlobalEstimates(value_range=255, background=white, cell_diameter=cell, red_cell=red_cell)
     assert found.class_diameter == (None if diameter is None else pytest.approx(diameter))
-
-
-def slide() -> np.ndarray:
-    """Return an empty slide with something black in its middle."""
-    pixels = np.random.default_rng(0).integers(220, 240, (*SHAPE, 3), np.uint8)
-    pixels[1000:1600, 1000:1600] = 5
-    return pixels
-
-
-def test_the_field_of_an_eyepiece_is_known_by_its_corners() -> None:
-    rows, cols = np.mgrid[:60, :80]
-    disc = np.hypot(rows - 30, cols - 40) < 25
-    assert FieldOfView.of(disc, step=4).round_width == pytest.approx(200, abs=8)
-    assert FieldOfView.of(disc & (cols < 50), step=4).round_width == pytest.approx(200, abs=8), (
-        "cut by a side"
-    )
-    assert FieldOfView.of(rows + cols > 20, step=4).round_width is None, "one corner is dark"
-    assert FieldOfView.of(cols > 20, step=4).round_width is None
-
-
-def test_of_a_large_image_that_shows_the_slide_to_its_edge_only_that_is_read() -> None:
-    source = Counted(slide())
-    assert _field_of_view(source, silent) is None
-    assert source.pixels < 0.1 * SHAPE[0] * SHAPE[1]
-
-
-@pytest.mark.parametrize("side", [np.s_[:300], np.s_[-300:], np.s_[:, :300], np.s_[:, -300:]])
-def test_a_dark_side_of_a_large_image_is_none_of_the_slide(side) -> None:
-    pixels = slide()
-    pixels[side] = 5
-    found = _field_of_view(PixelSource(pixels), silent)
-    assert found is not None
-    inside = found.inside(Box(0, 0, *SHAPE))
-    assert not inside[side].any()
-    assert inside[1300, 1300], "what is dark in the middle is on the slide"
-    assert inside.mean() > 0.8
 
 
 def test_pen_marks_on_a_large_image_do_not_hide_its_cells() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import hypothesis
@@ -15,9 +14,10 @@ from napari_wbcseg.box import Box
 from napari_wbcseg.errors import Cancelled
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.progress import silent
+from napari_wbcseg.segmentation.looks import Look
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.segmentation.prediction import Predictor
-from napari_wbcseg.segmentation.robust import palest_nucleus, propose
+from napari_wbcseg.segmentation.robust import propose
 from napari_wbcseg.segmentation.scale import Levels
 from napari_wbcseg.settings import SegmentationSettings
 
@@ -148,7 +148,7 @@ def test_a_region_holds_its_cell_whole_with_room_around(predictor, diameter, dow
     labels = disc_labels(shape, [(down * shape[0], across * shape[1], diameter)])
     rows, cols = np.nonzero(labels)
     levels = Levels(dark(labels), predictor) if one_tile else None
-    boxes = propose(dark(labels), diameter, predictor, levels)
+    boxes = propose(dark(labels), Look(diameter), predictor, levels)
     assert boxes.dtype == np.int64
     if np.ptp(rows) < 0.5 * diameter or np.ptp(cols) < 0.5 * diameter:
         return  # only a sliver of it is in the image
@@ -162,7 +162,7 @@ def test_a_region_holds_its_cell_whole_with_room_around(predictor, diameter, dow
 
 def test_cells_apart_are_regions_apart_and_specks_are_none(predictor: Predictor) -> None:
     labels = disc_labels((200, 400), [(100, 80, 50), (100, 250, 50), (30, 350, 7)])
-    boxes = propose(dark(labels), 50.0, predictor)
+    boxes = propose(dark(labels), Look(50.0), predictor)
     assert len(boxes) == 2
 
 
@@ -171,7 +171,7 @@ def test_what_the_estimate_of_the_size_has_seen_is_not_looked_at_again(predictor
     levels = Levels(image, predictor)
     assert levels[80.0].cell.shape == (120, 240)
     monkeypatch.delattr(Predictor, "predict")
-    assert len(propose(image, 60.0, predictor, levels)) == 2
+    assert len(propose(image, Look(60.0), predictor, levels)) == 2
 
 
 def test_only_places_as_dark_as_a_nucleus_are_shown_to_the_network(predictor, monkeypatch) -> None:
@@ -181,39 +181,27 @@ def test_only_places_as_dark_as_a_nucleus_are_shown_to_the_network(predictor, mo
     shown: list[list[Box]] = []
     predict = Predictor.predict
     monkeypatch.setattr(Predictor, "predict", lambda *a, **k: shown.append(a[2]) or predict(*a, **k))
-    assert len(propose(image, 30.0, predictor)) == 3, "the speck is none"
-    assert len(propose(image, 30.0, predictor, None, 1.2)) == 2, "the pale one is none"
-    assert len(propose(image, 30.0, predictor, None, 0.8)) == 3
+    assert len(propose(image, Look(30.0), predictor)) == 3, "the speck is none"
+    assert len(propose(image, Look(30.0, least_stain=1.2), predictor)) == 2, "the pale one is none"
+    assert len(propose(image, Look(30.0, least_stain=0.8), predictor)) == 3
     everything, two, three = (sum(window.area for window in windows) for windows in shown)
     assert two < three < everything / 10
     # Where all is dark it is laid out as if nobody had asked.
     crowd = dark(
         disc_labels((900, 900), [(r, c, 30) for r in range(20, 900, 60) for c in range(20, 900, 60)])
     )
-    np.testing.assert_array_equal(propose(crowd, 30.0, predictor, None, 1.2), propose(crowd, 30.0, predictor))
-    assert shown[-1] == shown[-2]
-
-
-def test_what_may_be_a_nucleus_is_darker_than_red_cells_and_paler_than_nuclei() -> None:
-    def density(white: float, red: float | None) -> float:
-        taken = palest_nucleus((0.5, white, 0.2), None if red is None else (0.3, red, 0.2))
-        return -math.log(1 - taken / 2)
-
-    assert density(1.6, 0.4) == pytest.approx(0.45 * 1.6) == pytest.approx(density(1.6, None))
-    assert density(1.6, 0.8) == pytest.approx(0.6 * 1.6), "dark red cells, of which some are darker"
-    assert density(1.6, 0.65) == pytest.approx(0.65 + 0.2 * 0.95)
-    assert density(1.0, 0.9) == pytest.approx(0.6), "no nucleus is left out where red cells are as dark"
-    assert density(3.0, 0.4) == pytest.approx(0.45 * 1.6), (
-        "where nuclei let no light through, others are paler"
+    np.testing.assert_array_equal(
+        propose(crowd, Look(30.0, least_stain=1.2), predictor), propose(crowd, Look(30.0), predictor)
     )
+    assert shown[-1] == shown[-2]
 
 
 def test_a_slide_without_anything_dark_is_not_shown_to_the_network(predictor, monkeypatch) -> None:
     image = 0.5 * dark(disc_labels((200, 400), [(100, 80, 50)]))
     monkeypatch.setattr(Predictor, "blended", lambda *a, **k: pytest.fail("predicted"))
-    assert propose(image, 50.0, predictor, None, 1.2).shape == (0, 4)
+    assert propose(image, Look(50.0, least_stain=1.2), predictor).shape == (0, 4)
 
 
 def test_an_empty_slide_has_no_regions(predictor: Predictor) -> None:
     for shape in ((120, 90), (1, 1), (1, 200), (200, 1)):
-        assert propose(np.zeros((*shape, 3), np.float32), 40.0, predictor).shape == (0, 4)
+        assert propose(np.zeros((*shape, 3), np.float32), Look(40.0), predictor).shape == (0, 4)

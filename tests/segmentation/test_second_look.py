@@ -8,9 +8,10 @@ import pytest
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.detections import Detections, cells_of_tile
+from napari_wbcseg.segmentation.looks import Look
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.segmentation.prediction import Predictor
-from napari_wbcseg.segmentation.second_look import look_again_in
+from napari_wbcseg.segmentation.second_look import check_in_standard_stain
 from napari_wbcseg.segmentation.standard_stain import StandardStain
 from napari_wbcseg.segmentation.tiles import tile_grid
 from napari_wbcseg.settings import SegmentationSettings
@@ -65,7 +66,8 @@ def test_an_unsure_cell_goes_where_it_is_none_in_the_standard_stain(first: Model
     nucleus, red_cell = (
         2 - 2 * np.exp(-np.array(density)) for density in ((0.5, 0.65, 0.05), (0.5, 0.4, 0.1))
     )
-    standard = StandardStain.of(nucleus[None], np.ones(1), tuple(red_cell))
+    white = np.array([(nucleus, 1.0)], [("stain", float, 3), ("certainty", float)])
+    standard = StandardStain.of(white, tuple(red_cell))
     assert standard is not None
     discs = [(75.0, 60.0, DIAMETER), (75.0, 150.0, DIAMETER), (75.0, 240.0, DIAMETER)]
     labels = disc_labels((150, 300), discs)
@@ -74,7 +76,7 @@ def test_an_unsure_cell_goes_where_it_is_none_in_the_standard_stain(first: Model
     nothing = np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64)
     cells = cells_of_tile(Detections(labels, *nothing, {1: 0.6, 2: 0.6, 3: 0.95}), picture, tile)
     predictor = Predictor(first, SegmentationSettings(classes=None), silent)
-    left = look_again_in(standard, cells, picture, tile.window, DIAMETER, predictor)
+    left = check_in_standard_stain(cells, Look(DIAMETER, standard), picture, tile.window, predictor)
     assert left.rows["box"][:, 1].tolist() == cells.rows["box"][[0, 2], 1].tolist()
     assert left.rows["index"].tolist() == [0, 1]
     assert [mask.sum() for mask in left.masks] == left.rows["area"].tolist()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.box import Box
+from napari_wbcseg.segmentation.looks import looks_for
 from napari_wbcseg.segmentation.pipeline import segment
-from napari_wbcseg.segmentation.robust import looks_for
 from napari_wbcseg.segmentation.standard_stain import PARAMETERS, Colour, StandardStain
 from napari_wbcseg.settings import SegmentationSettings
 from napari_wbcseg.synthetic.smear import synthetic_smear
@@ -24,8 +24,8 @@ def seen(density: Colour) -> Colour:
 
 
 def told(white: Colour, red: Colour | None = BLUISH, certainty: float = 0.9) -> StandardStain | None:
-    cells = np.array([seen(white)] * 3)
-    return StandardStain.of(cells, np.full(3, certainty), None if red is None else seen(red))
+    cells = np.array([(seen(white), certainty)] * 3, [("stain", float, 3), ("certainty", float)])
+    return StandardStain.of(cells, None if red is None else seen(red))
 
 
 def pale_smear() -> tuple[np.ndarray, int]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.segmentation.detections import Detections, cells_of_tile
-from napari_wbcseg.segmentation.scale import Candidate, ScaleEstimate
+from napari_wbcseg.segmentation.scale import Candidate, RedCells, ScaleEstimate
 from napari_wbcseg.segmentation.tiles import tile_grid
 from napari_wbcseg.segmentation.uncounted import FROM_AFAR, OVEREXPOSED, notes_on_uncounted
 
@@ -37,7 +37,7 @@ def notes(
     (tile,) = tile_grid(labels.shape, 1.0)
     nothing = np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64)
     tiles = [cells_of_tile(Detections(labels, *nothing, {1: certainty, 2: certainty}), image, tile)]
-    estimate = ScaleEstimate([], 25.0, True, RED, list(candidates))
+    estimate = ScaleEstimate(RedCells(25.0, RED, True), list(candidates))
     return notes_on_uncounted(image, DIAMETER, tiles, estimate, (background,) * 3)
 
 

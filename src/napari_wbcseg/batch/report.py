@@ -20,6 +20,7 @@ from ..classification.differential import Differential
 from ..errors import OutputError
 from ..files import written_whole
 from ..images.pixel_source import PixelSource
+from ..images.pixels import resample
 from ..images.prepare import as_rgb8
 from ..images.read import LargeImage
 from ..results.formats.pictures import (
@@ -34,7 +35,6 @@ from ..results.formats.pictures import (
     fixed_points,
     outer_outlines,
     traced,
-    zoomed,
 )
 from ..results.records import CellPicture, Picture, RunRecord
 from ..segmentation.result import Segmentation
@@ -162,7 +162,7 @@ def small_picture(image: np.ndarray) -> str:
     image : ndarray, shape (H, W), (H, W, 3), or a stack of either
     """
     picture = as_rgb8(image if image.ndim - (image.shape[-1] == 3) == 2 else image[0])
-    return _jpeg(zoomed(picture, _reduction(picture.shape)))
+    return _jpeg(resample(picture, _reduction(picture.shape)))
 
 
 def _pictures(planes: list[PixelSource], result: Segmentation, levels: Sequence[Any]) -> list[Picture]:
@@ -183,7 +183,7 @@ def _pictures(planes: list[PixelSource], result: Segmentation, levels: Sequence[
     for row in _least_certain(cells):
         half = max(8, round(_CELL_CONTEXT * row["diameter"] / 2))
         box, zoom = _window(row, half, source.shape), _CELL_SIDE / (2 * half)
-        picture = zoomed(source.read8(box), zoom)
+        picture = resample(source.read8(box), zoom)
         own = outer_outlines(np.asarray(labels[box.slices]) == row["label"])
         draw_outlines(picture, [(own, CHECK_COLOUR)], zoom, _CASING, _LINE)
         certainty = row.get("certainty", np.nan)
@@ -202,7 +202,7 @@ def _gallery(planes: list[PixelSource], result: Segmentation) -> list[CellPictur
             source = planes[int(row["plane"]) if result.stacked else 0]
             half = round(_GALLERY_CONTEXT * (result.cell_diameter or row["diameter"]) / 2)
             part = source.read8(_window(row, half, source.shape))
-            pixels = zoomed(part, _CELL_SIDE / (2 * half), cv2.INTER_AREA)
+            pixels = resample(part, _CELL_SIDE / (2 * half), cv2.INTER_AREA)
             probability = round(row[sure], 2)
             pictures.append(CellPicture(one.name, _jpeg(pixels), int(row["label"]), probability))
     return pictures

@@ -65,7 +65,7 @@ class TrainingPair:
 
         def moved(boxes: tuple[Box, ...]) -> tuple[Box, ...]:
             inside = (box.common(window) for box in boxes)
-            return tuple(part.shifted(-window.top, -window.left) for part in inside if part.area)
+            return tuple(part.relative_to(window) for part in inside if part.area)
 
         return replace(
             self,

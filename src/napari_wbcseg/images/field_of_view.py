@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import BaseModel
 
-from .paper import paper_colours, pictures_on_paper
-from .pixels import border, percentiles, sides
+from ..box import Box
+from .paper import is_picture, paper_colours, pictures_on_paper
+from .pixels import border, percentiles, resample, sides
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,74 @@ class FieldOfViewParameters:
 PARAMETERS = FieldOfViewParameters()
 
 
+class FieldOfView(BaseModel, frozen=True, extra="forbid"):
+    """Where an image shows the slide.
+
+    Attributes
+    ----------
+    step : int
+        Pixels of the image along a side of one of the mask.
+    shape : tuple of int
+        Of the mask.
+    packed : str
+        The mask, a bit each, packed by zlib, in base 64.
+    """
+
+    step: int
+    shape: tuple[int, int]
+    packed: str
+
+    @classmethod
+    def of(cls, mask: np.ndarray, step: int) -> FieldOfView:
+        """Pack a mask."""
+        packed = base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode()
+        return cls(step=step, shape=(mask.shape[0], mask.shape[1]), packed=packed)
+
+    def inside(self, box: Box) -> np.ndarray:
+        """Say which pixels of a part of the image show the slide."""
+        mask = self._mask
+        rows, cols = np.arange(box.top, box.bottom), np.arange(box.left, box.right)
+        return mask[np.ix_(rows // self.step, cols // self.step)]
+
+    @property
+    def share(self) -> float:
+        """Share of the image that shows the slide."""
+        return float(self._mask.mean())
+
+    def boxes(self, shape: tuple[int, int]) -> list[Box]:
+        """Return the rectangles of an image of a shape that show the slide, or one around all that does."""
+        from scipy import ndimage
+
+        parts, _ = ndimage.label(self._mask)
+        places = ndimage.find_objects(parts)
+        if not all(is_picture(parts[place] == n, self.shape) for n, place in enumerate(places, 1)):
+            places = ndimage.find_objects((parts > 0).astype(np.uint8))
+        return [Box(*(self.step * end for end in Box.of(place))).common((0, 0, *shape)) for place in places]
+
+    @property
+    def round_width(self) -> float | None:
+        """Width of the round field of an eyepiece, image pixels; None where the field has a corner."""
+        from scipy import ndimage
+
+        mask = self._mask
+        places = ndimage.find_objects(mask.astype(np.uint8))
+        if not places:
+            return None
+        part = mask[places[0]]
+        corners = part[[0, 0, -1, -1], [0, -1, 0, -1]]
+        return None if corners.any() else float(self.step * max(part.shape))
+
+    @property
+    def _mask(self) -> np.ndarray:
+        bits = np.frombuffer(zlib.decompress(base64.b64decode(self.packed)), np.uint8)
+        return np.unpackbits(bits, count=self.shape[0] * self.shape[1]).reshape(self.shape) > 0
+
+
+def fields_of(field: FieldOfView | None, shape: tuple[int, int]) -> list[Box]:
+    """Return the rectangles of an image of a shape of which each is segmented as an image of its own."""
+    return [Box(0, 0, *shape)] if field is None else field.boxes(shape)
+
+
 def field_of_view(pixels: np.ndarray, paper: Sequence[np.ndarray] | None = None) -> np.ndarray | None:
     """Find the part of a picture that shows the slide.
 
@@ -68,8 +140,7 @@ def field_of_view(pixels: np.ndarray, paper: Sequence[np.ndarray] | None = None)
 
     height, width = pixels.shape[:2]
     factor = min(1.0, PARAMETERS.side / max(height, width))
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    small = cv2.resize(np.asarray(pixels, np.float32), size, interpolation=cv2.INTER_AREA)
+    small = resample(np.asarray(pixels, np.float32), factor)
     pictures = pictures_on_paper(small, paper_colours(sides(pixels)) if paper is None else paper)
     if pictures is None:
         field = _lit(small, np.zeros(small.shape[:2], bool))

@@ -12,13 +12,19 @@ import numpy as np
 
 from ..box import Box
 from ..progress import Progress, silent
+from .field_of_view import PARAMETERS as FIELD
+from .field_of_view import FieldOfView, field_of_view
 from .illumination import absorbed, background_colour
+from .paper import paper_colours
 from .prepare import bit_range, check_shape, preparation_notes, rgb_pixels
 
 _SAMPLED_SIDE = 512
 _MOST_SKIPPED = 8  # pixels from one sample to the next, where all of an image is read for its samples
 _WINDOWS = 8  # along each side of a larger image
 _STRIP = 256  # rows whose colours are held at once
+# Pixels along the sides of a small copy that are looked at first for a surround, and the brightness that none
+# has: a little more than its share of the brightest slide.
+_EDGE, _LIT = 8, 70.0
 # What a user gives as an array may read a file, and that from one thread at a time.
 _ONE_READS = threading.Lock()
 #: Side of the parts that are read at once for a small copy, pixels.
@@ -76,6 +82,31 @@ class PixelSource:
             corners = product(tops.tolist(), lefts.tolist())
             sample = np.concatenate([self.raw(row, col, row + side, col + side) for row, col in corners])
         return background_colour(rgb_pixels(sample, self.value_range))
+
+    def find_field_of_view(self, progress: Progress = silent) -> FieldOfView | None:
+        """Find where the image shows the slide, in a small copy of it; None where all of it does.
+
+        Its edge is looked at first: what does not reach it is no surround, and no paper.
+        """
+        height, width = self.shape
+        step = max(1, max(height, width) // FIELD.side)
+
+        def reduced(box: Box) -> np.ndarray:
+            return self.reduced(box, step, progress, "Looking for the field of view")
+
+        def sides(across: int, bottom: int, right: int) -> list[Box]:
+            ends = Box(0, 0, across, width), Box(bottom, 0, height, width)
+            return [*ends, Box(0, 0, height, across), Box(0, right, height, width)]
+
+        lines = sides(1, height - 1, width - 1)
+        paper = paper_colours(self.read(*line).reshape(-1, 3) for line in lines)
+        edge = _EDGE * step
+        if min(height, width) > 2 * edge:
+            edges = sides(edge, *((length - edge) // step * step for length in self.shape))
+            if not paper and all(reduced(box).max(axis=-1).min() > _LIT for box in edges):
+                return None
+        mask = field_of_view(reduced(Box(0, 0, height, width)), paper)
+        return None if mask is None else FieldOfView.of(mask, step)
 
     def density(
         self, inside: np.ndarray, corner: tuple[int, int] = (0, 0), background: np.ndarray | None = None

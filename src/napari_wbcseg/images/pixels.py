@@ -1,4 +1,4 @@
-"""Pixels of an image: those along its sides, how bright they are, and percentiles of them."""
+"""Pixels of an image: those along its sides, how bright they are, percentiles of them; all of them scaled."""
 
 from __future__ import annotations
 
@@ -19,6 +19,37 @@ def brightness(pixels: np.ndarray) -> np.ndarray:
     [60.0]
     """
     return np.asarray((pixels[..., 0] + pixels[..., 1] + pixels[..., 2]) / np.float32(3))
+
+
+def resample(image: np.ndarray, factor: float, how: int | None = None) -> np.ndarray:
+    """Scale an image, averaging where it shrinks.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W) or (H, W, C)
+    factor : float
+        Size of the result over the size of the image.
+    how : int, optional
+        Interpolation of OpenCV; by default cubic, or by area where it shrinks.
+
+    Returns
+    -------
+    ndarray
+        At least one pixel along each side; the image itself where it has that size.
+
+    Examples
+    --------
+    >>> resample(np.ones((10, 20, 3), np.float32), 0.5).shape
+    (5, 10, 3)
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    if size == (width, height):
+        return image
+    usual = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return cv2.resize(image, size, interpolation=usual if how is None else how)
 
 
 def percentiles(values: np.ndarray, *shares: float) -> list[float]:

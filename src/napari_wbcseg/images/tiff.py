@@ -12,7 +12,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import product
+from functools import cache
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,12 +41,29 @@ _KEPT_SEGMENT = 2**22  # bytes; a strip or tile larger than this is kept for the
 _MOST_PLANES = 65_536  # of an OME-TIFF; what declares more is damaged
 
 
+class _Layout(NamedTuple):
+    """How the pixels of a page are stored."""
+
+    tall: int  # rows of a strip or tile
+    wide: int
+    samples: int  # of a pixel
+    convert: Conversion
+
+    @classmethod
+    def of(cls, page: tifffile.TiffPage, name: str) -> _Layout:
+        _, _, height, width, samples = page.shaped
+        tall = page.tilelength if page.is_tiled else min(page.rowsperstrip, height)
+        wide = page.tilewidth if page.is_tiled else width
+        return cls(max(1, int(tall)), max(1, int(wide)), int(samples), conversion(page, name))
+
+
 class _Plane(NamedTuple):
     """Where the pixels of one image plane lie."""
 
     page: Any  # TiffPage or TiffFrame
     sample: int  # where the samples of the page lie one behind the other
     offset: int | None  # of its first byte, where all its rows follow
+    layout: _Layout
 
 
 def open_tiff(path: Path) -> OpenedImage:
@@ -145,7 +163,7 @@ def _planes(series: tifffile.TiffPageSeries, name: str, order: list[int]) -> lis
     leading = shape[: len(before)]
     if shape[len(before) : len(before) + 2] != (height, width):
         raise ImageError(f"{name} describes {shape} pixels, but holds pages of {width} × {height}.")
-    pages = list(series.pages)
+    pages: list[Any] = list(series.pages)
     if any(one is None for one in pages):
         raise ImageError(f"{name} lacks some of the images that it describes; save it again.")
     count = math.prod(leading)
@@ -154,11 +172,12 @@ def _planes(series: tifffile.TiffPageSeries, name: str, order: list[int]) -> lis
     if start is None and len(pages) * samples < count:
         raise ImageError(f"{name} holds fewer images than it describes; it seems truncated. Save it again.")
     check_expansion(count, _MOST_PLANES + len(pages), name)
-    each = [
-        _Plane(pages[min(number // samples, len(pages) - 1)], number % samples,
-               None if start is None else start + number * plane_bytes)
-        for number in range(count)
-    ]  # fmt: skip
+    layout_of = cache(lambda page: _Layout.of(page, name))  # pages of several programs have each its own
+    each = []
+    for number in range(count):
+        one = pages[min(number // samples, len(pages) - 1)]
+        offset = None if start is None else start + number * plane_bytes
+        each.append(_Plane(one, number % samples, offset, layout_of(one.keyframe)))
     colours = [axis for axis in "SC" if axis in before and shape[before.index(axis)] > 1]
     if len(colours) + (len(rest) == 2 and shape[-1] > 1) > 1:
         raise ImageError(f"{name} has several colour channels ({axes}, {shape}); save it as plain RGB.")
@@ -170,21 +189,6 @@ def _planes(series: tifffile.TiffPageSeries, name: str, order: list[int]) -> lis
     if order and grid.shape[-1] == len(order):
         grid = grid[..., order]
     return [[each[number] for number in row] for row in grid.reshape(-1, grid.shape[-1])]
-
-
-class _Layout(NamedTuple):
-    """How the pixels of a page are stored."""
-
-    tall: int  # rows of a strip or tile
-    wide: int
-    convert: Conversion
-
-    @classmethod
-    def of(cls, page: tifffile.TiffPage, name: str) -> _Layout:
-        _, _, height, width, _ = page.shaped
-        tall = page.tilelength if page.is_tiled else min(page.rowsperstrip, height)
-        wide = page.tilewidth if page.is_tiled else width
-        return cls(max(1, int(tall)), max(1, int(wide)), conversion(page, name))
 
 
 class TiffPixels(LazyPixels):
@@ -203,17 +207,9 @@ class TiffPixels(LazyPixels):
 
     def __init__(self, planes: list[list[_Plane]], name: str, size: int) -> None:
         self.planes = planes
-        page = planes[0][0].page.keyframe
+        page, first = planes[0][0].page.keyframe, planes[0][0].layout
         _, _, self._height, self._width, _ = page.shaped
-        # Pages that were put together from several files may be laid out each in its own way.
-        self._layouts: dict[int, _Layout] = {}
-        for plane in (plane for colours in planes for plane in colours):
-            key = plane.page.keyframe
-            if id(key) not in self._layouts:
-                self._layouts[id(key)] = _Layout.of(key, name)
-        first = self._layouts[id(page)]
-        stored = len(planes[0]) * int(page.shaped[4])  # samples of a pixel
-        probe = first.convert(np.zeros((1, 1, stored), page.dtype))
+        probe = first.convert(np.zeros((1, 1, len(planes[0]) * first.samples), page.dtype))
         self.dtype = probe.dtype
         self.shape = (len(planes), self._height, self._width, int(probe.shape[-1]))
         whole = planes[0][0].offset is not None
@@ -223,12 +219,11 @@ class TiffPixels(LazyPixels):
         # What the file declares is weighed against its size; tiles are decoded whole, however little of them
         # lies in the image.
         decoded, largest, lacking = 0, 0, False
-        for plane in (plane for colours in planes for plane in colours):
-            layout, stored = self._layouts[id(plane.page.keyframe)], int(plane.page.keyframe.shaped[4])
-            tall, wide = segment if plane.offset is not None else (layout.tall, layout.wide)
+        for plane in chain(*planes):
+            tall, wide = segment if plane.offset is not None else plane.layout[:2]
             count = -(-self._height // tall) * -(-self._width // wide)
-            largest = max(largest, tall * wide * stored * page.dtype.itemsize)
-            decoded += count * tall * wide * stored * page.dtype.itemsize
+            stored = tall * wide * plane.layout.samples * page.dtype.itemsize
+            largest, decoded = max(largest, stored), decoded + count * stored
             lacking |= plane.offset is None and len(plane.page.dataoffsets) < count * (plane.sample + 1)
         check_expansion(max(self.nbytes, decoded), size, name)
         check_memory(largest, name)
@@ -240,19 +235,18 @@ class TiffPixels(LazyPixels):
     def read(self, image: int, box: Box) -> NDArray[Any]:
         """Return the pixels (rows, columns, colours) of a part of one plane."""
         parts = [self._part(plane, box) for plane in self.planes[image]]
-        convert = self._layouts[id(self.planes[image][0].page.keyframe)].convert
+        convert = self.planes[image][0].layout.convert
         return convert(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1))
 
     def _part(self, plane: _Plane, box: Box) -> NDArray[Any]:
         page, key = plane.page, plane.page.keyframe
-        samples = int(key.shaped[4])
+        tall, wide, samples, _ = plane.layout
         if plane.offset is not None:
             stored = np.dtype(key.parent.byteorder + key.dtype.char)
             row_bytes = self._width * samples * stored.itemsize
             data = self._bytes(page, plane.offset + box.top * row_bytes, box.shape[0] * row_bytes)
             pixels = np.frombuffer(data, stored).reshape(box.shape[0], self._width, samples)
             return pixels[:, box.left : box.right].astype(stored.newbyteorder("="), copy=False)
-        tall, wide, _ = self._layouts[id(key)]
         across = -(-self._width // wide)
         first = plane.sample * across * -(-self._height // tall)
         out = np.zeros((*box.shape, samples), key.dtype)
@@ -265,7 +259,7 @@ class TiffPixels(LazyPixels):
             part = box.common((i * tall, j * wide, i * tall + rows, j * wide + cols))
             if part.area:
                 inside = segment[part.shifted(-i * tall, -j * wide).slices]
-                out[part.shifted(-box.top, -box.left).slices] = inside
+                out[part.relative_to(box).slices] = inside
         return out
 
     def _decoded(self, page: Any, index: int) -> NDArray[Any] | None:

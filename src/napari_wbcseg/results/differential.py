@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -193,20 +192,20 @@ def _paths(results: str | Path | Iterable[str | Path]) -> list[Path]:
 
 def _not_done(results: Iterable[Path]) -> set[Path]:
     """Return the records of the images that the runs into folders of results have no result of."""
-    missing = set[Path]()
-    for folder in {path.resolve() for path in results}:
-        with suppress(SettingsError):  # no run wrote into it, or it is a file
-            run = RunRecord.read(folder / RUN_FILE)
-            files = {folder / f"{one.name}{RESULT_SUFFIX}": run.counts(one, folder) for one in run.inputs}
-            missing |= {file for file, counts in files.items() if not (counts and file.is_file())}
-    return missing
+    runs = [_counting(folder) or {} for folder in {path.resolve() for path in results}]
+    return {file for run in runs for file, counts in run.items() if not (counts and file.is_file())}
 
 
 def not_in_tables(folder: Path) -> list[Path]:
     """Return the results in a folder that the tables of its last run do not tell of."""
+    run = _counting(folder)
+    return [] if run is None else [file for file in folder.glob(f"*{RESULT_SUFFIX}") if not run.get(file)]
+
+
+def _counting(folder: Path) -> dict[Path, bool] | None:
+    """Say of the record of each input of the last run into a folder whether it counts; None without a run."""
     try:
         run = RunRecord.read(folder / RUN_FILE)
-    except SettingsError:  # no run wrote into it
-        return []
-    told = {f"{one.name}{RESULT_SUFFIX}" for one in run.inputs if run.counts(one, folder)}
-    return [file for file in folder.glob(f"*{RESULT_SUFFIX}") if file.name not in told]
+    except SettingsError:  # no run wrote into it, or it is a file
+        return None
+    return {folder / f"{one.name}{RESULT_SUFFIX}": run.counts(one, folder) for one in run.inputs}

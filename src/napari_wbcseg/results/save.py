@@ -6,7 +6,7 @@ Widget, napari's Save and the shell call it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from os.path import getsize, isdir, isfile, realpath  # a `Path` raises where a name is too long
@@ -110,22 +110,7 @@ def save(
     )
     written: list[Path] = []
     targets = {name: path if formats is None else files_of(base, name)[0] for name in chosen}
-    for wanted, target in targets.items():
-        if wanted == "ome-zarr":
-            pass  # its writer replaces none but its own
-        elif isdir(target):
-            raise OutputError(f"{target} is a folder; give the name of a file.")
-        elif _is_the_picture(target, file, image):
-            raise OutputError(f"{target} is the picture that the cells were found in: choose another name.")
-        elif _is_a_picture(wanted, target):
-            raise OutputError(f"{target} is a picture, and no label image: choose another name.")
-        elif wanted == "tiff" and (other := _of_the_record(base)) not in (None, target):
-            raise OutputError(f"The record of {target} would be that of {other}: choose another name.")
-        elif wanted == "json" and "tiff" not in targets and not _has_labels(_labels_beside(base), found):
-            raise OutputError(
-                f"{target} tells of the cells in {_labels_beside(base)}, which are others: save the labels "
-                'too (formats="tiff"), or choose another name.'
-            )
+    _require_free(targets, base, found, image)
     # Before the first is written: files of one name are of the same cells.
     anew = files_of(base, "tiff")[0] in targets.values()
     follow = {name: files_of(base, name)[0] for name in followers(base) if anew}
@@ -138,6 +123,26 @@ def save(
         elif wanted in targets:
             written += FORMATS[wanted].write(target, found, image, progress)
     return list(dict.fromkeys(written))
+
+
+def _require_free(targets: Mapping[str, Path], base: Path, found: Segmentation, image: Any) -> None:
+    """Refuse to write over a picture, or over what is known of other cells; see `save`."""
+    for wanted, target in targets.items():
+        if wanted == "ome-zarr":
+            pass  # its writer replaces none but its own
+        elif isdir(target):
+            raise OutputError(f"{target} is a folder; give the name of a file.")
+        elif _is_the_picture(target, found.image_path, image):
+            raise OutputError(f"{target} is the picture that the cells were found in: choose another name.")
+        elif _is_a_picture(wanted, target):
+            raise OutputError(f"{target} is a picture, and no label image: choose another name.")
+        elif wanted == "tiff" and (other := _of_the_record(base)) not in (None, target):
+            raise OutputError(f"The record of {target} would be that of {other}: choose another name.")
+        elif wanted == "json" and "tiff" not in targets and not _has_labels(_labels_beside(base), found):
+            raise OutputError(
+                f"{target} tells of the cells in {_labels_beside(base)}, which are others: save the labels "
+                'too (formats="tiff"), or choose another name.'
+            )
 
 
 def _is_the_picture(target: Path, file: Path | None, image: Any) -> bool:

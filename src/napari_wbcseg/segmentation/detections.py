@@ -161,6 +161,10 @@ def cells_of_tile(found: Detections, image: np.ndarray, tile: Tile) -> TileCells
     )
 
 
+#: What is absorbed of red, green and blue: 0 on the empty slide, 2 in the dark.
+Stain = tuple[float, float, float]
+
+
 def darker_half(colours: np.ndarray) -> np.ndarray:
     """Return the mean of the half of some colours, (n, 3), that absorb most."""
     each = np.ascontiguousarray(colours.T)  # over so short an axis as that of the colours NumPy takes longer
@@ -332,5 +336,5 @@ def _shared(
     """Return the pixels that two cells share, and where in the box of the second they lie."""
     first, second = (Box(*boxes[row].tolist()) for row in (one, two))
     both = first.common(second)
-    in_one, in_two = (both.shifted(-box.top, -box.left).slices for box in (first, second))
+    in_one, in_two = (both.relative_to(box).slices for box in (first, second))
     return masks[one][in_one] & masks[two][in_two], in_two

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .detections import JoinedCells, TileCells, join
-from .scale import ScaleEstimate, typical_diameter
+from .detections import JoinedCells, Stain, TileCells, join
+from .scale import RedCells, typical_diameter
 from .standard_stain import PARAMETERS as STAIN
 from .standard_stain import density_of
 
@@ -81,54 +81,42 @@ class FilterParameters:
 PARAMETERS = FilterParameters()
 _LEAST = 1e-9  # for what is hardly stained
 
-#: What is absorbed of red, green and blue: 0 on the empty slide, 2 in the dark.
-Stain = tuple[float, float, float]
-
 
 def too_small(
-    areas: np.ndarray,
-    cut: np.ndarray,
-    certainty: np.ndarray,
-    red_cell: float | None,
-    many: bool = False,
-    erythroblast: np.ndarray | float = 0.0,
-    look: np.ndarray | None = None,
+    rows: np.ndarray, cut: np.ndarray, red: RedCells, erythroblast: np.ndarray | float = 0.0
 ) -> np.ndarray:
     """Say which cells are much smaller than the others of their look, or smaller than a red cell.
 
     Parameters
     ----------
-    areas : ndarray, shape (n,)
-        Square pixels; 0 counts for nothing.
+    rows : ndarray, shape (n,)
+        A row a cell: its ``area``, its ``certainty``, from `FilterParameters.sure` on it is kept, and which
+        ``look`` at the image found it, for cells of about one size.
     cut : ndarray of bool, shape (n,)
         Cells that the image border cuts; they may be smaller.
-    certainty : ndarray, shape (n,)
-        Cells surer than `FilterParameters.sure` are kept.
-    red_cell : float or None
-        Diameter of the red cells, pixels.
-    many : bool
-        Whether that was measured on many.
+    red : RedCells
     erythroblast : ndarray, shape (n,), optional
         Probability that a cell is one, where that was asked for.
-    look : ndarray of int, shape (n,), optional
-        Which look at the image found it, for cells of about one size; by default one found all.
 
     Returns
     -------
     ndarray of bool, shape (n,)
     """
-    typical, look = np.zeros(len(areas)), np.zeros(len(areas)) if look is None else look
+    areas, certainty, look = rows["area"], rows["certainty"], rows["look"]
+    typical = np.zeros(len(rows))
     for number in np.unique(look):
         typical[look == number] = typical_diameter(areas[look == number])
     smallest, showing = PARAMETERS.smallest_of_typical * typical, PARAMETERS.showing_at_border * typical
-    if red_cell is not None:
-        showing = np.maximum(showing, PARAMETERS.showing_of_red * red_cell)
-        large = areas >= np.pi / 4 * (PARAMETERS.smallest_of_red * red_cell) ** 2
+    if red.diameter is not None:
+        showing = np.maximum(showing, PARAMETERS.showing_of_red * red.diameter)
+        large = areas >= np.pi / 4 * (PARAMETERS.smallest_of_red * red.diameter) ** 2
         several = np.count_nonzero(large & (certainty >= PARAMETERS.likely)) >= PARAMETERS.several
         of_red = PARAMETERS.smallest_of_several if several else PARAMETERS.smallest_of_red
-        of_red = PARAMETERS.smallest_of_many if many else of_red
+        of_red = PARAMETERS.smallest_of_many if red.many else of_red
         likely = np.greater_equal(erythroblast, PARAMETERS.erythroblast)
-        smallest = np.maximum(smallest, np.where(likely, PARAMETERS.smallest_of_several, of_red) * red_cell)
+        smallest = np.maximum(
+            smallest, np.where(likely, PARAMETERS.smallest_of_several, of_red) * red.diameter
+        )
     least = np.where(cut, showing, smallest)
     return (areas < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)
 
@@ -167,10 +155,9 @@ def red_cells_by_stain(
     return np.asarray(out & (rows["certainty"] < PARAMETERS.judged))
 
 
-def white_cells(tiles: list[TileCells], estimate: ScaleEstimate) -> JoinedCells:
+def without_red_cells(tiles: list[TileCells], red: RedCells) -> JoinedCells:
     """Return the cells of all tiles of an image, without those that `red_cells_by_stain` leaves out."""
-    stain = estimate.red_cell_stain
-    return join(tiles, len(tiles), lambda cells: red_cells_by_stain(cells.rows, stain))
+    return join(tiles, len(tiles), lambda cells: red_cells_by_stain(cells.rows, red.stain))
 
 
 def white_cell_stain(rows: np.ndarray, red: np.ndarray) -> np.ndarray | None:

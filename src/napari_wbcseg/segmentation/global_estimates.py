@@ -6,12 +6,8 @@ ones, so that nothing depends on tiles or on their order.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import isqrt
 from typing import NamedTuple
 
@@ -19,141 +15,58 @@ import numpy as np
 from pydantic import BaseModel
 
 from ..box import Box
-from ..images.field_of_view import field_of_view
+from ..images.field_of_view import FieldOfView, fields_of
 from ..images.focus import OUT_OF_FOCUS, edge_spread
 from ..images.focus import PARAMETERS as FOCUS
 from ..images.illumination import background_colour, transmittance
-from ..images.paper import is_picture, paper_colours
 from ..images.pixel_source import PixelSource
 from ..images.pixels import brightness
 from ..images.prepare import DARK_BACKGROUND, has_dark_background
+from ..images.samples import PARAMETERS as SAMPLES
+from ..images.samples import spread
 from ..network.model_file import ModelFile
 from ..network.robust import network_input
 from ..progress import Progress
 from ..settings import SegmentationSettings
+from .choose_looks import choose_looks
 from .detections import TileCells
-from .looks import choose_looks
+from .looks import Look, looks_for, palest_nucleus
 from .prediction import Predictor
-from .robust import Look, looks_for, palest_nucleus
 from .scale import PARAMETERS as SCALE
-from .scale import ScaleEstimate, size_likelihood
+from .scale import RedCells, ScaleEstimate
 from .standard_stain import StandardStain, density_of
 from .uncounted import notes_on_uncounted
 
 
 @dataclass(frozen=True)
-class SampleParameters:
-    """What of an image is looked at for the estimates. Lengths and areas are in image pixels.
+class EstimateParameters:
+    """How the estimates of a large image are made of samples. Lengths and areas are in image pixels.
 
     Attributes
     ----------
-    whole : int
-        Image up to which it is all looked at.
     halved, least_halved : int, float
         A camera's photograph of up to so many pixels is all looked at in half the resolution, where samples
         do not tell the size surely and its cells are so wide there. The network surely sees cells of 25.
     most_in_field : float
         Of the side of a field: wider cells are cut by its border too often.
-    field : int
-        Side of a field of a larger image: some ten cells at most magnifications.
-    fields_a_side : int
-        Fields along a side of it.
     most_stained : int
-        So many of these, those with the most stain, tell the size of the cells; the next, if these show none.
+        So many of the fields of a larger image, those with the most stain, tell the size of the cells; the
+        next, if these show none.
     thinned : int
         Of all these each so many-th pixel tells the light, and which have the most stain.
     gap : int
         Empty slide between them when they are laid side by side.
-    thumbnail : int
-        Least side of the copy that shows the field of view, where the image is so large.
-    edge : int
-        Pixels of that copy along its sides that are looked at first.
-    lit : float
-        Brightness, 0 to 255, that no surround has: a little more than its share of the brightest slide.
-    digest, digests_a_side : int
-        Side of the squares by which a larger image is known again, and how many lie along a side of it.
     """
 
-    whole: int = 12_000_000
     halved: int = 48_000_000
     least_halved: float = 30.0
     most_in_field: float = 0.125
-    field: int = 640
-    fields_a_side: int = 6
     most_stained: int = 6
     thinned: int = 4
     gap: int = 16
-    thumbnail: int = 384
-    edge: int = 8
-    lit: float = 70.0
-    digest: int = 64
-    digests_a_side: int = 16
 
 
-PARAMETERS = SampleParameters()
-
-
-class FieldOfView(BaseModel, frozen=True, extra="forbid"):
-    """Where an image shows the slide.
-
-    Attributes
-    ----------
-    step : int
-        Pixels of the image along a side of one of the mask.
-    shape : tuple of int
-        Of the mask.
-    packed : str
-        The mask, a bit each, packed by zlib, in base 64.
-    """
-
-    step: int
-    shape: tuple[int, int]
-    packed: str
-
-    @classmethod
-    def of(cls, mask: np.ndarray, step: int) -> FieldOfView:
-        """Pack a mask."""
-        packed = base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode()
-        return cls(step=step, shape=(mask.shape[0], mask.shape[1]), packed=packed)
-
-    def inside(self, box: Box) -> np.ndarray:
-        """Say which pixels of a part of the image show the slide."""
-        mask = self._mask
-        rows, cols = np.arange(box.top, box.bottom), np.arange(box.left, box.right)
-        return mask[np.ix_(rows // self.step, cols // self.step)]
-
-    @property
-    def share(self) -> float:
-        """Share of the image that shows the slide."""
-        return float(self._mask.mean())
-
-    def boxes(self, shape: tuple[int, int]) -> list[Box]:
-        """Return the rectangles of an image of a shape that show the slide, or one around all that does."""
-        from scipy import ndimage
-
-        parts, _ = ndimage.label(self._mask)
-        places = ndimage.find_objects(parts)
-        if not all(is_picture(parts[place] == n, self.shape) for n, place in enumerate(places, 1)):
-            places = ndimage.find_objects((parts > 0).astype(np.uint8))
-        return [Box(*(self.step * end for end in Box.of(place))).common((0, 0, *shape)) for place in places]
-
-    @property
-    def round_width(self) -> float | None:
-        """Width of the round field of an eyepiece, image pixels; None where the field has a corner."""
-        from scipy import ndimage
-
-        mask = self._mask
-        places = ndimage.find_objects(mask.astype(np.uint8))
-        if not places:
-            return None
-        part = mask[places[0]]
-        corners = part[[0, 0, -1, -1], [0, -1, 0, -1]]
-        return None if corners.any() else float(self.step * max(part.shape))
-
-    @property
-    def _mask(self) -> np.ndarray:
-        bits = np.frombuffer(zlib.decompress(base64.b64decode(self.packed)), np.uint8)
-        return np.unpackbits(bits, count=self.shape[0] * self.shape[1]).reshape(self.shape) > 0
+PARAMETERS = EstimateParameters()
 
 
 class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
@@ -210,13 +123,18 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
         return by_red_cells if believed else self.cell_diameter
 
     @property
+    def red_cells(self) -> RedCells:
+        """What is known of the red cells."""
+        return RedCells(self.red_cell, self.red_cell_stain, self.many_red_cells)
+
+    @property
     def field_share(self) -> float:
         """Share of the image that shows the slide."""
         return self.field_of_view.share if self.field_of_view else 1.0
 
     def fields(self, shape: tuple[int, int]) -> list[Box]:
         """Return the rectangles of an image of a shape of which each is segmented as an image of its own."""
-        return _fields(self.field_of_view, shape)
+        return fields_of(self.field_of_view, shape)
 
     @property
     def looks(self) -> tuple[Look, ...]:
@@ -261,56 +179,87 @@ def estimate(
         their size was looked for.
     """
     progress(0, 0, "Measuring the background")
-    field = None if settings.recipe == "classic" else _field_of_view(source, progress)
-    fields = _fields(field, source.shape)
-    whole = Box.around(fields)
-    boxes = [whole]
-    if whole.area > PARAMETERS.whole:
-        boxes = [box.shifted(*whole[:2]) for box in _spread(whole.shape)]
-    is_whole = boxes[0] == whole
-    step = 1 if is_whole else PARAMETERS.thinned
-    samples = []
-    for number, box in enumerate(boxes):
-        if not is_whole:
-            progress(number, len(boxes), "Taking samples of the image")
-        samples.append(source.read(*box, step))
-    inside = [None if field is None else field.inside(box)[::step, ::step] for box in boxes]
-    shown = [
-        pixels for pixels, part in zip(samples, inside, strict=True) if part is None or part.mean() > 0.5
-    ]
-    dark = bool(shown) and has_dark_background(np.concatenate(shown))
-    light = GlobalEstimates(
-        value_range=source.value_range,
-        background=tuple(_background(samples, inside).tolist()),
-        field_of_view=field,
-        notes=source.notes + dark * (DARK_BACKGROUND,),
-    )
+    field = None if settings.recipe == "classic" else source.find_field_of_view(progress)
+    fields = fields_of(field, source.shape)
+    samples = _take_samples(source, field, Box.around(fields), progress)
+    light = _light(source, field, samples)
     if settings.recipe == "classic":
         return light.model_copy(update={"cell_diameter": settings.cell_diameter}), None
     predictor = Predictor(model, settings, progress)
-    if is_whole:
-        image = network_input(light.transmittance(samples.pop(), whole))
-        seen = _see_all(image, 1, predictor, fields, field)
-    else:
-        seen = _see_large(source, light, fields, _most_stained_first(light, boxes, samples), predictor)
+    if len(samples) > 1:
+        seen = _see_large(source, light, fields, _most_stained_first(light, samples), predictor)
+        return _with_cells(light, seen, sampled=True), None
+    (whole, pixels, _) = samples.pop()
+    image = network_input(light.transmittance(pixels, whole))
+    del pixels  # of which there is no need while the cells are found
+    seen = _see(image, predictor, 1, fields, field)
+    return _with_cells(light, seen, sampled=False), [one.shifted(*whole[:2]) for one in seen.tiles]
+
+
+class _Sample(NamedTuple):
+    """A part of an image that its light is measured in.
+
+    Attributes
+    ----------
+    box : Box
+    pixels : ndarray of float32, shape (h, w, 3)
+        All of it, or each so many-th, where it is one of several.
+    inside : ndarray of bool, shape (h, w), or None
+        Which of these show the slide; None where all do.
+    """
+
+    box: Box
+    pixels: np.ndarray
+    inside: np.ndarray | None
+
+
+def _take_samples(
+    source: PixelSource, field: FieldOfView | None, whole: Box, progress: Progress
+) -> list[_Sample]:
+    """Read what stands for the part of an image that shows the slide: all of it, if that is small."""
+    boxes, step = [whole], 1
+    if whole.area > SAMPLES.whole:
+        boxes, step = [box.shifted(*whole[:2]) for box in spread(whole.shape)], PARAMETERS.thinned
+    samples = []
+    for number, box in enumerate(boxes):
+        if step > 1:
+            progress(number, len(boxes), "Taking samples of the image")
+        inside = None if field is None else field.inside(box)[::step, ::step]
+        samples.append(_Sample(box, source.read(*box, step), inside))
+    return samples
+
+
+def _light(source: PixelSource, field: FieldOfView | None, samples: list[_Sample]) -> GlobalEstimates:
+    """Estimate the light of an image."""
+    shown = [one.pixels for one in samples if one.inside is None or one.inside.mean() > 0.5]
+    dark = bool(shown) and has_dark_background(np.concatenate(shown))
+    return GlobalEstimates(
+        value_range=source.value_range,
+        background=tuple(_background(samples).tolist()),
+        field_of_view=field,
+        notes=source.notes + dark * (DARK_BACKGROUND,),
+    )
+
+
+def _with_cells(light: GlobalEstimates, seen: _Seen, sampled: bool) -> GlobalEstimates:
+    """Return the estimates with what was seen of the cells, in samples of the image or in all of it."""
     diameters = tuple(look.diameter * seen.step for look in seen.looks if not look.all_in_standard)
-    red_cell = None if seen.scale.red_cell is None else seen.scale.red_cell * seen.step
-    notes = light.notes
-    if not diameters and red_cell is not None and not is_whole:
+    red, notes = seen.scale.red, light.notes
+    red_cell = None if red.diameter is None else red.diameter * seen.step
+    if not diameters and red_cell is not None and sampled:
         diameters = (SCALE.white_over_red * red_cell,)
         notes += ("No white cell was in the samples, so their size was taken from the red cells.",)
     found = {
         "cell_diameter": diameters[0] if diameters else None,
         "other_diameters": diameters[1:],
         "red_cell": red_cell,
-        "many_red_cells": seen.scale.many,
-        "red_cell_stain": seen.scale.red_cell_stain,
+        "many_red_cells": red.many,
+        "red_cell_stain": red.stain,
         "standard_stain": seen.looks[-1].standard if seen.looks else None,
-        "nuclei_alone": not is_whole,
+        "nuclei_alone": sampled,
         "notes": notes + _notes_on_cells(seen, diameters, light.background),
     }
-    known = [one.shifted(*whole[:2]) for one in seen.tiles] if is_whole else None
-    return light.model_copy(update=found), known
+    return light.model_copy(update=found)
 
 
 class _Seen(NamedTuple):
@@ -353,85 +302,16 @@ def _notes_on_cells(
     )
 
 
-def image_digest(source: PixelSource) -> str:
-    """Return a hash by which a run knows its image again: of all pixels, or of many squares of a large one.
-
-    Its first half is of the few that earlier versions knew an image by.
-    """
-    side = PARAMETERS.digest
-    corners = [
-        Box(box.top, box.left, box.top + side, box.left + side).common(box) for box in _spread(source.shape)
-    ]
-    return _hash_of(source, corners) + _hash_of(source, _grid(source.shape))
-
-
-def _hash_of(source: PixelSource, parts: Iterable[Box]) -> str:
-    digest = hashlib.sha256(f"{source.shape} {source.dtype}".encode())
-    for part in parts:
-        digest.update(np.ascontiguousarray(source.raw(*part)).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _grid(shape: tuple[int, int]) -> list[Box]:
-    """Return squares that lie evenly in an image, from corner to corner; all of a small one, in bands."""
-    height, width = shape
-    if height * width <= PARAMETERS.whole:
-        return [
-            Box(top, 0, min(top + PARAMETERS.field, height), width)
-            for top in range(0, height, PARAMETERS.field)
-        ]
-    side, count = PARAMETERS.digest, PARAMETERS.digests_a_side
-    rows, cols = (np.linspace(0, max(length - side, 0), count).astype(int).tolist() for length in shape)
-    return [Box(top, left, top + side, left + side).within(shape) for top, left in product(rows, cols)]
-
-
-def _spread(shape: tuple[int, int]) -> list[Box]:
-    """Return fields that lie evenly in an image and do not overlap."""
-    side, along = PARAMETERS.field, []
-    for length in shape:
-        count = max(1, min(PARAMETERS.fields_a_side, length // side))
-        along.append([max(0, round((i + 0.5) * length / count - side / 2)) for i in range(count)])
-    return [Box(top, left, top + side, left + side).within(shape) for top, left in product(*along)]
-
-
-def _fields(field: FieldOfView | None, shape: tuple[int, int]) -> list[Box]:
-    return [Box(0, 0, *shape)] if field is None else field.boxes(shape)
-
-
-def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | None:
-    """Find the field of view in a small copy of the image.
-
-    Its edge is looked at first: what does not reach it is no surround, and no paper.
-    """
-    height, width = source.shape
-    step = max(1, max(height, width) // PARAMETERS.thumbnail)
-
-    def reduced(box: Box) -> np.ndarray:
-        return source.reduced(box, step, progress, "Looking for the field of view")
-
-    lines = [Box(0, 0, 1, width), Box(height - 1, 0, height, width)]
-    lines += [Box(0, 0, height, 1), Box(0, width - 1, height, width)]
-    paper = paper_colours(source.read(*line).reshape(-1, 3) for line in lines)
-    edge = PARAMETERS.edge * step
-    if min(height, width) > 2 * edge:
-        bottom, right = ((length - edge) // step * step for length in source.shape)
-        edges = [Box(0, 0, edge, width), Box(bottom, 0, height, width)]
-        edges += [Box(0, 0, height, edge), Box(0, right, height, width)]
-        if not paper and all(reduced(box).max(axis=-1).min() > PARAMETERS.lit for box in edges):
-            return None
-    mask = field_of_view(reduced(Box(0, 0, height, width)), paper)
-    return None if mask is None else FieldOfView.of(mask, step)
-
-
-def _background(samples: list[np.ndarray], inside: list[np.ndarray | None]) -> np.ndarray:
+def _background(samples: list[_Sample]) -> np.ndarray:
     """Estimate the colour of the empty slide inside the field of view."""
-    if len(samples) == 1 and (inside[0] is None or inside[0].all()):
-        return background_colour(samples[0])
-    step = 1 if len(samples) > 1 else max(1, isqrt(samples[0].size) // 1024)
+    _, pixels, inside = samples[0]
+    if len(samples) == 1 and (inside is None or inside.all()):
+        return background_colour(pixels)
+    step = 1 if len(samples) > 1 else max(1, isqrt(pixels.size) // 1024)
     colours = []
-    for pixels, within in zip(samples, inside, strict=True):
+    for _, pixels, inside in samples:
         part = pixels[::step, ::step].reshape(-1, 3)
-        colours.append(part if within is None else part[within[::step, ::step].ravel()])
+        colours.append(part if inside is None else part[inside[::step, ::step].ravel()])
     joined = np.concatenate(colours)
     side = max(1, isqrt(len(joined)))
     # `background_colour` samples rows and columns alike.
@@ -440,25 +320,17 @@ def _background(samples: list[np.ndarray], inside: list[np.ndarray | None]) -> n
 
 def _see(
     image: np.ndarray,
-    step: int,
     predictor: Predictor,
-    fields: list[Box] | None = None,
-    round_field: float | None = None,
+    step: int = 1,
+    fields: Sequence[Box] = (),
+    field: FieldOfView | None = None,
 ) -> _Seen:
-    """See the cells in what the network takes of an image, reduced by a step."""
-    diameter = predictor.settings.cell_diameter
-    diameter, round_field = diameter and diameter / step, round_field and round_field / step
-    return _Seen(image, step, *choose_looks(image, predictor, diameter, fields, round_field))
-
-
-def _see_all(
-    image: np.ndarray, step: int, predictor: Predictor, fields: list[Box], field: FieldOfView | None
-) -> _Seen:
-    """See the cells in what the network takes of all fields of an image, reduced by a step."""
-    whole = Box.around(fields)
-    within = [box.shifted(-whole.top, -whole.left) for box in fields]
+    """See the cells in what the network takes of an image, perhaps of its fields alone, reduced by a step."""
+    diameter, round_width = predictor.settings.cell_diameter, field.round_width if field else None
+    within = [box.relative_to(Box.around(fields)) for box in fields]
     reduced = [Box(*(end // step for end in box)) for box in within]
-    return _see(image, step, predictor, reduced, None if field is None else field.round_width)
+    of_image = diameter and diameter / step, reduced, round_width and round_width / step
+    return _Seen(image, step, *choose_looks(image, predictor, *of_image))
 
 
 def _see_large(
@@ -468,41 +340,41 @@ def _see_large(
     whole, tried = Box.around(fields), list[_Seen]()
     for first in range(0, len(boxes), PARAMETERS.most_stained):
         chosen = sorted(boxes[first : first + PARAMETERS.most_stained])
-        seen = _see(_side_by_side(source, light, chosen), 1, predictor)
+        seen = _see(_side_by_side(source, light, chosen), predictor)
         if not tried and whole.area <= PARAMETERS.halved and not _is_usual(seen):
             half = network_input(light.transmittance(source.reduced(whole, 2), whole, 2))
-            reduced = _see_all(half, 2, predictor, fields, light.field_of_view)
+            reduced = _see(half, predictor, 2, fields, light.field_of_view)
             if reduced.found and reduced.looks[0].diameter >= PARAMETERS.least_halved:
                 return reduced
         if seen.found:
             return seen
         tried.append(seen)
     # What was seen from afar tells the size too, and red cells do.
-    return max(tried, key=lambda seen: (bool(seen.looks), seen.scale.red_cell is not None))
+    return max(tried, key=lambda seen: (bool(seen.looks), seen.scale.red.diameter is not None))
 
 
 def _is_usual(seen: _Seen) -> bool:
     """Say whether the cells of some fields are of a size that these show well, and as white cells are."""
-    if not seen.found or seen.scale.red_cell is None:
+    if not seen.found or seen.scale.red.diameter is None:
         return False
     diameter = seen.looks[0].diameter
-    likely = size_likelihood(diameter, seen.scale.red_cell, seen.scale.many)
-    return diameter <= PARAMETERS.most_in_field * PARAMETERS.field and likely >= SCALE.usual
+    fits = diameter <= PARAMETERS.most_in_field * SAMPLES.field
+    return fits and seen.scale.likelihood(diameter) >= SCALE.usual
 
 
-def _most_stained_first(light: GlobalEstimates, boxes: list[Box], samples: list[np.ndarray]) -> list[Box]:
+def _most_stained_first(light: GlobalEstimates, samples: list[_Sample]) -> list[Box]:
     """Return fields in order of their stain, given thinned pixels of all."""
     stain = []
-    for box, pixels in zip(boxes, samples, strict=True):
+    for box, pixels, _ in samples:
         seen = network_input(light.transmittance(pixels, box, PARAMETERS.thinned))
         stain.append(float(np.percentile(brightness(seen), 99)))
-    return [boxes[index] for index in np.argsort(stain, kind="stable")[::-1]]
+    return [samples[index].box for index in np.argsort(stain, kind="stable")[::-1]]
 
 
 def _side_by_side(source: PixelSource, light: GlobalEstimates, boxes: list[Box]) -> np.ndarray:
     """Lay fields side by side as the network takes them, with a strip of empty slide, 0, between them."""
     columns = int(np.ceil(np.sqrt(len(boxes))))
-    pitch = PARAMETERS.field + PARAMETERS.gap
+    pitch = SAMPLES.field + PARAMETERS.gap
     joined = np.zeros((-(-len(boxes) // columns) * pitch, min(columns, len(boxes)) * pitch, 3), np.float32)
     for number, box in enumerate(boxes):
         top, left = number // columns * pitch, number % columns * pitch

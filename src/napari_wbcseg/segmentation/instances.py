@@ -119,10 +119,7 @@ def find_centres(maps: Maps, cells: np.ndarray) -> np.ndarray:
     smooth = ndimage.gaussian_filter(maps.centre, PARAMETERS.blur)
     peaks = find_peaks(smooth, PARAMETERS.peaks_apart, PARAMETERS.least_centre)
     peaks = peaks[cells[tuple(peaks.T)]]
-    if not len(peaks):
-        return np.zeros((0, 4))
-    peaks = peaks[np.argsort(-smooth[tuple(peaks.T)], kind="stable")].astype(float)
-    at = tuple(peaks.T.astype(int))
+    at = tuple(peaks.T)
     diameters = maps.diameter[at].astype(float)
     tree = cKDTree(peaks)
     kept = np.ones(len(peaks), bool)
@@ -351,7 +348,7 @@ def draw_at(small: np.ndarray, cell: np.ndarray, enlarged: Enlargement, threshol
         level = np.where(mine, np.maximum(level, threshold + 0.01), np.minimum(level, threshold - 0.01))
         level[~mine & (marks > 0)] = 0.0
         level = enlarged.of(level.astype(np.float32), near)
-        part = enlarged.place(near).shifted(-enlarged.box.top, -enlarged.box.left).slices
+        part = enlarged.place(near).relative_to(enlarged.box).slices
         wins = level > best[part]
         drawn[part][wins] = index
         best[part][wins] = level[wins]

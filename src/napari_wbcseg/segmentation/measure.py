@@ -144,6 +144,11 @@ def measure_labels(
     return pd.DataFrame(columns), boxes
 
 
+def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of some tables; one without any has columns of no type, which would change those."""
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+
+
 def find_regions(
     labels: np.ndarray, only: Collection[int] | None = None, density: np.ndarray | None = None
 ) -> tuple[list[Any], np.ndarray]:
@@ -263,8 +268,7 @@ def current_cells(
         part, fitting = _plane_cells(plane, rows, number, sources)
         kept += fitting
         parts.append(part.assign(plane=number) if stacked else part)
-    filled = [part for part in parts if len(part)] or parts[:1]
-    cells = pd.concat(filled, ignore_index=True)
+    cells = joined(parts)
     return cells, kept != len(cells) or kept != len(known)
 
 

@@ -13,14 +13,15 @@ from ..box import Box
 from ..errors import EditError
 from ..images.illumination import normalised
 from ..images.pixel_source import PixelSource
+from ..images.pixels import resample
 from ..network.classic import TILE, classic_grey
 from ..network.robust import network_input
 from ..sizes import equivalent_diameter
 from .classic import probability_in
-from .close_look import look_closely
 from .global_estimates import estimate
 from .instances import Enlargement, draw_at, split_cells
-from .prediction import Predictor, centred_window, placed, resample
+from .prediction import Predictor, centred_window, placed
+from .regions import predict_regions
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def _robust(
     scaled = resample(network_input(normalised(pixels)), canonical / diameter)
     closely = int(np.ceil(PARAMETERS.closely * diameter))
     seen = Box.square(*spot, closely).within(shape)
-    maps, area = look_closely(scaled, shape, np.array([seen]), predictor)
+    maps, area = predict_regions(scaled, shape, np.array([seen]), predictor)
     enlarged = Enlargement(area, (scaled.shape[0], scaled.shape[1]), shape)
     at = tuple(int(spot[axis] * scaled.shape[axis] / shape[axis]) - area[axis] for axis in (0, 1))
     for share in PARAMETERS.thresholds:

@@ -13,8 +13,9 @@ from ..network.model_file import ModelFile
 from ..network.robust import network_input
 from ..progress import silent
 from ..settings import SegmentationSettings
+from .looks import Look
 from .prediction import Predictor, placed
-from .robust import find_at
+from .robust import find_cells
 
 
 def outliner(model: str | Path | ModelFile, flips: bool = True) -> Outliner:
@@ -37,7 +38,7 @@ def outliner(model: str | Path | ModelFile, flips: bool = True) -> Outliner:
     predictor = Predictor(file, settings, silent)
 
     def outline(image: np.ndarray, diameter: float) -> np.ndarray:
-        found = find_at(network_input(normalised(image)), diameter, predictor)
+        found = find_cells(network_input(normalised(image)), Look(diameter), predictor)
         return placed(found.labels, found.area, image.shape[:2])
 
     return outline

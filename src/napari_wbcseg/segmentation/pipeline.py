@@ -25,10 +25,12 @@ from ..progress import Progress, silent
 from ..settings import SegmentationSettings
 from ..words import counted, listed
 from .detections import Kept, TileCells
+from .finish import finish
 from .global_estimates import GlobalEstimates, estimate
 from .large.files import TileFiles
+from .measure import joined
 from .result import Segmentation, passing_folder
-from .tile_work import Canvas, TileWork, by_window, find_all, finish, here
+from .tile_work import Canvas, TileWork, by_window, find_all, here
 
 DEFAULT_MODEL = "wbc"
 
@@ -102,10 +104,9 @@ def segment(
         tables.append(cells.assign(plane=index) if stacked else cells)
         proposals.append(np.insert(boxes, 0, index, axis=1) if stacked else boxes)
         estimates.append(found)
-    filled = [table for table in tables if len(table)]
     return Segmentation(
         labels=labels,
-        cells=pd.concat(filled or tables[:1], ignore_index=True),
+        cells=joined(tables),
         probability=probability,
         proposals=np.concatenate(proposals),
         settings=settings,

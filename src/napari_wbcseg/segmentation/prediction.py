@@ -208,32 +208,6 @@ class Predictor:
         return predicted
 
 
-def resample(image: np.ndarray, factor: float) -> np.ndarray:
-    """Scale an image, averaging where it shrinks.
-
-    Parameters
-    ----------
-    image : ndarray of float32, shape (H, W) or (H, W, C)
-    factor : float
-        Size of the result over the size of the image.
-
-    Returns
-    -------
-    ndarray of float32
-        At least one pixel along each side.
-
-    Examples
-    --------
-    >>> resample(np.ones((10, 20, 3), np.float32), 0.5).shape
-    (5, 10, 3)
-    """
-    height, width = image.shape[:2]
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    if size == (width, height):
-        return image
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
-
-
 def placed(part: np.ndarray, area: Box, shape: tuple[int, ...]) -> np.ndarray:
     """Return an array of a shape, 0 where the part of it that an area names is not."""
     whole = np.zeros((*shape, *part.shape[2:]), part.dtype)

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from ..box import Box
-from ..network.model_file import ModelFile
-from ..network.robust import CANONICAL_DIAMETER
-from .close_look import look_at_whole_cells
+from ..box import Box, label_boxes
+from ..images.pixels import resample
 from .detections import Detections, TileCells, cells_of_tile
 from .instances import Enlargement, draw_at, leave_out_unlikely, split_cells
-from .prediction import Predictor, box_windows, resample
+from .looks import Look
+from .prediction import Predictor, box_windows
+from .regions import predict_whole_cells
 from .scale import Levels
-from .second_look import look_again, look_again_in
-from .standard_stain import PARAMETERS as STAIN
-from .standard_stain import Colour, StandardStain
-from .tiles import Tile, tile_grid
+from .second_look import ask_second_network, check_in_standard_stain
+from .tiles import Tile
 
 
 @dataclass(frozen=True)
@@ -43,12 +38,6 @@ class RobustParameters:
         Cell diameters: least side of a region.
     margin : float
         Cell diameters around a region.
-    nucleus : tuple of float
-        Of the density in green of a slide's white cells, or of standard ones where these are paler: from
-        where on a place may be a nucleus, at least and at most. On the validation sets 457 of 458 cells
-        reach 0.49 of that, 0.65 where red cells are dark, and one of marrow that is unsure 0.25.
-    beyond_red : float
-        On the way to it from the density of the red cells, between these two.
     nucleus_side : int
         Reduced pixels across, a sixth of a cell, that are as dark in one.
     context : int
@@ -66,8 +55,6 @@ class RobustParameters:
     least_centre: float = 0.2
     smallest: float = 0.2
     margin: float = 0.25
-    nucleus: tuple[float, float] = (0.45, 0.6)
-    beyond_red: float = 0.2
     nucleus_side: int = 5
     context: int = 24
     step: int = 64
@@ -75,64 +62,6 @@ class RobustParameters:
 
 
 PARAMETERS = RobustParameters()
-
-
-class Look(NamedTuple):
-    """A look at all of an image.
-
-    Attributes
-    ----------
-    diameter : float
-        Of the cells that are looked for, image pixels.
-    standard : StandardStain or None
-        In which what is unsure is looked at again.
-    all_in_standard : bool
-        Whether the image is looked at in that alone.
-    least_stain : float or None
-        What the network takes in green of the palest place that it is shown; None where that is all.
-    """
-
-    diameter: float
-    standard: StandardStain | None = None
-    all_in_standard: bool = False
-    least_stain: float | None = None
-
-
-def looks_for(
-    diameters: Sequence[float], standard: StandardStain | None, least_stain: float | None = None
-) -> tuple[Look, ...]:
-    """Return the looks for cells of some diameters, that of most first, and for pale ones in the standard."""
-    looks = tuple(Look(diameter, standard, False, least_stain) for diameter in diameters)
-    if standard is None or not standard.pale:
-        return looks
-    least_stain = None if least_stain is None else palest_nucleus(STAIN.white, STAIN.red)
-    return (*looks, Look(diameters[0], standard, True, least_stain))
-
-
-def palest_nucleus(white: Colour, red: Colour | None) -> float:
-    """Return what the network takes in green of the palest place that may be a nucleus.
-
-    Given the densities of the white and red cells of the slide.
-    """
-    nucleus = min(white[1], STAIN.white[1])
-    beyond = 0.0 if red is None else red[1] + PARAMETERS.beyond_red * (nucleus - red[1])
-    low, high = PARAMETERS.nucleus
-    return 2 - 2 * math.exp(-min(max(beyond, low * nucleus), high * nucleus))
-
-
-def robust_tiles(fields: Sequence[Box], looks: Sequence[Look], model: ModelFile) -> list[Tile]:
-    """Return the tiles of the fields of an image, one look after the other."""
-    return [tile for number, look in enumerate(looks) for tile in tiles_of_look(fields, look, model, number)]
-
-
-def tiles_of_look(fields: Sequence[Box], look: Look, model: ModelFile, number: int) -> list[Tile]:
-    """Return the tiles of one look, of that number, at the fields of an image."""
-    canonical = model.header.canonical_diameter or CANONICAL_DIAMETER
-    return [
-        tile.shifted(field.top, field.left)
-        for field in fields
-        for tile in tile_grid(field.shape, look.diameter / canonical, look=number)
-    ]
 
 
 def look_at_tile(
@@ -151,80 +80,58 @@ def look_at_tile(
     levels : Levels, optional
         Of an image that is one tile.
     """
+    found = find_cells(image, look, predictor, levels)
     if look.standard is not None and look.all_in_standard:
-        brought = predictor.in_stain(look.standard)
-        found = find_at(image, look.diameter, brought, None, look.least_stain, ask_second=False)
         return cells_of_tile(found.only(look.standard.is_white_cell(image, look.diameter)), image, tile)
-    found = find_at(image, look.diameter, predictor, levels, look.least_stain)
     if tile.look:
         found = found.only(lambda box, mask, certainty: certainty >= PARAMETERS.least_certainty_elsewhere)
-    cells = cells_of_tile(found, image, tile)
-    if look.standard is None:
-        return cells
-    return look_again_in(look.standard, cells, image, tile.window, look.diameter, predictor)
+    return check_in_standard_stain(cells_of_tile(found, image, tile), look, image, tile.window, predictor)
 
 
-def find_at(
-    image: np.ndarray,
-    diameter: float,
-    predictor: Predictor,
-    levels: Levels | None = None,
-    least_stain: float | None = None,
-    ask_second: bool = True,
+def find_cells(
+    image: np.ndarray, look: Look, predictor: Predictor, levels: Levels | None = None
 ) -> Detections:
-    """Find the cells of about one diameter in an image, or in the window of a tile.
+    """Find the cells of one look in an image, or in the window of a tile.
 
     Parameters
     ----------
     image : ndarray of float32, shape (H, W, 3)
         What the network takes, at the resolution of the image.
-    diameter : float
-        Pixels.
+    look : Look
     predictor : Predictor
     levels : Levels, optional
         Of an image that is one tile.
-    least_stain : float, optional
-        What of the image, in green, may be a nucleus; by default anything.
-    ask_second : bool
-        Whether the second network is asked about what the first is unsure of.
     """
+    if look.standard is not None and look.all_in_standard:
+        predictor, levels = predictor.in_stain(look.standard), None
     shape = (image.shape[0], image.shape[1])
-    boxes = propose(image, diameter, predictor, levels, least_stain)
+    boxes = propose(image, look, predictor, levels)
     if not len(boxes):
         return Detections(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32), boxes)
-    scaled = resample(image, predictor.canonical_diameter / diameter)
-    maps, area, asked = look_at_whole_cells(scaled, shape, boxes, predictor)
+    scaled = resample(image, predictor.canonical_diameter / look.diameter)
+    maps, area, asked = predict_whole_cells(scaled, shape, boxes, predictor)
     threshold = predictor.settings.probability_threshold
     instances = split_cells(maps, predictor.canonical_diameter, threshold, predictor.settings.split_touching)
     instances = instances.within(asked)
     instances = leave_out_unlikely(instances, maps)
-    if ask_second:
-        instances = look_again(instances, scaled[area.slices], predictor)
+    if not look.all_in_standard:
+        instances = ask_second_network(instances, scaled[area.slices], predictor)
     enlarged = Enlargement(area, (scaled.shape[0], scaled.shape[1]), shape)
     labels = draw_at(instances.labels, maps.cell, enlarged, threshold)
     return Detections(labels, enlarged.of(maps.cell), boxes, instances.certainty, enlarged.box[:2])
 
 
-def propose(
-    image: np.ndarray,
-    diameter: float,
-    predictor: Predictor,
-    levels: Levels | None = None,
-    least_stain: float | None = None,
-) -> np.ndarray:
+def propose(image: np.ndarray, look: Look, predictor: Predictor, levels: Levels | None = None) -> np.ndarray:
     """Find the regions of an image where white cells may be.
 
     Parameters
     ----------
     image : ndarray of float32, shape (H, W, 3)
         What the network takes, at the resolution of the image.
-    diameter : float
-        Diameter of a cell, image pixels.
+    look : Look
     predictor : Predictor
     levels : Levels, optional
         Of the image: what they show of it is not predicted again.
-    least_stain : float, optional
-        See `find_at`.
 
     Returns
     -------
@@ -237,26 +144,21 @@ def propose(
     # Of one colour, as where a slide was not scanned; that others are not, their first row tells mostly.
     if all((part == image[0, 0]).all() for part in (image[0], image)):
         return np.zeros((0, 4), np.int64)
-    maps = None if levels is None else levels.showing(diameter, PARAMETERS.least_diameter)
+    maps = None if levels is None else levels.showing(look.diameter, PARAMETERS.least_diameter)
     if maps is None:
-        small = resample(image, PARAMETERS.diameter / diameter)
-        windows = _worth_showing(small, predictor, least_stain)
+        small = resample(image, PARAMETERS.diameter / look.diameter)
+        windows = _worth_showing(small, predictor, look.least_stain)
         if not windows:
             return np.zeros((0, 4), np.int64)
         maps = predictor.predict(small, windows, "Looking for cells")
     near = (maps.cell > PARAMETERS.least_cell) | (maps.centre > PARAMETERS.least_centre)
-    if not near.any():
-        return np.zeros((0, 4), np.int64)
     regions, _ = ndimage.label(near, np.ones((3, 3)))
     shape = np.array(image.shape[:2])
-    scale, margin = shape / near.shape, PARAMETERS.margin * diameter
-    boxes = []
-    for rows, cols in ndimage.find_objects(regions):
-        start, stop = np.array([rows.start, cols.start]), np.array([rows.stop, cols.stop])
-        if ((stop - start) * scale).max() >= PARAMETERS.smallest * diameter:
-            first = np.maximum(np.rint(start * scale - margin), 0)
-            boxes.append([*first, *np.minimum(np.rint(stop * scale + margin), shape)])
-    return np.array(boxes, float).astype(np.int64).reshape(-1, 4)
+    scale, margin = shape / near.shape, PARAMETERS.margin * look.diameter
+    boxes = np.array([box for _, box in label_boxes(regions)]).reshape(-1, 2, 2)
+    large = ((boxes[:, 1] - boxes[:, 0]) * scale).max(axis=1) >= PARAMETERS.smallest * look.diameter
+    grown = np.rint(boxes[large] * scale + [[-margin], [margin]])
+    return np.clip(grown, 0, shape).astype(np.int64).reshape(-1, 4)
 
 
 def _worth_showing(small: np.ndarray, predictor: Predictor, least_stain: float | None) -> list[Box]:
@@ -273,7 +175,7 @@ def _worth_showing(small: np.ndarray, predictor: Predictor, least_stain: float |
     if not dark.any():
         return []
     near = cv2.dilate(dark.astype(np.uint8), np.ones((2 * PARAMETERS.context + 1,) * 2))
-    places = ndimage.find_objects(ndimage.label(near)[0])
+    places = label_boxes(ndimage.label(near)[0])
     step = max(predictor.multiple, PARAMETERS.step)
-    windows = [window for place in places for window in box_windows(Box.of(place), shape, step)]
+    windows = [window for _, box in places for window in box_windows(box, shape, step)]
     return min(windows, all_windows, key=lambda some: sum(window.area for window in some))

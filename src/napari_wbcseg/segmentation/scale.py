@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..box import Box
-from ..images.pixels import brightness
+from ..images.pixels import brightness, resample
 from ..sizes import WHITE_OVER_RED, equivalent_diameter, weighted_median
-from .detections import darker_half
-from .prediction import Maps, Predictor, box_windows, find_peaks, resample
+from .detections import Stain, darker_half
+from .prediction import Maps, Predictor, box_windows, find_peaks
 
 #: Cell diameters, in image pixels, that the image is looked at for. Neighbours overlap.
 LEVELS = (500.0, 200.0, 80.0, 32.0)
@@ -117,33 +117,48 @@ class Candidate:
     score: float
 
 
+class RedCells(NamedTuple):
+    """The red cells of an image, beside which white ones are judged.
+
+    Attributes
+    ----------
+    diameter : float or None
+        Reference size, image pixels; None where few are seen, or none of one size.
+    stain : tuple of float or None
+        Of their darker half; None without a size.
+    many : bool
+        Whether so many are seen that both are sure.
+    """
+
+    diameter: float | None = None
+    stain: Stain | None = None
+    many: bool = False
+
+
 @dataclass(frozen=True)
 class ScaleEstimate:
     """What the levels showed.
 
     Attributes
     ----------
-    sizes : list of Size
-        Of white cells, worth a closer look, the likeliest first.
-    red_cell : float or None
-        Reference size: the diameter of the red cells, image pixels; None where few are seen, or
-        none of one size.
-    many : bool
-        Whether many red cells say so.
-    red_cell_stain : tuple of float or None
-        What the darker half of these holds of the image.
+    red : RedCells
     candidates : list of Candidate
         All white cells seen.
     round_field : float or None
         As of `Levels`.
     """
 
-    sizes: list[Size]
-    red_cell: float | None
-    many: bool = False
-    red_cell_stain: tuple[float, float, float] | None = None
+    red: RedCells
     candidates: list[Candidate] = field(default_factory=list)
     round_field: float | None = None
+
+    def sizes(self, candidates: list[Candidate]) -> list[Size]:
+        """Return the sizes worth trying of some of the candidates; see `sizes_to_try`."""
+        return sizes_to_try(candidates, self.red.diameter, self.round_field)
+
+    def likelihood(self, diameter: float) -> float:
+        """Return how likely it is that white cells are so large; see `size_likelihood`."""
+        return size_likelihood(diameter, self.red.diameter, self.red.many, self.round_field)
 
 
 class Levels:
@@ -216,8 +231,7 @@ def estimate_scale(levels: Levels, known: bool = False) -> ScaleEstimate:
     if red_cell is not None:
         near = np.abs(red[0] - np.log2(red_cell)) < PARAMETERS.red_octaves
         stain = tuple(darker_half(np.compress(near, red[3:], axis=1).T).tolist())
-    sizes = sizes_to_try(candidates, red_cell, levels.round_field)
-    return ScaleEstimate(sizes, red_cell, many, stain, candidates, levels.round_field)
+    return ScaleEstimate(RedCells(red_cell, stain, many), candidates, levels.round_field)
 
 
 def _told(candidates: list[Candidate], red_cell: float | None) -> bool:

@@ -14,11 +14,12 @@ import cv2
 import numpy as np
 
 from ..box import Box, label_boxes
-from .close_look import look_closely
+from ..images.pixels import resample
 from .detections import TileCells
 from .instances import Instances
-from .prediction import Predictor, placed, resample
-from .standard_stain import StandardStain
+from .looks import Look
+from .prediction import Predictor, placed
+from .regions import predict_regions
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class SecondLookParameters:
 PARAMETERS = SecondLookParameters()
 
 
-def look_again(instances: Instances, image: np.ndarray, predictor: Predictor) -> Instances:
+def ask_second_network(instances: Instances, image: np.ndarray, predictor: Predictor) -> Instances:
     """Leave out the unsure cells that both networks together rather take for something else.
 
     A cell stays where the mean of its certainty and of the probability that the second network gives its
@@ -64,38 +65,32 @@ def look_again(instances: Instances, image: np.ndarray, predictor: Predictor) ->
     )
 
 
-def look_again_in(
-    standard: StandardStain,
-    cells: TileCells,
-    image: np.ndarray,
-    window: Box,
-    diameter: float,
-    predictor: Predictor,
+def check_in_standard_stain(
+    cells: TileCells, look: Look, image: np.ndarray, window: Box, predictor: Predictor
 ) -> TileCells:
     """Leave out the unsure cells of a tile that look like something else in the standard stain.
 
-    By the same rule as `look_again`: dense red cells of compressed pictures are none there.
+    By the same rule as `ask_second_network`: dense red cells of compressed pictures are none there.
 
     Parameters
     ----------
-    standard : StandardStain
     cells : TileCells
+    look : Look
+        That found them; without a standard stain all stay.
     image : ndarray of float32, shape (H, W, 3)
         The window of the tile, what the network takes.
     window : Box
         Where that lies.
-    diameter : float
-        Of a cell, pixels.
     predictor : Predictor
     """
     unsure = np.flatnonzero(cells.rows["certainty"] < PARAMETERS.sure)
-    if not len(unsure):
+    if look.standard is None or not len(unsure):
         return cells
-    scaled = resample(image, predictor.canonical_diameter / diameter)
-    boxes = [Box(*box).shifted(-window.top, -window.left) for box in cells.rows["box"][unsure].tolist()]
+    scaled = resample(image, predictor.canonical_diameter / look.diameter)
+    boxes = [Box(*box).relative_to(window) for box in cells.rows["box"][unsure].tolist()]
     exact = np.tile(np.divide(scaled.shape[:2], image.shape[:2]), 2)
     near = [Box(*np.rint(box * exact).astype(int).tolist()) for box in boxes]
-    cell = _cell_around(near, scaled, predictor.in_stain(standard))
+    cell = _cell_around(near, scaled, predictor.in_stain(look.standard))
     cell = cv2.resize(cell, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     threshold = predictor.settings.probability_threshold
     keep = np.ones(len(cells), bool)
@@ -108,5 +103,5 @@ def look_again_in(
 def _cell_around(boxes: list[Box], image: np.ndarray, predictor: Predictor) -> np.ndarray:
     """Predict a cell's probability in and around boxes of an image at the canonical scale, 0 elsewhere."""
     shape = (image.shape[0], image.shape[1])
-    maps, area = look_closely(image, shape, np.array(boxes), predictor)
+    maps, area = predict_regions(image, shape, np.array(boxes), predictor)
     return placed(maps.cell, area, shape)

@@ -17,8 +17,9 @@ from pydantic import BaseModel
 
 from ..box import Box
 from ..classification.crops import optical_density
-from .detections import darker_half
+from .detections import Stain, darker_half
 
+#: Optical densities of red, green and blue.
 Colour = tuple[float, float, float]
 
 
@@ -86,14 +87,13 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
     mixing: tuple[Colour, Colour, Colour]
 
     @classmethod
-    def of(cls, stain: np.ndarray, certainty: np.ndarray, red_cell: Colour | None) -> StandardStain | None:
+    def of(cls, rows: np.ndarray, red_cell: Stain | None) -> StandardStain | None:
         """Tell it from the cells that were found.
 
         Parameters
         ----------
-        stain : ndarray, shape (n, 3)
-            Of their darker halves, as the network takes it: 0 on the empty slide, 2 in the dark.
-        certainty : ndarray, shape (n,)
+        rows : ndarray, shape (n,)
+            A row a cell: the ``stain`` of its darker half, and its ``certainty``.
         red_cell : tuple of float or None
             The same of the red cells, where they are known.
 
@@ -102,7 +102,7 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
         StandardStain or None
             None where no cell is sure, or white cells and red ones look alike.
         """
-        white = white_stain(stain, certainty, red_cell)
+        white = white_density(rows, red_cell)
         if white is None:
             return None
         own, wanted = [white], [PARAMETERS.white]
@@ -155,7 +155,7 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
                 return True
             around = box.grown(reach, within=image.shape)
             density = cv2.GaussianBlur(density_of(image[around.slices]), (0, 0), smooth)
-            plain = like_white_cells(density, white)[box.shifted(-around.top, -around.left).slices] & mask
+            plain = like_white_cells(density, white)[box.relative_to(around).slices] & mask
             plain = np.pad(plain, 1)
             widest = cv2.distanceTransform(plain.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5).max()
             enough = plain.sum() >= PARAMETERS.plain_share * mask.sum()
@@ -164,15 +164,15 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
         return told
 
 
-def white_stain(stain: np.ndarray, certainty: np.ndarray, red_cell: Colour | None) -> np.ndarray | None:
+def white_density(rows: np.ndarray, red_cell: Stain | None) -> np.ndarray | None:
     """Return the density of the white cells of a slide, (3,), by those that are sure; None without any.
 
     See `StandardStain.of` for the parameters.
     """
-    sure = certainty >= PARAMETERS.sure
-    if not sure.any():
+    sure = rows["stain"][rows["certainty"] >= PARAMETERS.sure]
+    if not len(sure):
         return None
-    white = density_of(np.median(stain[sure], axis=0))
+    white = density_of(np.median(sure, axis=0))
     paler = red_cell is not None and white[1] < PARAMETERS.green * density_of(np.array(red_cell))[1]
     return None if paler else white
 

@@ -13,14 +13,14 @@ import numpy as np
 from scipy import ndimage
 
 from ..box import Box
+from ..images.pixels import resample
 from ..network.robust import network_input
 from ..words import counted
 from .detections import TileCells, draw
-from .filters import white_cells
-from .prediction import resample
+from .filters import without_red_cells
 from .scale import ScaleEstimate
 from .standard_stain import PARAMETERS as STAIN
-from .standard_stain import density_of, like_white_cells, white_stain
+from .standard_stain import density_of, like_white_cells, white_density
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,11 @@ def notes_on_uncounted(
     tuple of str
         Sentences, or none.
     """
-    found = white_cells(tiles, estimate)
+    found = without_red_cells(tiles, estimate.red)
     labels = draw(found.rows["box"], found.masks(tiles), found.rows["label"], Box(0, 0, *image.shape[:2]))
     sure = found.rows["label"][found.rows["certainty"] >= STAIN.sure]
     notes = (OVEREXPOSED,) if _overexposed(image, labels, sure, background) else ()
-    white = white_stain(found.rows["stain"], found.rows["certainty"], estimate.red_cell_stain)
+    white = white_density(found.rows, estimate.red.stain)
     if white is None:
         seen = [one for one in estimate.candidates if one.score >= PARAMETERS.candidate]
         places = np.array([(one.row, one.col) for one in seen]).reshape(-1, 2).astype(int)

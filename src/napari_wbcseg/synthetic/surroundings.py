@@ -119,7 +119,7 @@ def paint_red_cells(
 def _add(dyes: np.ndarray, paint: np.ndarray, square: Box) -> None:
     """Add a painted square to dye planes (..., H, W), which it may reach beyond."""
     part = square.within(dyes.shape[-2:])
-    dyes[..., *part.slices] += paint[..., *part.shifted(-square.top, -square.left).slices]
+    dyes[..., *part.slices] += paint[..., *part.relative_to(square).slices]
 
 
 def _blob(

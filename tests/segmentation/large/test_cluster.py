@@ -71,11 +71,11 @@ def test_pieces_share_no_chunk_and_every_level_fits(
 ) -> None:
     # Smaller pieces and chunks, here and in the workers, so that there are many of both.
     def of_side(piece: int) -> None:
-        from napari_wbcseg.segmentation import tile_work
+        from napari_wbcseg.segmentation import finish
 
-        tile_work.PIECE = piece
+        finish.PIECE = piece
 
-    monkeypatch.setattr("napari_wbcseg.segmentation.tile_work.PIECE", 128)
+    monkeypatch.setattr("napari_wbcseg.segmentation.finish.PIECE", 128)
     monkeypatch.setattr("napari_wbcseg.segmentation.large.pyramid._CHUNK", 64)
     monkeypatch.setattr("napari_wbcseg.segmentation.large.pyramid._SMALLEST_LEVEL", 32)
     one = segment_large(image, tmp_path / "one", model, SETTINGS)

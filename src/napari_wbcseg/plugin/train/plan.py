@@ -10,8 +10,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QWidget
 
 from ...box import label_boxes
+from ...images.pixels import resample
 from ...progress import Progress
-from ...results.formats.pictures import draw_outlines, traced, zoomed
+from ...results.formats.pictures import draw_outlines, traced
 from ...settings import TrainingSettings
 from ...training.plan import TrainingPlan, make_plan
 from ..controls.basic_widgets import NOTICE_LOOK, Sentence, beside, fill, pixmap
@@ -126,7 +127,7 @@ def _thumbnail(image: np.ndarray, labels: np.ndarray, colour: tuple[int, int, in
     cell = max((box for _, box in label_boxes(labels)), key=lambda box: box.area)
     window = cell.grown(max(cell.shape), labels.shape)
     zoom = 2 * _SIDE / max(window.shape)  # twice, for screens with many pixels
-    picture = zoomed(image[window.slices], zoom)
+    picture = np.array(resample(image[window.slices], zoom))
     outlines = [(outline, colour) for _, _, outline in traced(labels[window.slices])]
     draw_outlines(picture, outlines, zoom, casing=1, line=2)
     return picture

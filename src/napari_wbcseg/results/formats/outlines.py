@@ -95,7 +95,7 @@ def _outlines_on_disk(labels: Any, cells: pd.DataFrame) -> Iterator[CellOutline]
         for label, row, col, diameter in places.iloc[rows].itertuples(index=False):
             half = max(_LEAST_HALF, round(diameter))
             box = Box.square(row, col, half).within(labels.shape)
-            mask = inside[box.shifted(-part.top, -part.left).slices] == label
+            mask = inside[box.relative_to(part).slices] == label
             # Long, or in pieces, or not there at all.
             while box.cuts(mask, labels.shape) or not (mask.any() or box.shape == labels.shape):
                 half *= 2

@@ -17,6 +17,7 @@ from ...box import Box, label_boxes
 from ...classification.classes import BUILT_IN_CLASSES, ClassList, class_of
 from ...errors import OutputError
 from ...files import write_atomically
+from ...images.pixels import resample
 from ...images.prepare import as_rgb8
 from ...segmentation.result import marked_in
 
@@ -101,7 +102,7 @@ def draw_overlay(
     marked = frozenset() if cells is None else marked_in(cells)
     colours = cell_colours(cells, classes)
     zoom = _zoom(labels.shape)
-    picture = zoomed(picture, zoom)  # a copy: the user's own pixels stay as they are
+    picture = np.array(resample(picture, zoom))  # a copy: the user's own pixels stay as they are
     height, width = picture.shape[:2]
     # Outlines and numbers keep one apparent size on pictures of any size.
     unit = max(1.0, min(height, width) / 800)
@@ -199,14 +200,6 @@ def _zoom(shape: tuple[int, ...]) -> float:
     if long > _GREATEST_SIDE:
         return _GREATEST_SIDE / long
     return float(min(max(1, -(-_LEAST_SIDE // short)), max(1, _GREATEST_SIDE // long)))
-
-
-def zoomed(picture: np.ndarray, zoom: float, order: int | None = None) -> np.ndarray:
-    """Return an enlarged or reduced copy of a picture; ``order`` is OpenCV's, by default cubic or by area."""
-    size = [max(1, round(side * zoom)) for side in picture.shape[1::-1]]
-    if order is None:
-        order = cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA
-    return np.asarray(cv2.resize(picture, size, interpolation=order))
 
 
 def fixed_points(positions: np.ndarray, zoom: float) -> np.ndarray:

@@ -14,7 +14,7 @@ from ...classification.classes import CLASS
 from ...files import write_atomically
 from ...images.pixel_size import PixelSize
 from ...segmentation.large.files import as_csv
-from ...segmentation.measure import LENGTHS, in_physical_units
+from ...segmentation.measure import LENGTHS, in_physical_units, joined
 
 #: Columns of ``counts.csv``; diameters and sizes in pixels, the field without its surround.
 COUNT_COLUMNS = (
@@ -57,9 +57,7 @@ def write_cells(path: str | Path, tables: Sequence[tuple[str, pd.DataFrame]]) ->
         The image's name and its cells.
     """
     named = [with_image(table, name) for name, table in tables]
-    # An empty table has columns of no type, which would turn those of the others into objects.
-    filled = [table for table in named if len(table)] or named[:1]
-    return write_table(path, pd.concat(filled, ignore_index=True) if filled else pd.DataFrame({"image": []}))
+    return write_table(path, joined(named) if named else pd.DataFrame({"image": []}))
 
 
 def with_image(table: pd.DataFrame, name: str) -> pd.DataFrame:

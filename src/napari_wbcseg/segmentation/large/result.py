@@ -29,11 +29,12 @@ from ...images.pixel_size import PixelSize
 from ...images.pixel_source import PixelSource
 from ...images.prepare import rgb_pixels
 from ...images.read import read_pixel_size
+from ...images.samples import image_digest
 from ...network.classifier import ClassifierFile
 from ...progress import Progress, silent
 from ...settings import SegmentationSettings
 from ...words import listed
-from ..global_estimates import GlobalEstimates, image_digest
+from ..global_estimates import GlobalEstimates
 from ..measure import find_regions, fitting_rows, measured_again, touching
 from ..result import ABOUT_IN_WORDS
 from .files import RESULT_FILE, read_table, table_file, write_table
@@ -381,7 +382,7 @@ class LargeResult:
             there = self.region(part)
             for label, row, col, diameter in cells.iloc[rows].itertuples(index=False):
                 box = Box.square(row, col, round(diameter)).within(labels.shape)
-                if (there[box.shifted(-part.top, -part.left).slices] == label).any():
+                if (there[box.relative_to(part).slices] == label).any():
                     yield label, box
 
     def _source(self, image: Any) -> PixelSource:

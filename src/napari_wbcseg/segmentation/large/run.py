@@ -21,16 +21,18 @@ from ...files import locked, relative_path, user_path, write_atomically
 from ...images.pixel_source import PixelSource
 from ...images.prepare import held
 from ...images.read import LargeImage, open_large
+from ...images.samples import image_digest
 from ...network.device import available_cpus
 from ...network.model_file import ModelFile
 from ...progress import Progress, silent
 from ...settings import SegmentationSettings
 from ...version import __version__
 from ..detections import TileCells, draw
-from ..global_estimates import GlobalEstimates, estimate, image_digest
+from ..finish import finish
+from ..global_estimates import GlobalEstimates, estimate
 from ..pipeline import DEFAULT_MODEL, as_array, model_and_settings
 from ..result import Placement, Segmentation
-from ..tile_work import Each, TileWork, WindowTiles, by_window, find_all, finish, here
+from ..tile_work import Each, TileWork, WindowTiles, by_window, find_all, here
 from ..tiles import Tile
 from .files import (
     PROBABILITY_FOLDER,

@@ -10,9 +10,10 @@ import pytest
 from napari_wbcseg.box import Box
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation import robust
-from napari_wbcseg.segmentation.close_look import PARAMETERS, window_depth
+from napari_wbcseg.segmentation.looks import Look
 from napari_wbcseg.segmentation.prediction import Predictor, placed
-from napari_wbcseg.segmentation.robust import find_at
+from napari_wbcseg.segmentation.regions import PARAMETERS, window_depth
+from napari_wbcseg.segmentation.robust import find_cells
 from napari_wbcseg.settings import SegmentationSettings
 
 from ..drawings import disc_labels, worst_dice, write_dark_robust_model
@@ -31,7 +32,7 @@ def test_a_cell_that_was_not_proposed_is_not_cut_by_the_window_of_its_neighbour(
         silent,
     )
     image = np.where(labels[..., None] > 0, np.float32(1.5), np.float32(0)).repeat(3, axis=2)
-    detections = find_at(image, 48.0, predictor)
+    detections = find_cells(image, Look(48.0), predictor)
     found = placed(detections.labels, detections.area, labels.shape)
     assert worst_dice(np.where(labels == 3, 0, labels), found) > 0.97
     assert not found[labels == 3].any(), "nobody asked for it"

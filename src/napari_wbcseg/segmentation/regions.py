@@ -1,4 +1,4 @@
-"""The network looks closely at regions of an image, and on from there where a cell is cut off."""
+"""The maps of the network of some regions of an image, and on from there where a cell is cut off."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
-from ..box import Box
+from ..box import Box, label_boxes
 from .prediction import Maps, Predictor, box_windows, placed
 
 
 @dataclass(frozen=True)
-class CloseLookParameters:
-    """How much around a region is looked at, in pixels at the network's canonical scale.
+class RegionParameters:
+    """How much around a region is predicted, in pixels at the network's canonical scale.
 
     Attributes
     ----------
@@ -30,10 +31,11 @@ class CloseLookParameters:
     around: int = 8
 
 
-PARAMETERS = CloseLookParameters()
+PARAMETERS = RegionParameters()
+_ALL_SIDES = np.ones((3, 3))  # pixels that meet at a corner are connected
 
 
-def look_closely(
+def predict_regions(
     image: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, predictor: Predictor
 ) -> tuple[Maps, Box]:
     """Predict regions of an image.
@@ -55,16 +57,16 @@ def look_closely(
     area : Box
         Where in the image that part lies.
     """
-    return _look_at(image, _windows_around(boxes, image, shape, predictor), predictor)
+    return _predict(image, _windows_around(boxes, image, shape, predictor), predictor)
 
 
-def look_at_whole_cells(
+def predict_whole_cells(
     image: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, predictor: Predictor
 ) -> tuple[Maps, Box, np.ndarray]:
     """Predict regions of an image, and what lies beyond where a cell is cut off.
 
     In a crowd a cell that was not proposed may lie half in a window that is there for another one. What
-    was seen with all of its context stays as it is. See `look_closely` for the parameters.
+    was seen with all of its context stays as it is. See `predict_regions` for the parameters.
 
     Returns
     -------
@@ -74,19 +76,21 @@ def look_at_whole_cells(
         What was seen at first: nobody asked for a cell that has no pixel there.
     """
     windows = _windows_around(boxes, image, shape, predictor)
-    maps, area = _look_at(image, windows, predictor)
+    maps, area = _predict(image, windows, predictor)
     size, rim, context = (image.shape[0], image.shape[1]), PARAMETERS.rim, PARAMETERS.context
     depth = window_depth(windows, area, size)
-    cut = _boxes_of((maps.cell > predictor.settings.probability_threshold) & (depth <= rim))
-    if not cut:
+    cut, _ = ndimage.label(
+        (maps.cell > predictor.settings.probability_threshold) & (depth <= rim), _ALL_SIDES
+    )
+    if not cut.any():
         return maps, area, depth > 0
     reach = round(predictor.canonical_diameter)
-    wider = [box.shifted(*area[:2]).grown(reach, size) for box in cut]
+    wider = [box.shifted(*area[:2]).grown(reach, size) for _, box in label_boxes(cut)]
     more = (window for box in wider for window in box_windows(box, size, predictor.multiple))
     windows = list(dict.fromkeys(more))
-    beyond, there = _look_at(image, windows, predictor)
+    beyond, there = _predict(image, windows, predictor)
     whole = Box.around([area, there])
-    first, then = (part.shifted(-whole.top, -whole.left) for part in (area, there))
+    first, then = (part.relative_to(whole) for part in (area, there))
     depth, deeper = placed(depth, first, whole.shape), window_depth(windows, whole, size)
     share = np.where(deeper > depth, np.clip((context - depth) / (context - rim), 0, 1), 0)
     maps = maps.placed(first, whole.shape).mixed(beyond.placed(then, whole.shape), share.astype(np.float32))
@@ -106,9 +110,9 @@ def _windows_around(
     return list(dict.fromkeys(windows))
 
 
-def _look_at(image: np.ndarray, windows: list[Box], predictor: Predictor) -> tuple[Maps, Box]:
+def _predict(image: np.ndarray, windows: list[Box], predictor: Predictor) -> tuple[Maps, Box]:
     area = Box.around(windows).grown(PARAMETERS.around, image.shape[:2])
-    within = [window.shifted(-area.top, -area.left) for window in windows]
+    within = [window.relative_to(area) for window in windows]
     flips = predictor.settings.flips
     return predictor.predict(image[area.slices], within, "Outlining cells", flips=flips), area
 
@@ -127,13 +131,6 @@ def window_depth(windows: Sequence[Box], area: Box, size: tuple[int, int]) -> np
             stop = window[axis + 2] if window[axis + 2] < size[axis] else size[axis] + most
             place = np.arange(inside[axis], inside[axis + 2])
             along.append(np.minimum(np.minimum(place - start + 1, stop - place), most))
-        part = depth[inside.shifted(-area.top, -area.left).slices]
+        part = depth[inside.relative_to(area).slices]
         np.maximum(part, np.minimum.outer(*along), out=part)
     return depth
-
-
-def _boxes_of(mask: np.ndarray) -> list[Box]:
-    from scipy import ndimage
-
-    parts, _ = ndimage.label(mask, np.ones((3, 3)))
-    return [Box.of(place) for place in ndimage.find_objects(parts)]
