@@ -56,14 +56,21 @@ def test_files_of_one_name_from_two_folders_keep_both_results(tmp_path: Path, mo
     assert len(list(out.glob("*-result.json"))) == 2
 
 
-def test_an_image_called_as_a_plane_of_a_stack_has_its_own_pictures(tmp_path: Path, model: ModelFile) -> None:
+@pytest.mark.parametrize("first", [False, True])
+def test_an_image_called_as_a_plane_of_a_stack_has_its_own_pictures(
+    tmp_path: Path, model: ModelFile, first: bool
+) -> None:
     stack = np.stack([spots((150, 150), PLACES[:cells])[0] for cells in (2, 3)])
-    tifffile.imwrite(write(tmp_path / "in", 1, "s-plane-0.png") / "s.tif", stack, photometric="rgb")
+    folder = write(tmp_path / "in", 1, "s-plane-0.png")
+    if first:  # it was there before the stack
+        run(folder, tmp_path / "out", model, formats=("mask",))
+    tifffile.imwrite(folder / "s.tif", stack, photometric="rgb")
+    wanted = {"s-plane-0": 2, "s-plane-1": 3, "s-plane-0_png": 1}
     for _ in range(2):
-        run(tmp_path / "in", tmp_path / "out", model, formats=("mask",))
+        run(folder, tmp_path / "out", model, formats=("mask",))
         masks = {file.name: np.asarray(Image.open(file)) > 127 for file in (tmp_path / "out").glob("*.jpg")}
         found = {name.removesuffix("-mask.jpg"): label(mask).max() for name, mask in masks.items()}
-        assert found == {"s-plane-0": 2, "s-plane-1": 3, "s-plane-0_png": 1}
+        assert found == ({"s-plane-0": 1, "in__s-plane-0": 2, "in__s-plane-1": 3} if first else wanted)
 
 
 def test_a_folder_of_nothing_but_results_is_said(tmp_path: Path, model: ModelFile) -> None:

@@ -78,13 +78,13 @@ def with_own_names(items: Iterable[BatchItem], earlier: Sequence[BatchItem], run
     # The name of an image that is gone is that of the one with its content: its folder was renamed, perhaps.
     there = {*map(realpath, good), *filter(exists, had)}
     taken = {same_name(name) for path, name in had.items() if path in there}
-
+    # Pictures of the first plane of a stack s are called as those of an image s-plane-0.
+    taken |= {_stack(name) for name in taken}
     stems = {same_name(stem_of(path)) for path in good}
 
     def free(path: Path, name: str) -> bool:
         own = had.get(realpath(path)) == name
-        # Pictures of the first plane of a stack s are called as those of an image s-plane-0.
-        of_plane = name != (stack := re.sub(r"-plane-\d+$", "", name)) and any(
+        of_plane = name != (stack := _stack(name)) and any(
             f"__{same_name(stack)}".endswith(f"__{stem}") for stem in stems
         )
         return (own or (same_name(name) not in taken and not of_plane)) and _may_take(
@@ -93,6 +93,11 @@ def with_own_names(items: Iterable[BatchItem], earlier: Sequence[BatchItem], run
 
     names = output_names(good, _wanted_names(good, had, places, run), free)
     return [item if item.problem else replace(item, name=names[item.path]) for item in items]
+
+
+def _stack(name: str) -> str:
+    """Return the name of the stack of which pictures of this name may show a plane."""
+    return re.sub(r"-plane-\d+$", "", name)
 
 
 def _moved(record: ResultRecord | None, places: Iterable[Path]) -> Path | None:
