@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_wbcseg import save
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.images.read import open_large, read_file, read_image
 from napari_wbcseg.images.zarr_files import open_zarr
 from napari_wbcseg.results.load import load_result
+from napari_wbcseg.segmentation.result import Segmentation
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
 
@@ -165,3 +167,16 @@ def test_parts_that_are_missing_are_said(tmp_path: Path, version: int) -> None:
     for image in (tmp_path / "a.zarr", folder):
         assert "1 of the 4 parts of" in read_file(image).notes[0]
         assert "unless the image is empty there" in open_large(image).notes[0]
+
+
+@pytest.mark.parametrize("inside", ["", "labels", "labels/cells"])
+def test_labels_are_no_image(tmp_path: Path, inside: str) -> None:
+    folder = tmp_path / "a.ome.zarr"
+    labels = np.zeros((40, 50), np.int32)
+    labels[5:9, 5:9] = 1
+    save(Segmentation(labels, None), folder)
+    with pytest.raises(ImageError, match="labels, the numbers of cells, and no image"):
+        read_file(folder / inside)
+    save(Segmentation(labels, None), folder, image=PIXELS)
+    if not inside:
+        np.testing.assert_array_equal(read_file(folder).pixels, PIXELS)

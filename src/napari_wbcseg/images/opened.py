@@ -39,6 +39,8 @@ class OpenedImage:
         How many planes, one behind the other, are one field at several depths of focus; 1 where none are.
     alpha : bool
         Whether the last of two or four channels is known to be transparency.
+    labels : bool
+        Whether its values are known to be numbers of cells, and no picture.
     read_stated : callable
         Reads what the file states of the size of its pixels.
     read_orientation : callable
@@ -53,6 +55,7 @@ class OpenedImage:
     fields: int = 1
     depths: int = 1
     alpha: bool = False
+    labels: bool = False
     read_stated: Callable[[], Stated | None] = lambda: None
     read_orientation: Callable[[], Any] = lambda: 1
     close: Callable[[], None] = lambda: None

@@ -101,6 +101,14 @@ def open_image(path: Path) -> OpenedImage:
     return open_tiff(path) if image_head(path)[:4] in MAGIC else open_picture(path)
 
 
+def _open_pixels(path: Path) -> OpenedImage:
+    """Open an image whose pixels are wanted, which labels have none of."""
+    image = open_image(path)
+    if image.labels:
+        raise ImageError(f"{path} holds labels, the numbers of cells, and no image; give the image itself.")
+    return image
+
+
 def read_image(path: str | Path) -> NDArray[Any]:
     """Read an image file: JPEG, PNG, BMP, TIFF, or a zarr folder.
 
@@ -150,7 +158,7 @@ def read_rgb8(path: Path) -> NDArray[np.uint8]:
 def read_file(path: str | Path) -> ReadImage:
     """Read an image and what its file tells of it; see `read_image`."""
     path = user_path(path)
-    with _in_sentences(path), contextlib.closing(open_image(path)) as opened:
+    with _in_sentences(path), contextlib.closing(_open_pixels(path)) as opened:
         full = opened.levels[0]
         check_memory(full.nbytes, str(path))
         planes = np.asarray(full[:])
@@ -250,7 +258,7 @@ def open_large(path: str | Path, *, fields: bool = False) -> LargeImage:
 
     path = user_path(path)
     with _in_sentences(path):
-        image = open_image(path)  # kept open by the arrays that read from it
+        image = _open_pixels(path)  # kept open by the arrays that read from it
         if not image.in_parts:
             raise ImageError(f"{path} cannot be read in parts; save it as a tiled TIFF or OME-Zarr.")
         notes = image.all_notes

@@ -149,6 +149,8 @@ def open_zarr_image(path: Path) -> OpenedImage:
     images = list(_multiscales(node))
     if not images:
         raise ImageError(f"{path} is a zarr group without an OME-Zarr image; name the array inside it.")
+    pictures = [one for one in images if "image-label" not in _ome(one[0])]
+    images = pictures or images
     chosen, notes = main_images([_candidate(group, scales) for group, scales in images])
     axes = _axes(images[chosen[0]][1])
     fields = [
@@ -162,6 +164,7 @@ def open_zarr_image(path: Path) -> OpenedImage:
         (*notes, *_incomplete(full, path)),
         fields=len(chosen),
         depths=dict(zip(axes, full[0].shape, strict=True)).get("z", 1),
+        labels=not pictures,
         read_stated=lambda: of_all(_stated_pixel_size(images[i][1]) for i in chosen),
     )
 
