@@ -207,6 +207,15 @@ def test_files_of_others_beside_the_first_labels_stay(tmp_path, result):
     assert (tmp_path / "smear.geojson").read_text() == "mine"
 
 
+@pytest.mark.parametrize("planes", [1, 3])
+def test_a_record_alone_of_the_same_stack_is_written(tmp_path, result, planes):
+    labels = np.stack([np.where(result.labels == 3, 1 + plane, 0) for plane in range(planes)])
+    stack = dataclasses.replace(result, labels=labels, cells=None, backgrounds=())
+    saved, record = save(stack, tmp_path / "smear", "tiff")
+    tifffile.imwrite(saved, np.moveaxis(labels, 0, -1).astype(np.uint8))  # by another program
+    assert save(stack, tmp_path / "smear", "json") == [record]
+
+
 def test_a_record_alone_does_not_take_the_place_of_that_of_other_cells(tmp_path, result):
     """Classes and decisions of the cells in the labels beside it were gone."""
     _, record = save(result, tmp_path / "smear", "tiff")

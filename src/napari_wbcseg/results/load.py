@@ -150,11 +150,15 @@ def _columns_of_properties(image_label: dict[str, Any], known: Iterable[str]) ->
     return {name: [row.get(name) for row in rows] for name in names}
 
 
+def in_shape(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return labels as read from a TIFF in the shape, (H, W) or (N, H, W), that they were saved in."""
+    if len(shape) == 3 and labels.shape == (*shape[1:], shape[0]):
+        return np.moveaxis(labels, -1, 0)  # tifffile writes three planes as the colours of one
+    return labels[None] if shape == (1, *labels.shape) else labels  # one page says not that it is a stack
+
+
 def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) -> Segmentation:
-    if len(record.shape) == 3 and labels.shape == (*record.shape[1:], record.shape[0]):
-        labels = np.moveaxis(labels, -1, 0)  # tifffile writes three planes as the colours of one
-    if record.shape == (1, *labels.shape):
-        labels = labels[None]  # a TIFF of one page says not that it is a stack
+    labels = in_shape(labels, record.shape)
     if labels.shape != record.shape:
         raise ImageError(
             f"The labels are {labels.shape} and {path} tells of {record.shape}: the two belong to different "

@@ -24,7 +24,7 @@ from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.result import Placement, Segmentation, with_unique_labels
 from .formats.registry import FORMATS, base_of, files_of, followers, format_names, format_of, write_anew
 from .layer import LabelsLayer, of_layer
-from .load import record_beside
+from .load import in_shape, record_beside
 from .names import no_text
 from .records import ResultRecord
 
@@ -202,7 +202,9 @@ def _labels_beside(base: Path) -> Path | None:
 def _has_labels(file: Path | None, found: Segmentation) -> bool:
     """Whether there are no labels of another result in a file."""
     try:
-        return file is None or (isfile(file) and np.array_equal(read_file(file).pixels, found.labels))
+        if file is None or not isfile(file):
+            return file is None
+        return np.array_equal(in_shape(read_file(file).pixels, found.labels.shape), found.labels)
     except ImageError:  # damaged
         return False
 
