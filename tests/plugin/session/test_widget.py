@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, Qt
@@ -27,7 +28,7 @@ from napari_wbcseg import SegmentationSettings, differential_of, load_result, sa
 from napari_wbcseg.batch.folder import BatchItem
 from napari_wbcseg.plugin.controls.method_form import ClassesEditor
 from napari_wbcseg.plugin.controls.panel import open_panel
-from napari_wbcseg.plugin.session.files import SESSION_FILE, Session
+from napari_wbcseg.plugin.session.files import SESSION_FILE, Session, layers_of, row_and_thumbnail
 from napari_wbcseg.plugin.session.panel import Entry
 from napari_wbcseg.plugin.session.shown_picture import read_picture
 from napari_wbcseg.plugin.shared.jobs import busy
@@ -37,7 +38,7 @@ from napari_wbcseg.results.records import ResultRecord, RunRecord
 
 from ...batch.folders import assert_same_results, write_images
 from ...cli.shell import wbcseg
-from ...dark_model import write_dark_model
+from ...dark_model import spots, write_dark_model
 
 TITLE = "White blood cell session"
 SETTINGS = SegmentationSettings(recipe="classic", classes="none")
@@ -508,6 +509,16 @@ class TestGoingThrough:
         qtbot.waitUntil(lambda: texts(session)[1][1:] == ("", "", ""), timeout=WAIT)
         said = "6 pictures, 5 segmented: 6 white cells, 0 to check."
         qtbot.waitUntil(lambda: session.panel.summary.text() == said, timeout=WAIT)  # a moment later
+
+    def test_a_slide_that_was_put_back_has_its_cells(self, folder, out):
+        """The copy of a slide has another date, and is known by its pixels."""
+        zarr.save_array(str(folder / "slide.zarr"), spots((150, 150), ((40, 40),))[0])
+        shell(folder, "-o", out)
+        os.utime(folder / "slide.zarr" / "zarr.json", (0, time.time() + 60))
+        session = Session.open([folder])
+        (slide,) = (item for item in session.items() if item.large)
+        assert (slide.name, row_and_thumbnail(slide, session)[0]["count"]) == ("slide", 1)
+        assert [kind for *_, kind in layers_of(slide, session.outputs)] == ["image", "labels"]
 
     def test_that_a_picture_is_gone_is_said_beside_its_cells(self, session, folder, qtbot):
         (folder / "0003.png").unlink()

@@ -202,7 +202,7 @@ def row_and_thumbnail(item: BatchItem, session: Session) -> tuple[dict[str, Any]
     record, inputs = outputs.read(item.name), () if session.run is None else session.run.inputs
     failed = [one.error for one in inputs if (one.name, one.status) == (item.name, "failed")]
     gone = not failed and not item.path.exists()  # its cells stand alone, and count
-    if record is not None and (gone or record.image.is_of(item.path)):
+    if record is not None and (gone or record.is_of(item.path, outputs.folder)):
         with suppress(WBCSegError):
             now, cells = record_now(record, outputs.folder)
             row = now.row(item.image, cells)
@@ -236,7 +236,7 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
 def replaced(item: BatchItem, outputs: Outputs) -> ResultRecord | None:
     """Return the record of another picture that has the name of this one, which lies in its place perhaps."""
     record = outputs.read(item.name)
-    other = record is not None and item.path.exists() and not record.image.is_of(item.path)
+    other = record is not None and item.path.exists() and not record.is_of(item.path, outputs.folder)
     return record if other else None
 
 
