@@ -43,7 +43,7 @@ class OutputError(WBCSegError):
 
 
 class BusyError(OutputError):
-    """A folder of results that another run is writing into."""
+    """Results that another process is writing."""
 
 
 class EditError(WBCSegError):

@@ -31,6 +31,7 @@ from napari_wbcseg.batch.process import process
 from napari_wbcseg.batch.report import report_pictures
 from napari_wbcseg.batch.run import BatchResult, collect, renew_tables, segment_files
 from napari_wbcseg.errors import Cancelled, OutputError
+from napari_wbcseg.images.tiff_writer import write_tiff
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.differential import differential_of
 from napari_wbcseg.results.origins import file_sha256
@@ -534,6 +535,23 @@ class TestRunAgain:
         assert (
             rows["0003.png"].get("count") == 2 or "under way, and that is kept" in rows["0003.png"]["error"]
         )
+
+    def test_so_is_what_is_saved_while_the_run_writes_it(
+        self, items: list[BatchItem], out: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = load_result(out / "0003-result.json")
+        corrected = dataclasses.replace(found, labels=found.labels % 3)
+        person = threading.Thread(target=save, args=(corrected, out / "0003", "tiff"))
+
+        def write_while_a_person_saves(*arguments: Any) -> None:
+            person.start()
+            person.join(1)
+            write_tiff(*arguments)
+
+        monkeypatch.setattr("napari_wbcseg.batch.process.write_tiff", write_while_a_person_saves)
+        run(items[3:4], out, model, again=True)
+        person.join()
+        assert np.array_equal(load_result(out / "0003-result.json").labels, corrected.labels)
 
     def test_corrections_without_their_labels_are_not_written_over(
         self, items: list[BatchItem], out: Path, model: ModelFile

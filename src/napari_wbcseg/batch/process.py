@@ -25,6 +25,7 @@ from ..results.formats.tables import columns_to_table
 from ..results.load import load_result, record_now
 from ..results.origins import ImageRecord
 from ..results.records import ResultRecord
+from ..results.save import alone_with
 from ..segmentation.large.folder import PLAN_FILE
 from ..segmentation.large.result import LargeResult
 from ..segmentation.large.run import segment_large
@@ -185,16 +186,18 @@ def _small(item: BatchItem, run: Run, progress: Progress, network: AbstractConte
         result = segment(pixels, run.model, run.settings, progress)
         labels = np.asarray(result.labels)  # of more than 64 million pixels they are on disk
         progress(0, 0, "Writing")  # unless that is over for which this was done
-    if (saved := _segmented(item, run, progress)) is not None:  # meanwhile, by a person
-        return saved
     place = Placement.of_pixels(result.labels.ndim, pixel_size)
     notes = [*read_notes, *result.notes, *_not_written(run.formats, labels.shape)]
     result = replace(result, labels=labels, notes=tuple(dict.fromkeys(notes)), place=place)
-    # The record goes first and comes last: an image that has one is done.
-    run.record_file(item.name).unlink(missing_ok=True)
-    (file, _) = files_of(run.folder / item.name, "tiff")
-    write_tiff(file, labels, result.placement.pixel_size)
-    return write_result(item, result, file.name, pixels, image, run, silent, start)
+    base = run.folder / item.name
+    with alone_with(base):
+        if (saved := _segmented(item, run, progress)) is not None:  # meanwhile, by a person
+            return saved
+        # The record goes first and comes last: an image that has one is done.
+        run.record_file(item.name).unlink(missing_ok=True)
+        (file, _) = files_of(base, "tiff")
+        write_tiff(file, labels, result.placement.pixel_size)
+        return write_result(item, result, file.name, pixels, image, run, silent, start)
 
 
 def _large(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from os.path import getsize, isdir, isfile, realpath  # a `Path` raises where a name is too long
 from pathlib import Path
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ImageError, OutputError, SettingsError
-from ..files import user_path
+from ..errors import BusyError, ImageError, OutputError, SettingsError
+from ..files import locked, user_path
 from ..images.pixel_size import PixelSize
 from ..images.read import channels_of, read_file
 from ..progress import Progress, silent
@@ -29,6 +29,7 @@ from .names import no_text
 from .records import ResultRecord
 
 _MAX_PIXELS = 2**31
+_PATIENCE = 60.0  # seconds in which others have written the files of a picture
 _DARKEST, _BRIGHTEST = 32, 223  # of the shades of a picture; what a JPEG makes of a mask lies beyond
 _SHADES, _DIFFERING = 0.05, 0.2  # shares of pixels that masks and labels do not come near
 
@@ -86,6 +87,8 @@ def save(
         If a format cannot hold the result, or a file cannot be written.
     SettingsError
         If there is no such format.
+    BusyError
+        If another program is writing these very files.
     """
     folder_alone = str(path).endswith(("/", os.sep))
     path = user_path(path)
@@ -116,13 +119,26 @@ def save(
     follow = {name: files_of(base, name)[0] for name in followers(base) if anew}
     for wanted, target in (follow | targets).items():
         FORMATS[wanted].check(target, found)
-    for wanted, target in (targets | follow).items():
-        progress(0, 0, f"Saving {target.name}")
-        if wanted in follow and target not in written:
-            written += write_anew(wanted, base, found, image, progress)
-        elif wanted in targets:
-            written += FORMATS[wanted].write(target, found, image, progress)
+    with alone_with(base):
+        for wanted, target in (targets | follow).items():
+            progress(0, 0, f"Saving {target.name}")
+            if wanted in follow and target not in written:
+                written += write_anew(wanted, base, found, image, progress)
+            elif wanted in targets:
+                written += FORMATS[wanted].write(target, found, image, progress)
     return list(dict.fromkeys(written))
+
+
+def alone_with(base: Path) -> AbstractContextManager[None]:
+    """Keep others from writing the files of a path without ending while the context lasts.
+
+    Raises
+    ------
+    BusyError
+        If another process does, and does not come to an end.
+    """
+    busy = BusyError(f"The files of {base} are being written by another program: save again when it is done.")
+    return locked(base.with_name(f".{base.name}.lock"), busy, _PATIENCE)
 
 
 def _require_free(targets: Mapping[str, Path], base: Path, found: Segmentation, image: Any) -> None:
