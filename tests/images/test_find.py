@@ -48,8 +48,9 @@ def test_folders_that_are_linked_are_looked_into_once_and_hidden_ones_not(
 
 
 def test_pictures_of_kinds_that_are_not_read_are_found_to_be_reported(folder: Path) -> None:
-    (folder / "telephone.HEIC").touch()
-    assert folder / "telephone.HEIC" in find_images(folder)
+    for name in ("telephone.HEIC", "IM0001.dcm"):
+        (folder / name).touch()
+        assert folder / name in find_images(folder)
 
 
 def test_a_pattern_stands_for_what_matches(folder: Path) -> None:

@@ -302,6 +302,7 @@ def test_truncated_16_bit_colour_png_is_an_error(tmp_path: Path) -> None:
         (b"patient 12, see the other slide", "a text file"),
         (b"%PDF-1.7 and more", "a PDF"),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "a phone's HEIC"),
+        (bytes(128) + b"DICM\2\0\0\0UL", "DICOM"),
     ],
 )
 def test_what_is_no_image_is_told_by_what_it_looks_like(tmp_path: Path, content: bytes, looks: str) -> None:

@@ -24,7 +24,7 @@ OPENSLIDE_ONLY = (".mrxs", ".czi", ".vms", ".svslide")
 SLIDE_SUFFIXES = (*(suffix for suffix in TIFF_SUFFIXES if suffix not in IMAGE_SUFFIXES), *OPENSLIDE_ONLY)
 """What names a whole slide."""
 
-_OTHER_SUFFIXES = (".jfif", ".heic", ".heif", ".avif", ".webp", ".gif", ".jp2", ".jxl")
+_OTHER_SUFFIXES = (".jfif", ".heic", ".heif", ".avif", ".webp", ".gif", ".jp2", ".jxl", ".dcm")
 """Of pictures that are no images here by their endings: found too, so that what cannot be read is said."""
 
 MASK_ENDINGS = ("_cp_masks", "-masks", "_masks", "-mask", "_mask", "-labels", "_labels")

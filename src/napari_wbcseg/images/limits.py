@@ -44,7 +44,7 @@ def check_is_file(path: Path) -> None:
 def image_head(path: Path) -> bytes:
     """Return the first bytes of a file, which tell its format."""
     with path.open("rb") as file:
-        return file.read(32)
+        return file.read(132)
 
 
 def check_expansion(declared: int, stored: int, name: str) -> None:

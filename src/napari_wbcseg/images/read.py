@@ -80,7 +80,10 @@ _FOURTH = (
     "which it does not say what it is, was left out."
 )
 #: What the first bytes of files that are often taken for images tell of them.
-_LOOKS = {b"ftyp": "a phone's HEIC or AVIF", b"WEBP": "WebP", b"GIF8": "GIF", b"%PDF": "a PDF"}
+_LOOKS = {
+    **{b"ftyp": "a phone's HEIC or AVIF", b"WEBP": "WebP", b"GIF8": "GIF"},
+    **{b"%PDF": "a PDF", b"DICM": "DICOM"},
+}
 
 
 def open_image(path: Path) -> OpenedImage:
@@ -223,8 +226,8 @@ def _cannot_read(path: Path, error: Exception) -> str:
 
     if isinstance(error, UnidentifiedImageError):
         head = image_head(path)
-        plain = "a text file" if head.isascii() and head[:1].isalnum() else "something else or damaged"
-        looks = next((what for mark, what in _LOOKS.items() if mark in head[:16]), plain)
+        plain = "a text file" if head[:32].isascii() and head[:1].isalnum() else "something else or damaged"
+        looks = next((what for mark, what in _LOOKS.items() if mark in head[:16] + head[128:]), plain)
         return (
             f"{path} is not a JPEG, PNG, BMP or TIFF image (it looks like {looks}); "
             "save the picture again in one of these formats."
