@@ -15,6 +15,7 @@ from napari_wbcseg.plugin.review.table import CellTableModel
 from napari_wbcseg.plugin.shared.columns import COLUMNS
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.layers import add_segmentation
+from napari_wbcseg.plugin.shared.pictures import source_image
 
 from ..conftest import dark_discs, discs
 from .test_layer_review import CENTRES, soon, three_cells
@@ -240,6 +241,16 @@ def test_cells_find_their_image_again_where_both_are_cropped(viewer, open_review
     smear.data = np.ascontiguousarray(smear.data[:70])
     qtbot.waitUntil(lambda: widget.image is smear)
     widget.review.update_now()
+    assert widget.cells["mean_stain"].notna().all()
+
+
+def test_a_mask_above_the_smear_is_not_what_the_stain_is_measured_on(viewer, open_review):
+    smear = viewer.add_image(discs(centres=CENTRES), rgb=True, name="smear")
+    cells = viewer.add_labels(dark_discs(smear.data).labels)
+    viewer.add_image(cells.data > 0, name="mask")
+    viewer.layers.selection.active = cells
+    widget = open_review(viewer)
+    assert source_image(viewer, cells) is widget.image is smear
     assert widget.cells["mean_stain"].notna().all()
 
 

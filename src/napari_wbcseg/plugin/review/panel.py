@@ -21,7 +21,7 @@ from ..controls.plots import Histogram
 from ..controls.unsaved_offer import UnsavedOffer
 from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.jobs import timer
-from ..shared.metadata import is_picture
+from ..shared.metadata import is_picture, is_stained
 from ..shared.pictures import source_image
 from ..shared.viewer import pixel_size, plane_shape
 from .decisions import Cell
@@ -126,7 +126,7 @@ class LayerChoice:
 
     def _fits(self, layer: Layer) -> bool:
         cells = self.labels.value
-        return cells is not None and is_picture(layer) and plane_shape(layer) == plane_shape(cells)
+        return cells is not None and is_stained(layer) and plane_shape(layer) == plane_shape(cells)
 
 
 class ReviewPanel:

@@ -145,6 +145,11 @@ def is_picture(layer: Layer) -> TypeGuard[Image]:
     return layer._type_string == "image" and role_of(layer) is None
 
 
+def is_stained(layer: Layer) -> TypeGuard[Image]:
+    """Say whether a layer is an image of the user in which a stain can be measured: no mask."""
+    return is_picture(layer) and layer.dtype != bool
+
+
 def is_cells(layer: Layer) -> TypeGuard[Labels]:
     """Say whether a layer is one of ours that holds cells: no other labels."""
     return role_of(layer) == "cells"

@@ -11,7 +11,7 @@ from napari.layers import Image, Labels, Layer
 
 from ...files import FileState
 from ...results.origins import FileRecord
-from .metadata import LayerInfo, is_cells, is_picture, note
+from .metadata import LayerInfo, is_cells, is_picture, is_stained, note
 from .viewer import image_data, own_viewer, plane_shape
 
 
@@ -31,7 +31,7 @@ def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:
     For a layer of this plugin the one it was found in; for any other the only image of its
     size, if there is just one.
     """
-    images = [one for one in own_viewer(viewer).layers if is_picture(one)]
+    images = [one for one in own_viewer(viewer).layers if is_stained(one)]
     info = LayerInfo.of(layer)
     if info.source_id is not None:
         return next((image for image in images if found_in(layer, image)), None)
