@@ -36,6 +36,7 @@ from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.differential import differential_of
 from napari_wbcseg.results.origins import file_sha256
 from napari_wbcseg.results.records import ResultRecord, RunRecord
+from napari_wbcseg.segmentation.large.result import LargeResult
 
 from ..dark_model import spots, write_dark_model
 from .folders import assert_same_results, results, write_images
@@ -294,6 +295,22 @@ class TestRunAgain:
         assert redone(collect([moved]), out, model) == []
         assert results(out)[0].set_index("image").loc["0003.png", "count"] == 2
         assert load_result(out / "0003-result.json").image_path == moved / "0003.png"
+
+    def test_so_do_slides_that_were_copied_and_have_another_date(
+        self, tmp_path: Path, model: ModelFile
+    ) -> None:
+        out, moved = tmp_path / "out", tmp_path / "copied"
+        run(two_large_images(tmp_path / "in"), out, model)
+        large = LargeResult.open(out / "a-cells")
+        large.keep_said(large.cells.assign(**{"class": "blast", "class_by": "person"}))
+        (tmp_path / "in").rename(moved)
+        for name in "ab":
+            os.utime(moved / f"{name}.zarr" / "zarr.json", (0, 4e9))
+        for _ in range(2):
+            assert run(collect([moved]), out, model).kept == 2
+            assert pd.read_csv(out / "counts.csv")["blast"][0] == 1
+            image = ResultRecord.read(out / "a-result.json").image
+            assert image.file(out) == moved / "a.zarr"
 
     def test_so_do_images_that_are_called_by_their_folders_and_what_other_settings_set_aside(
         self, tmp_path: Path, model: ModelFile

@@ -73,7 +73,7 @@ def with_own_names(items: Iterable[BatchItem], earlier: Sequence[BatchItem], run
     for item in earlier:
         if item.name and not exists(item.path):
             new = [path for path in places[item.path.name] if realpath(path) not in had]
-            if new and (moved := _moved(run.read(item.name), new)) is not None:
+            if new and (moved := _moved(run.read(item.name), new, run.folder)) is not None:
                 had[realpath(moved)] = item.name
     # The name of an image that is gone is that of the one with its content: its folder was renamed, perhaps.
     there = {*map(realpath, good), *filter(exists, had)}
@@ -100,9 +100,9 @@ def _stack(name: str) -> str:
     return re.sub(r"-plane-\d+$", "", name)
 
 
-def _moved(record: ResultRecord | None, places: Iterable[Path]) -> Path | None:
-    """Return which of some files of its name is the image of a result, whose folder was renamed."""
-    return next((path for path in places if record is not None and record.image.is_of(path)), None)
+def _moved(record: ResultRecord | None, places: Iterable[Path], folder: Path) -> Path | None:
+    """Return which of some files of its name is the image of a result in a folder; its own was renamed."""
+    return next((path for path in places if record is not None and record.is_of(path, folder)), None)
 
 
 def _may_take(item: BatchItem, run: Run, *, own: bool) -> bool:
@@ -120,7 +120,7 @@ def _may_take(item: BatchItem, run: Run, *, own: bool) -> bool:
         return False  # it would be lost
     image = record.image.file(run.folder)
     same = image is not None and realpath(image) == realpath(item.path)
-    return own or same or record.image.is_of(item.path)
+    return own or same or record.is_of(item.path, run.folder)
 
 
 def _wanted_names(
@@ -130,7 +130,9 @@ def _wanted_names(
     wanted = {path: had.get(realpath(path)) or item.name for path, item in good.items()}
     of_image = {realpath(path): item for path, item in good.items()}
     for name, record in () if run.again else set_aside(run).items():
-        file = record.image.file(run.folder) or _moved(record, places.get(Path(record.image.path).name, ()))
+        file = record.image.file(run.folder) or _moved(
+            record, places.get(Path(record.image.path).name, ()), run.folder
+        )
         item = of_image.get(realpath(file or run.folder))
         if item is None or run.corrected(replace(item, name=wanted[item.path])):
             continue

@@ -278,7 +278,7 @@ def refreshed(item: BatchItem, record: ResultRecord, outputs: Outputs) -> _Done:
     """
     now, cells = record_now(record, outputs.folder)
     if now == record:
-        if record.image.file(outputs.folder) is None and record.image.is_of(item.path):  # it moved
+        if record.image.file(outputs.folder) is None and record.is_of(item.path, outputs.folder):  # it moved
             image = ImageRecord.of(
                 item.path, record.image.name, outputs.folder, hashed=record.image.sha256 is not None
             )

@@ -510,12 +510,16 @@ class TestGoingThrough:
         said = "6 pictures, 5 segmented: 6 white cells, 0 to check."
         qtbot.waitUntil(lambda: session.panel.summary.text() == said, timeout=WAIT)  # a moment later
 
-    def test_a_slide_that_was_put_back_has_its_cells(self, folder, out):
+    @pytest.mark.parametrize("elsewhere", [False, True])
+    def test_a_slide_that_was_put_back_has_its_cells(self, folder, out, elsewhere):
         """The copy of a slide has another date, and is known by its pixels."""
         zarr.save_array(str(folder / "slide.zarr"), spots((150, 150), ((40, 40),))[0])
         shell(folder, "-o", out)
         os.utime(folder / "slide.zarr" / "zarr.json", (0, time.time() + 60))
-        session = Session.open([folder])
+        if elsewhere:
+            (folder / "slide.zarr").rename(folder.parent / "slide.zarr")
+            shell(folder.parent / "slide.zarr", "-o", out)
+        session = Session.open([folder], out)
         (slide,) = (item for item in session.items() if item.large)
         assert (slide.name, row_and_thumbnail(slide, session)[0]["count"]) == ("slide", 1)
         assert [kind for *_, kind in layers_of(slide, session.outputs)] == ["image", "labels"]

@@ -228,7 +228,7 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
     if outputs.record_file(item.name).is_file() and not replaced(item, outputs):
         large = outputs.large_folder(item.name)
         if large.is_dir():
-            return large_result_layers(large)
+            return large_result_layers(large, item.path)
         return read_result_layers(outputs.record_file(item.name))
     return [large_image_layer(item.path) if item.large else image_layer(item.path, item.image)]
 

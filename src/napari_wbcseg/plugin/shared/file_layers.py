@@ -77,8 +77,8 @@ def image_layer(path: Path, name: str) -> LayerDataTuple:
     return pixels, {"name": name, "rgb": rgb, "metadata": info.metadata, **place}, "image"
 
 
-def large_result_layers(folder: str | Path) -> list[LayerDataTuple]:
-    """Return a result on disk: its cells, and the image where that is still in its place.
+def large_result_layers(folder: str | Path, image: Path | None = None) -> list[LayerDataTuple]:
+    """Return a result on disk: its cells, and the image where that is still in its place, or in another.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def large_result_layers(folder: str | Path) -> list[LayerDataTuple]:
     from ...segmentation.large.result import LargeResult
 
     result = LargeResult.open(folder)
-    file = result.image_file
+    file = image if image is not None and image.exists() else result.image_file
     about = LayerInfo.of_result(
         "cells", result, source=file and stem_of(file), path=file and str(file), folder=str(result.folder)
     )
