@@ -15,6 +15,7 @@ from napari_wbcseg.errors import ImageError
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared.events import events
 from napari_wbcseg.plugin.shared.jobs import Job
+from napari_wbcseg.plugin.shared.viewer import pixel_size
 from napari_wbcseg.settings import SegmentationSettings
 
 from ..conftest import dark_discs, discs
@@ -486,6 +487,8 @@ def test_one_layer_a_colour_becomes_one_image(viewer, widget, quick_segment, qtb
     qtbot.waitUntil(lambda: bool(widget.image and widget.image.rgb), timeout=5000)
     np.testing.assert_array_equal(widget.image.data, image)
     assert not any(channel.visible for channel in channels)
+    widget.panel.pixel_size.set_size(0.5, 0.5)
+    assert {pixel_size(layer) for layer in viewer.layers} == {(0.5, 0.5, "µm")}
 
 
 @pytest.mark.parametrize(

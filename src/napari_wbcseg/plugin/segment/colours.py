@@ -17,7 +17,8 @@ from napari.layers import Image, Layer
 
 from ...images.prepare import bit_range
 from ...progress import Progress
-from ..shared.metadata import role_of
+from ..shared.metadata import note, role_of
+from ..shared.pictures import id_of
 from ..shared.viewer import image_data, times
 
 _RED_GREEN_BLUE = ("red", "green", "blue")
@@ -79,10 +80,10 @@ class ColourOffer:
         name = self.name
         if len(self.layers) == 1:
             viewer.layers.remove(first)
-        else:
-            for layer in self.layers:
-                layer.visible = False
         added: Image = viewer.add_image(joined, rgb=True, name=name, **place)
+        for layer in self.layers if len(self.layers) > 1 else ():
+            layer.visible = False
+            note(layer, source_id=id_of(added))  # napari shows no unit where layers differ in it
         return added
 
 
