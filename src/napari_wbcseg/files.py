@@ -289,6 +289,7 @@ def write_problem(path: Path, problem: OSError, size: int | None = None) -> str:
         how_much = "" if size is None else f" ({size / 1e6:.1f} MB)"
         return f"The disk is full: {path}{how_much} was not written. Make room, or choose another folder."
     if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{path} cannot be written: the folder or the file is protected. Choose another folder."
+        why = "the folder or the file is protected, or it is open in another program"  # as Excel on Windows
+        return f"{path} cannot be written: {why}. Close it there, or choose another folder."
     reason = problem.strerror or type(problem).__name__
     return f"{path} cannot be written ({reason}). Choose another name or folder."

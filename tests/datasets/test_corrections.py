@@ -152,7 +152,7 @@ def test_labels_that_do_not_fit_leave_nothing(tmp_path: Path, labels: np.ndarray
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(errno.ENOSPC, "disk is full.*a.tif"), (errno.EROFS, "is protected")]
+    ("number", "words"), [(errno.ENOSPC, "disk is full.*a.tif"), (errno.EROFS, "protected, or it is open")]
 )
 def test_a_full_or_protected_disk_gets_a_sentence_and_keeps_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
