@@ -25,9 +25,11 @@ class FilterParameters:
         monocyte, a platelet not a third.
     smallest_of_red, smallest_of_several : float
         Diameter over that of the red cells: no white cell is much smaller, and a lone thing that is may be a
-        large platelet. Beside several likely cells that are no smaller, one may be.
-    several, likely : int, float
-        So many cells of that certainty are several (`benchmarks/accuracy.py`, platelets and blue leukaemia).
+        large platelet. Beside several likely cells one may be.
+    several, several_large, likely : int, int, float
+        So many cells of that certainty are several: then the red cells may be mistaken, since clumps of them
+        pass for large ones. Of cells that are no smaller than red ones fewer will do
+        (`benchmarks/accuracy.py`, platelets and blue leukaemia).
     smallest_of_many : float
         The same as ``smallest_of_red`` where so many red cells are seen that their size is sure.
     showing_at_border : float
@@ -65,7 +67,8 @@ class FilterParameters:
     smallest_of_typical: float = 0.42
     smallest_of_red: float = 0.9
     smallest_of_several: float = 0.6
-    several: int = 2
+    several: int = 4
+    several_large: int = 2
     likely: float = 0.8
     smallest_of_many: float = 1.0
     showing_at_border: float = 0.35
@@ -111,14 +114,14 @@ def too_small(
     smallest, showing = PARAMETERS.smallest_of_typical * typical, PARAMETERS.showing_at_border * typical
     if red.diameter is not None:
         showing = np.maximum(showing, PARAMETERS.showing_of_red * red.diameter)
-        large = areas >= np.pi / 4 * (PARAMETERS.smallest_of_red * red.diameter) ** 2
-        several = np.count_nonzero(large & (certainty >= PARAMETERS.likely)) >= PARAMETERS.several
+        likely = areas[certainty >= PARAMETERS.likely]
+        large = likely >= np.pi / 4 * (PARAMETERS.smallest_of_red * red.diameter) ** 2
+        several = len(likely) >= PARAMETERS.several or large.sum() >= PARAMETERS.several_large
         of_red = PARAMETERS.smallest_of_several if several else PARAMETERS.smallest_of_red
         of_red = PARAMETERS.smallest_of_many if red.many else of_red
-        likely = np.greater_equal(erythroblast, PARAMETERS.erythroblast)
-        smallest = np.maximum(
-            smallest, np.where(likely, PARAMETERS.smallest_of_several, of_red) * red.diameter
-        )
+        erythroblasts = np.greater_equal(erythroblast, PARAMETERS.erythroblast)
+        least_of_red = np.where(erythroblasts, PARAMETERS.smallest_of_several, of_red)
+        smallest = np.maximum(smallest, least_of_red * red.diameter)
     least = np.where(cut, showing, smallest)
     return (areas < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)
 

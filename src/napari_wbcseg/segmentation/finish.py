@@ -76,8 +76,10 @@ def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
     names = classifier.header.architecture.classes if classifier is not None else ()
     if ERYTHROBLAST in names and len(cells):
         erythroblast = cells.classes[:, names.index(ERYTHROBLAST)]
-    small = too_small(rows, _cut(work, rows["box"]), red, erythroblast)
-    return small | red_cells_by_stain(rows, red.stain)
+    out = red_cells_by_stain(rows, red.stain)
+    white = ~out
+    out[white] = too_small(rows[white], _cut(work, rows["box"][white]), red, erythroblast[white])
+    return out
 
 
 def _cut(work: TileWork, boxes: np.ndarray) -> np.ndarray:
