@@ -179,9 +179,19 @@ def white_density(rows: np.ndarray, red_cell: Stain | None) -> np.ndarray | None
 
 def like_white_cells(density: np.ndarray, white: np.ndarray) -> np.ndarray:
     """Say of densities, (..., 3), which are about as dark as that of white cells, (3,), and of their hue."""
-    along = density @ white / np.linalg.norm(white)
+    along = _along(density, white)
     dark = along >= PARAMETERS.as_dark * np.linalg.norm(white)
     return np.asarray(dark & (along >= PARAMETERS.same_hue * np.linalg.norm(density, axis=-1)))
+
+
+def paler_than_white_cells(density: np.ndarray, white: np.ndarray) -> np.ndarray:
+    """Say which densities, (..., 3), are paler than that of white cells, (3,), may be: smudge cells are."""
+    return np.asarray(_along(density, white) < PARAMETERS.as_dark * np.linalg.norm(white))
+
+
+def _along(density: np.ndarray, white: np.ndarray) -> np.ndarray:
+    """Return how far densities, (..., 3), reach in the direction of that of white cells, (3,)."""
+    return np.asarray(density @ white / np.linalg.norm(white))
 
 
 def density_of(image: np.ndarray) -> np.ndarray:
