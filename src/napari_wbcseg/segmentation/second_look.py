@@ -1,7 +1,7 @@
 """What is unsure is looked at again, by a second network and in the standard stain: fewer false cells.
 
 And no sure cell less. Training one network on what it took for white cells makes it lose pale and crowded
-ones (docs/model_card.md). So that training made a network of its own, which says only which unsure cells
+ones (benchmarks/models.md). So that training made a network of its own, which says only which unsure cells
 stay: the false positive reduction of computer-aided detection (Setio et al., *Medical Image Analysis* 42,
 2017).
 """
