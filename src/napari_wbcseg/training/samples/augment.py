@@ -22,8 +22,11 @@ _OVEREXPOSED = 0.15
 _VEILED = 0.12
 _DESATURATED = 0.2
 _SHARPENED = 0.25
+_GLARE = 0.08
 # Standard deviation of what is out of focus, in cell diameters, at most.
 _MOST_BLUR = 0.1
+# Length of what is moved, in cell diameters, at most.
+_MOST_MOTION = 0.2
 #: Diameter of a cell, pixels, where none shows: a picture without cells is blurred by 2 pixels at most.
 NO_CELL = 20.0
 # Of those whose red cells are dark: crenated, or dried badly.
@@ -160,22 +163,45 @@ def random_optics(image: np.ndarray, rng: np.random.Generator, cell: float = NO_
         Diameter of a cell, pixels: much further out of focus, nobody tells what it is.
     """
     choice = rng.random()
-    if choice < 0.35:
+    if choice < 0.42:
         most = max(0.8, _MOST_BLUR * cell)
         image = cv2.GaussianBlur(image, (0, 0), float(np.exp(rng.uniform(np.log(0.4), np.log(most)))))
-    elif choice < 0.50:
+    elif choice < 0.52:
         soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.8, 2.0)))
         image = image + rng.uniform(0.3, 1.8) * (image - soft)
-    elif choice < 0.65:
+    elif choice < 0.70:
         height, width = image.shape[:2]
         factor = rng.uniform(0.3, 0.8)
         small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         order = cv2.INTER_LINEAR if rng.random() < 0.6 else cv2.INTER_CUBIC
         image = cv2.resize(small, (width, height), interpolation=order)
+    elif choice < 0.76:
+        image = _moved(image, _MOST_MOTION * cell * rng.uniform(0.2, 1.0), rng)
+    if rng.random() < _GLARE:
+        image = image + _glare(image.shape, rng)
     if rng.random() < _VEILED:
         veil = np.float32(rng.uniform(0.1, 0.6))
         image = (1 - veil) * image + veil
     return image
+
+
+def _moved(image: np.ndarray, length: float, rng: np.random.Generator) -> np.ndarray:
+    """Blur along a line of so many pixels, in any direction, as a hand that holds a telephone does."""
+    side = 2 * max(1, round(length / 2)) + 1
+    along = np.array([np.cos(turn := rng.uniform(0, np.pi)), np.sin(turn)]) * (side // 2)
+    start, end = (tuple(np.rint(side // 2 + sign * along).astype(int).tolist()) for sign in (-1, 1))
+    line = cv2.line(np.zeros((side, side), np.float32), start, end, 1.0)
+    return np.asarray(cv2.filter2D(image, -1, line / line.sum(), borderType=cv2.BORDER_REFLECT_101))
+
+
+def _glare(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Return light, (H, W, 1), that an eyepiece reflects into one place."""
+    height, width = shape[:2]
+    rows, cols = np.mgrid[:height, :width].astype(np.float32)
+    row, col = rng.uniform(-0.3, 1.3, 2) * (height, width)
+    reach = rng.uniform(0.3, 1.5) * max(height, width)
+    away = ((rows - np.float32(row)) ** 2 + (cols - np.float32(col)) ** 2) / np.float32(reach**2)
+    return np.float32(rng.uniform(0.1, 0.5)) * np.exp(-away)[..., None]
 
 
 def random_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -194,8 +220,8 @@ def random_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         pixels, white = _sharpened(pixels / white, rng), 1.0
     if rng.random() < 0.5:
         pixels = pixels + rng.normal(0.0, rng.uniform(0.004, 0.04), pixels.shape)
-    if rng.random() < 0.4:
-        quality = int(rng.integers(25, 95))
+    if rng.random() < 0.5:
+        quality = int(rng.integers(20, 95))
         eight_bit = (np.clip(pixels, 0, 1) * 255).astype(np.uint8)
         _, stream = cv2.imencode(".jpg", eight_bit, [cv2.IMWRITE_JPEG_QUALITY, quality])
         pixels = np.asarray(cv2.imdecode(stream, cv2.IMREAD_COLOR)).astype(np.float32) / 255
