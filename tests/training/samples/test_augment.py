@@ -125,6 +125,40 @@ def test_pictures_are_out_of_focus_by_up_to_a_tenth_of_a_cell_and_no_further() -
     assert 3.0 < widest < 4.2
 
 
+def test_some_pictures_moved_along_a_line() -> None:
+    dots = np.ones((41, 41, 3), np.float32)
+    dots[20, 20] = 0.0
+
+    def shape(seed: int) -> tuple[float, float]:
+        """Return how far the dot is spread along its length and across, standard deviations in pixels."""
+        dark = 1 - random_optics(dots, np.random.default_rng(seed), cell=40.0)[..., 0]
+        rows, cols = np.nonzero(dark > 0.02)
+        if len(rows) < 2:
+            return 0.0, 0.0
+        across, along = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov([rows, cols])), 0))
+        return float(along), float(across)
+
+    moved = [along for along, across in map(shape, range(150)) if along > 1.2 and across < 0.5]
+    assert 2 <= len(moved) <= 20
+    assert max(moved) < 3.3, "no further than a fifth of a cell, of 8 pixels"
+
+
+def test_glare_lies_on_one_place_of_some_pictures() -> None:
+    slide = np.full((96, 96, 3), 0.5, np.float32)
+
+    def unevenness(seed: int) -> float:
+        made = random_light(slide, np.random.default_rng(seed))
+        rows, cols = np.mgrid[-1:1:96j, -1:1:96j]
+        plane = np.stack([np.ones(rows.size), rows.ravel(), cols.ravel()], axis=1)
+        flat = made[..., 0].ravel()
+        return float(np.abs(flat - plane @ np.linalg.lstsq(plane, flat, rcond=None)[0]).max())
+
+    bright = [seed for seed in range(120) if unevenness(seed) > 0.02]
+    assert 4 <= len(bright) <= 30
+    lit = [random_light(slide, np.random.default_rng(seed)).max() for seed in bright]
+    assert max(lit) > 0.7
+
+
 def test_stray_light_takes_contrast_and_leaves_the_empty_slide() -> None:
     image, _ = tile()
     veiled = [random_optics(image, np.random.default_rng(seed)) for seed in range(60)]

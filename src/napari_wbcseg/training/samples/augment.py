@@ -123,7 +123,7 @@ def _stain_matrix(rng: np.random.Generator) -> np.ndarray:
 
 
 def random_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Tint, tilt and vignette the light, as an imperfect background estimate leaves it."""
+    """Tint, tilt and vignette the light, as an imperfect background estimate leaves it; add glare."""
     height, width = image.shape[:2]
     # A crop full of cells shows hardly any empty slide: there the estimate is far off.
     tint = np.exp(rng.normal(0.0, 0.15 if rng.random() < 0.15 else 0.05, 3)).astype(np.float32)
@@ -135,6 +135,8 @@ def random_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         image = image * (1 + slope[0] * rows + slope[1] * cols)[..., None].astype(np.float32)
     if rng.random() < 0.03:
         image = _dark_edge(image, rng)
+    if rng.random() < _GLARE:
+        image = image + _glare(image.shape, rng)
     return image
 
 
@@ -152,8 +154,18 @@ def _dark_edge(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return image * lit[..., None] + rng.uniform(0.0, 0.1) * (1 - lit[..., None])
 
 
+def _glare(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Return light, (H, W, 1), that an eyepiece reflects into one place."""
+    height, width = shape[:2]
+    rows, cols = np.mgrid[:height, :width].astype(np.float32)
+    row, col = rng.uniform(-0.3, 1.3, 2) * (height, width)
+    reach = rng.uniform(0.3, 1.5) * max(height, width)
+    away = ((rows - np.float32(row)) ** 2 + (cols - np.float32(col)) ** 2) / np.float32(reach**2)
+    return np.float32(rng.uniform(0.1, 0.5)) * np.exp(-away)[..., None]
+
+
 def random_optics(image: np.ndarray, rng: np.random.Generator, cell: float = NO_CELL) -> np.ndarray:
-    """Defocus, sharpen, or lose resolution; then let stray light in.
+    """Defocus, sharpen, lose resolution, or move; then let stray light in.
 
     Parameters
     ----------
@@ -177,8 +189,6 @@ def random_optics(image: np.ndarray, rng: np.random.Generator, cell: float = NO_
         image = cv2.resize(small, (width, height), interpolation=order)
     elif choice < 0.76:
         image = _moved(image, _MOST_MOTION * cell * rng.uniform(0.2, 1.0), rng)
-    if rng.random() < _GLARE:
-        image = image + _glare(image.shape, rng)
     if rng.random() < _VEILED:
         veil = np.float32(rng.uniform(0.1, 0.6))
         image = (1 - veil) * image + veil
@@ -192,16 +202,6 @@ def _moved(image: np.ndarray, length: float, rng: np.random.Generator) -> np.nda
     start, end = (tuple(np.rint(side // 2 + sign * along).astype(int).tolist()) for sign in (-1, 1))
     line = cv2.line(np.zeros((side, side), np.float32), start, end, 1.0)
     return np.asarray(cv2.filter2D(image, -1, line / line.sum(), borderType=cv2.BORDER_REFLECT_101))
-
-
-def _glare(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Return light, (H, W, 1), that an eyepiece reflects into one place."""
-    height, width = shape[:2]
-    rows, cols = np.mgrid[:height, :width].astype(np.float32)
-    row, col = rng.uniform(-0.3, 1.3, 2) * (height, width)
-    reach = rng.uniform(0.3, 1.5) * max(height, width)
-    away = ((rows - np.float32(row)) ** 2 + (cols - np.float32(col)) ** 2) / np.float32(reach**2)
-    return np.float32(rng.uniform(0.1, 0.5)) * np.exp(-away)[..., None]
 
 
 def random_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
