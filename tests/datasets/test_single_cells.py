@@ -85,9 +85,38 @@ def test_a_platelet_is_boxed_and_no_cell(folder: Path) -> None:
     assert c1 - c0 == pytest.approx(18, abs=5)
 
 
-def test_pictures_in_whose_middle_nothing_is_seen_are_left_out(folder: Path) -> None:
+def test_a_cell_too_small_for_the_outliner_is_looked_for_as_one(folder: Path) -> None:
+    asked = []
+
+    def of_small(image: np.ndarray, diameter: float) -> np.ndarray:
+        asked.append(diameter / max(image.shape[:2]))
+        labels = np.zeros(image.shape[:2], np.int32)
+        labels[:10, :10] = 1
+        if asked[-1] < 0.3:
+            labels[50:70, 50:70] = 2
+        return labels
+
+    cells = [pair for pair in read_single_cells(folder, of_small) if pair.group != "class-platelet"]
+    assert len(cells) == 10
+    assert set(np.round(asked, 2)) == {0.37, 0.22}
+    for pair in cells:
+        assert pair.labels[60, 60] == 2
+        assert pair.labels[5, 5] == 1, "the others are those of the usual size"
+
+
+def test_what_no_model_sees_is_outlined_by_its_stain(folder: Path) -> None:
     pairs = read_single_cells(folder, lambda image, diameter: np.zeros(image.shape[:2], np.int32))
-    assert {pair.group for pair in pairs} == {"class-platelet"}
+    assert {pair.group for pair in pairs} > {"class-platelet", "class-erythroblast"}
+    for pair in pairs:
+        if pair.group != "class-platelet":
+            assert pair.labels[60, 60] == 1
+
+
+def test_pictures_in_whose_middle_nothing_is_seen_are_left_out(folder: Path) -> None:
+    for file in folder.glob("images/*/*"):
+        Image.fromarray(np.full((120, 120, 3), 230, np.uint8)).save(file)
+    pairs = read_single_cells(folder, lambda image, diameter: np.zeros(image.shape[:2], np.int32))
+    assert {pair.group for pair in pairs} <= {"class-platelet"}
 
 
 def test_outlines_need_a_model_and_the_table_its_columns(folder: Path) -> None:
