@@ -146,8 +146,7 @@ def lay_distractors(
     if kind == "parasite":
         layer.stain_parasite(white_cell * red_cells[0].relative_size)
     if kind == "gametocyte":
-        stain = layer.stain_gametocyte if rng.random() < 0.6 else layer.stain_parasite
-        cover = stain(white_cell * rng.uniform(0.45, 0.95))
+        cover = layer.stain_parasite(white_cell * rng.uniform(0.45, 0.95))
         layer.classes[cover > 0.3] = class_map.NOTHING_ELSE
     if kind == "smudge":
         layer.smudge()
@@ -168,7 +167,7 @@ _ARRANGEMENTS: dict[str, tuple[float, tuple[str, ...]]] = {
     "crenated": (2.0, (RED_CELL,)),
     "without pallor": (2.0, (RED_CELL,)),
     "parasite": (1.0, (RED_CELL,)),
-    "gametocyte": (3.0, ()),
+    "gametocyte": (2.0, ()),
     "smudge": (1.0, ()),
     "scale bar": (1.0, ()),
 }
@@ -266,24 +265,6 @@ class _Layer:
         colour = np.asarray(_BLUE, np.float32) * rng.uniform(0.2, 1.3) * (1 + 0.2 * grain[..., None])
         dot = np.asarray(_PURPLE if rng.random() < 0.6 else _PIGMENT, np.float32)
         colour = colour + dot * (rng.uniform(0.3, 1.2) * dots)[..., None]
-        self.image *= np.exp(-cover[..., None] * np.maximum(colour, 0))
-        return cover
-
-    def stain_gametocyte(self, red_cell: float) -> np.ndarray:
-        """Fill a red cell with a gametocyte: even blue plasm, one soft patch of chromatin, fine pigment.
-
-        Returns what it covers of each pixel.
-        """
-        rng, shape, radius = self._rng, self.classes.shape, red_cell * self._rng.uniform(0.4, 0.62)
-        cover = np.clip(_blob(shape, self.spot, radius, 0.07, rng) * rng.uniform(4, 10), 0, 1)
-        angle, off = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.2, 0.9)
-        beside = self.spot + off * np.array([np.sin(angle), np.cos(angle)])
-        chromatin = np.clip(_blob(shape, beside, radius * rng.uniform(0.2, 0.5), 0.15, rng) * 2, 0, 1)
-        grain = grainy(shape, radius * rng.uniform(0.06, 0.16), rng)
-        pigment = np.clip(grain - rng.uniform(0.6, 1.6), 0, 1)
-        colour = np.asarray(_BLUE, np.float32) * rng.uniform(0.4, 1.5) * (1 + 0.1 * grain[..., None])
-        colour = colour + np.asarray(_PURPLE, np.float32) * (rng.uniform(0.1, 0.7) * chromatin)[..., None]
-        colour = colour + np.asarray(_PIGMENT, np.float32) * (rng.uniform(0.3, 1.2) * pigment)[..., None]
         self.image *= np.exp(-cover[..., None] * np.maximum(colour, 0))
         return cover
 
