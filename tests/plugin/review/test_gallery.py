@@ -225,6 +225,15 @@ class TestNaming:
         assert said(widget, 1) == ("neutrophil", "model")
         assert said(widget, 3)[1] == "person"
 
+    def test_a_cell_that_is_hidden_by_what_it_was_named_is_not_named_once_more(self, widget):
+        """The key pressed again, or another one, named a cell that nobody saw any more."""
+        widget.show_only(condition="class == 'lymphocyte'")
+        widget.select([THIRD])
+        widget.gallery.press("5")
+        assert widget.selected == []
+        widget.gallery.press("1")
+        assert said(widget, 3) == ("monocyte", "person")
+
     def test_a_hand_that_slips_as_it_clicks_names_nothing(self, widget):
         assert not drop(widget.gallery, [THIRD], THIRD)
         assert said(widget, 3) == ("lymphocyte", "model")

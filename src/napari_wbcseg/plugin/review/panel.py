@@ -199,7 +199,7 @@ class ReviewPanel:
             layout.addWidget(part)
 
     def update(self) -> None:
-        """Show the cells as they are now."""
+        """Show the cells as they are now; those that the filter hides by now are selected no more."""
         review = self._review()
         self.this_plane.setVisible(review is not None and review.stacked)
         if review is None:
@@ -212,6 +212,7 @@ class ReviewPanel:
             except SettingsError:  # these cells have no such column
                 self.condition.clear()
                 self.filter()
+            self._select_listed()
         self.show_counts()
 
     def filter(self) -> None:
@@ -227,11 +228,14 @@ class ReviewPanel:
         if self.this_plane.isChecked() and review is not None and review.plane is not None:
             conditions.append(f"plane == {review.plane}")
         self.model.set_conditions(conditions)
+        self._select_listed()
+        self.show_counts()
+        self.draw_histogram()
+
+    def _select_listed(self) -> None:
         listed = [cell for cell in self.selection.cells if self.model.row_of(cell) is not None]
         if len(listed) < len(self.selection.cells):
             self.selection.select(listed)
-        self.show_counts()
-        self.draw_histogram()
 
     def show_counts(self) -> None:
         """Say how many cells there are, and how many of them are listed."""
