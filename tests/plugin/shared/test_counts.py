@@ -190,8 +190,19 @@ def test_cells_and_their_frames_go_where_their_picture_is_moved_to(viewer):
     frames = viewer.layers["selected cells"]
     source.affine = Affine(translate=(40, 30), rotate=20)
     assert np.allclose(cells.data_to_world((30, 30)), source.data_to_world((30, 30)))
-    review.canvas.frame()
     assert np.allclose(frames.data_to_world((30, 30)), source.data_to_world((30, 30)))
+
+
+def test_frames_of_cells_follow_the_size_of_a_pixel(viewer):
+    """They stayed in pixels, far from their cells, and napari warned of inconsistent units."""
+    source, cells = add_found(viewer, "smear", centres=((30, 30), (30, 110)))
+    open_panel(viewer, "Review white blood cells").select([(0, 1)])
+    segment = open_panel(viewer, "Segment white blood cells")
+    segment.image = source
+    segment.panel.pixel_size.value.setValue(0.2)
+    frames = viewer.layers["selected cells"]
+    assert np.allclose(frames.data_to_world((30, 30)), cells.data_to_world((30, 30)))
+    assert viewer.layers.extent.units is not None
 
 
 def test_a_duplicate_has_a_count_of_its_own(viewer, qtbot):

@@ -16,7 +16,7 @@ from ..shared.class_colours import colour_cells
 from ..shared.layers import clear_shapes, rectangles
 from ..shared.metadata import role_of
 from ..shared.passing_layer import helper_layer
-from ..shared.viewer import label_at, remove_layers
+from ..shared.viewer import PLACED, label_at, placement, remove_layers
 from .layer_review import LayerReview
 from .selection import Selection
 
@@ -73,6 +73,8 @@ class OnCanvas(QObject):
         self._viewer.mouse_drag_callbacks.append(self._on_drag)
         review.labels.events.selected_label.connect(self._on_label)
         selection.changed.connect(self.show)
+        for moved in PLACED:
+            review.cleanup.connect(getattr(review.labels.events, moved), self._place)
 
     def close(self, later: bool) -> None:
         """Leave the canvas as it was found; where napari is removing layers, ours go a little later."""
@@ -102,8 +104,6 @@ class OnCanvas(QObject):
     def frame(self) -> None:
         """Frame the selected cells where they are now, in a layer of their own."""
         labels, layers = self._review.labels, self._viewer.layers
-        if self._frames is not None and not np.array_equal(self._frames.affine, labels.affine):
-            self._frames.affine = labels.affine
         places = [(cell[0], self._review.box_of(cell)) for cell in self._selection.cells[-_MOST_FRAMES:]]
         there = self._frames is not None and self._frames in layers
         if labels not in layers or (places == self._framed and (there or not places)):
@@ -126,6 +126,12 @@ class OnCanvas(QObject):
         boxes[:, 1:] += (-gap, -gap, gap, gap)
         corners = list(rectangles(boxes if labels.ndim == 3 else boxes[:, 1:]))
         self._frames.add(corners, shape_type="rectangle", edge_color=_FRAME, edge_width=width)
+
+    def _place(self, event: Any) -> None:
+        """Let the frames lie where the cells do, in pixels of their size."""
+        for name, value in placement(event.source, event.source.ndim).items():
+            if self._frames is not None:
+                setattr(self._frames, name, value)
 
     def colour(self) -> None:
         """Outline the cells in the colours of their classes, as they are now."""
