@@ -52,6 +52,9 @@ def test_a_legend_says_what_the_colours_mean():
     assert places == sorted(places), "in the order of the classes"
     own = ClassList.from_list([{"name": "blast <5 %", "colour": "#123456"}])
     assert "blast &lt;5 % 3" in legend(cells(*3 * ["blast <5 %"]), own)
+    told = legend(cells("neutrophil", "", ""), BUILT_IN_CLASSES)
+    assert "neutrophil 1" in told
+    assert '<font color="#00e1ff">■</font> no class 2' in told, "its numbers come to the count"
     assert legend(cells("", "", "", check=(True, False, False)), BUILT_IN_CLASSES) == "", (
         "no class was asked for"
     )

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from napari_wbcseg import Segmentation, save
+from napari_wbcseg.classification.classes import BUILT_IN_CLASSES
 from napari_wbcseg.errors import OutputError
-from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR, draw_overlay
+from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR, class_counts, draw_overlay
 
 from ...drawings import two_discs
 
@@ -65,6 +66,15 @@ class TestPictures:
         )
         disc = picture[800:, :14]  # left of the name
         assert (disc < 100).all(axis=2).sum() > 10
+
+    def test_cells_without_a_class_are_in_the_legend_too(self) -> None:
+        """The cells that were added to others were not, and its numbers did not come to the count."""
+        cells = pd.DataFrame({"label": [1, 2, 3], "class": ["monocyte", "", ""]})
+        assert class_counts(cells, BUILT_IN_CLASSES) == [
+            ("monocyte 1", (240, 228, 66)),
+            ("no class 2", CELL_COLOUR),
+        ]
+        assert class_counts(cells.assign(**{"class": ""}), BUILT_IN_CLASSES) == []
 
     def test_numbers_of_neighbours_are_not_written_over_each_other(self) -> None:
         labels = np.zeros((900, 900), dtype=np.int32)

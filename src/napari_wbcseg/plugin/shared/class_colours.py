@@ -9,7 +9,7 @@ import pandas as pd
 from napari.layers import Labels
 
 from ...classification.classes import ClassList, class_of
-from ...results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
+from ...results.formats.pictures import CELL_COLOUR, CHECK_COLOUR, class_counts
 from .features import known_cells
 from .metadata import LayerInfo
 from .viewer import image_data
@@ -70,11 +70,10 @@ def legend(cells: pd.DataFrame, classes: ClassList) -> str:
         With ``class`` and ``check`` where they are known.
     classes : ClassList
     """
-    told = class_of(cells).value_counts()
-    parts = [(one.colour, f"{one.name} {told[one.name]}") for one in classes if one.name in told]
+    parts = class_counts(cells, classes)
     if parts and (to_check := int(cells["check"].eq(True).sum()) if "check" in cells else 0):
-        parts.append(("#{:02x}{:02x}{:02x}".format(*CHECK_COLOUR), f"to check {to_check}"))
+        parts.append((f"to check {to_check}", CHECK_COLOUR))
     return "&ensp; ".join(
-        f'<span style="white-space: nowrap"><font color="{colour}">■</font> {escape(words)}</span>'
-        for colour, words in parts
+        f'<span style="white-space: nowrap"><font color="#{bytes(rgb).hex()}">■</font> {escape(words)}</span>'
+        for words, rgb in parts
     )

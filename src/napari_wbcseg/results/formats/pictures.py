@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +60,17 @@ def cell_colours(cells: pd.DataFrame | None, classes: ClassList = BUILT_IN_CLASS
         int(label): known.get(name, CELL_COLOUR) for label, name in zip(cells["label"], names, strict=True)
     }
     return {**colours, **dict.fromkeys(marked_in(cells), CHECK_COLOUR)}
+
+
+def class_counts(cells: pd.DataFrame, classes: ClassList) -> list[tuple[str, Colour]]:
+    """Return how many cells are of each class, in words, and its colour; nothing where no class is told."""
+    told = class_of(cells).value_counts()
+    of_class = [
+        (f"{one.name} {told[one.name]}", one.rgb)
+        for one in classes.covering(sorted(told.index))
+        if one.name in told
+    ]
+    return [*of_class, (f"no class {told['']}", CELL_COLOUR)] if of_class and "" in told else of_class
 
 
 def draw_overlay(
@@ -122,20 +132,16 @@ def draw_overlay(
 
 def _legend(cells: pd.DataFrame | None, classes: ClassList, width: int, unit: float) -> list[np.ndarray]:
     """Draw rows that say which colour is which class, and how many cells are of it; none without classes."""
-    names = [] if cells is None else class_of(cells).tolist()
-    counts = Counter(name for name in names if name)
-    entries = [(one, counts[one.name]) for one in classes.covering(sorted(counts)) if one.name in counts]
     font, size, line = cv2.FONT_HERSHEY_SIMPLEX, 0.5 * unit, max(1, round(unit))
     rows: list[np.ndarray] = []
     height, left = round(24 * unit), width
-    for one, count in entries:
-        text = f"{one.name} {count}"
+    for text, colour in [] if cells is None else class_counts(cells, classes):
         needed = cv2.getTextSize(text, font, size, line)[0][0] + round(32 * unit)
         if left + needed > width:
             rows.append(np.full((height, width, 3), 255, np.uint8))
             left = round(8 * unit)
         middle, radius = (left + round(6 * unit), height // 2), round(6 * unit)
-        cv2.circle(rows[-1], middle, radius, one.rgb, -1, cv2.LINE_AA)
+        cv2.circle(rows[-1], middle, radius, colour, -1, cv2.LINE_AA)
         cv2.circle(rows[-1], middle, radius, CASING_COLOUR, 1, cv2.LINE_AA)  # of a white one, too
         start = (left + round(16 * unit), height // 2 + round(5 * unit))
         cv2.putText(rows[-1], text, start, font, size, CASING_COLOUR, line, cv2.LINE_AA)
