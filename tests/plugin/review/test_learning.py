@@ -192,6 +192,14 @@ class TestLearning:
         widget.panel.buttons["learn"].click()
         until(lambda: LayerInfo.of(widget.labels).classifier != learnt)
 
+    def test_a_cell_that_comes_later_gets_a_class_too(self, widget):
+        """One that was missed had none until another was named."""
+        learn(widget)
+        widget.labels.data_setitem(np.nonzero(widget.labels.data == 12), 40)
+        until(lambda: widget.cells["label"].iloc[-1] == 40 and classes(widget)[-1] != "")
+        widget.undo()
+        until(lambda: widget.cells["label"].iloc[-1] == 12 and classes(widget)[-1] != "")
+
     def test_the_classifier_can_be_saved(self, widget, tmp_path, monkeypatch):
         assert not widget.panel.save_classifier.isVisibleTo(widget)
         learn(widget)

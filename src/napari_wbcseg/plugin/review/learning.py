@@ -100,7 +100,9 @@ class Learning(QObject):
         return bool(self._review.suggestions or self.wanted)
 
     def _on_changed(self) -> None:
-        if self.wanted is not False and _named(self._review.cells) != self._names:
+        review, suggestions = self._review, self._review.suggestions
+        new = suggestions is not None and not set(review.keys()) <= set(suggestions.probabilities.index)
+        if self.wanted is not False and (new or _named(review.cells) != self._names):
             self._soon.start()
 
     def _follow_names(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import starmap
 from typing import Any
 
@@ -284,6 +285,10 @@ class ReviewedCells(MeasuredCells):
     def _follow(self, changes: list[tuple[int, Change]], by_brush: bool) -> None:
         """Draw what follows from cells that were measured."""
         self._table = self._found = None
+        added = [(plane, label) for plane, change in changes for label in change.added]
+        if self.suggestions is not None and added:  # they are looked at anew
+            known = self.suggestions.probabilities
+            self.suggestions = replace(self.suggestions, probabilities=known.drop(added, errors="ignore"))
         for plane, change in changes:
             for label, taker in self._decisions.follow(plane, change, by_brush).items():
                 self.noted.emit(f"Cell {label} was swallowed by cell {taker}. Ctrl-Z takes it back.")
