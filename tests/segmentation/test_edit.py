@@ -135,11 +135,11 @@ def test_pieces_get_numbers_of_their_own_and_the_largest_keeps_the_old_one() -> 
         separate_pieces(changed, 1)
 
 
-def test_merged_cells_have_the_lowest_number() -> None:
+def test_merged_cells_have_the_number_of_the_first() -> None:
     labels = two_cells()
     edit = merge_cells(labels, [6, 3, 6])
-    np.testing.assert_array_equal(done(labels, edit), np.where(labels > 0, 3, 0))
-    assert edit.labels == (3,)
+    np.testing.assert_array_equal(done(labels, edit), np.where(labels > 0, 6, 0))
+    assert edit.labels == (6,)
 
 
 def test_removed_cells_become_background() -> None:

@@ -130,7 +130,7 @@ def separate_pieces(labels: np.ndarray, label: int, numbers: Iterable[int] | Non
 
 
 def merge_cells(labels: np.ndarray, chosen: Iterable[int]) -> Edit:
-    """Give cells one number, the lowest of theirs.
+    """Give cells one number, that of the first.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def merge_cells(labels: np.ndarray, chosen: Iterable[int]) -> Edit:
     EditError
         If fewer than two are given, or one is not in the image.
     """
-    numbers = sorted({int(label) for label in chosen})
+    numbers = list(dict.fromkeys(map(int, chosen)))
     if len(numbers) < 2:
         raise EditError("Choose two cells or more to merge.")
     rows, cols = _pixels_of(labels, numbers)

@@ -218,6 +218,36 @@ def test_a_split_and_a_merge_are_one_step_of_undo_each(review):
     np.testing.assert_array_equal(review.labels.data, before)
 
 
+def test_a_merged_cell_is_what_the_largest_was_or_what_a_person_named(review):
+    """It was what the one with the lowest number was, such as the fragment of a nucleus."""
+    review.labels.data_setitem(np.nonzero(review.labels.data[:30] == 1), 0)
+    review.labels.features = {"class": ["", "lymphocyte", "neutrophil", ""], "class_by": ["", *3 * ["model"]]}
+    assert review.merge([(0, 1), (0, 2)]) == (0, 2)
+    assert review.cells["class"].tolist() == ["neutrophil", ""]
+    review.undo()
+    review.name([(0, 1)], "basophil")
+    review.merge([(0, 1), (0, 2)])
+    assert review.cells["class"].tolist() == ["basophil", ""]
+    review.undo()
+    assert review.cells["class"].tolist() == ["basophil", "neutrophil", ""]
+
+
+def test_what_was_said_of_a_cell_that_is_gone_is_not_said_of_a_new_one(review):
+    """The number of one that was rejected was that of the next, which had its class from a person then."""
+    layer = review.labels
+    review.name([(0, 3)], "basophil")
+    review.reject([(0, 3)])
+    (first, second) = review.split((0, 1), np.array([[10.0, 30.0], [50.0, 30.0]]))
+    assert (first, second) == ((0, 1), (0, 4))
+    draw_new(layer)
+    layer.fill((90, 130), 3)  # as napari's own next number is
+    soon(lambda: review.count == 4)
+    assert review.cells["class"].tolist() == ["", "", "", ""]
+    while not (layer.data == 3).sum() > 400:
+        review.undo()
+    assert review.cells.set_index("label").loc[3, "class"] == "basophil"
+
+
 def test_pieces_take_no_other_cells_number_where_the_type_is_nearly_used_up(viewer):
     labels = np.zeros((60, 300), np.uint8)
     for number, label in enumerate((1, 1, 1, 2, 3, 4, 5, 6, 8, 255)):

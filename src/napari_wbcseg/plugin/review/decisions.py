@@ -104,12 +104,15 @@ class Decisions:
         dict of int to int
             The labels that were swallowed, and by which.
         """
-        self._forget((plane, label) for label in change.added)
         found = {(plane, *pair) for pair in change.swallowed.items()}
         gone = {(plane, label) for label in change.removed}
         self._swallowed = {one for one in self._swallowed if one[:2] not in gone or one in found}
         if not by_brush:  # a redo brings it back, for it is remembered
             return {}
+        drawn = {(plane, label) for label in change.added}  # another cell, be it under a number there was
+        self._forget(drawn)
+        named = {cell: name for cell, name in self.state.named.items() if cell not in drawn}
+        self.state = self.state._replace(named=named)
         self._swallowed |= found
         return change.swallowed
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from ...box import Box
+from ...classification.classes import CLASS_BY, PERSON
 from ...errors import EditError, WBCSegError
 from ...images.pixel_source import PixelSource
 from ...network.library import load_model
@@ -130,7 +131,9 @@ class LayerReview(ReviewedCells):
         return cell
 
     def merge(self, cells: Iterable[Cell]) -> Cell:
-        """Make one cell of several of a plane, and return it.
+        """Make one cell of several of a plane, and return it: it is what the largest of them was.
+
+        One that a person named goes before larger ones.
 
         Raises
         ------
@@ -140,12 +143,16 @@ class LayerReview(ReviewedCells):
         chosen = self.checked(cells, 1)
         if len({plane for plane, _ in chosen}) > 1:
             raise EditError("Cells of different planes cannot be merged.")
+        table = self.cells
+        ranks = zip(table[CLASS_BY].eq(PERSON), table["area"], strict=True)
+        chosen.sort(key=dict(zip(self.keys(), ranks, strict=True)).__getitem__, reverse=True)
         (label,) = self._edit(chosen, merge_cells)
         return chosen[0][0], label
 
     def _unused_labels(self) -> Iterator[int]:
-        largest = max((int(p.table.index.max()) for p in self.planes if len(p.table)), default=0)
-        return unused_labels(image_data(self.labels), largest + 1)
+        # Not of a cell that was rejected: what was said of that would be said of the new one.
+        known = {*self.known["label"], *(label for _, label in (*self.keys(), *self._decisions.state.named))}
+        return unused_labels(image_data(self.labels), int(max(known, default=0)) + 1)
 
     def _edit(
         self, cells: list[Cell], make: Callable[[np.ndarray, list[int]], Edit], box: Box | None = None
