@@ -57,6 +57,22 @@ def in_doubt(notes: Iterable[str], corrected: bool) -> bool:
     return not corrected and any(asked in note.lower() for note in notes for asked in _ASKED)
 
 
+def note_of_part(part: str, several: bool) -> str:
+    """Return the note that only a part of an image was segmented."""
+    return f"Only {part} {'were' if several else 'was'} segmented."
+
+
+def of_part(notes: Iterable[str]) -> bool:
+    """Say whether a note says that only a part of an image was segmented.
+
+    Examples
+    --------
+    >>> of_part([note_of_part("plane 1", False)]), of_part(["Only a test."])
+    (True, False)
+    """
+    return any(note.startswith("Only ") and note.endswith(" segmented.") for note in notes)
+
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 

@@ -23,6 +23,7 @@ from ..results.records import ResultRecord, RunRecord
 from ..segmentation.large.folder import LABELS_FOLDER
 from ..settings import SegmentationSettings
 from ..version import __version__
+from ..words import of_part
 
 #: A row of ``counts.csv``.
 Row = dict[str, Any]
@@ -154,8 +155,8 @@ class Run(Outputs):
     def segmented(self, item: BatchItem) -> ResultRecord | None:
         """Return the record of an image that need not be segmented again.
 
-        The same image was segmented with the same settings, model, classifier and version of this
-        package, and its labels are there. Corrections made since are kept.
+        All of the same image was segmented with the same settings, model, classifier and version of this
+        package, and its labels are there. Corrections made since are kept, those of a part of it too.
         """
         record = self.read(item.name)
         if (
@@ -164,6 +165,7 @@ class Run(Outputs):
             or item.sha256 not in (None, record.image.sha256)
             or not (record.labels and (self.folder / record.labels).exists())
             or not record.is_of(item.path, self.folder)
+            or (of_part(record.notes) and not self.is_corrected(record))
         ):
             return None
         return record

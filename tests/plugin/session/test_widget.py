@@ -386,6 +386,20 @@ class TestSegmenting:
         segment_in_panel(viewer, qtbot, min_area=300)
         assert "another model or settings" in session.message.text()
 
+    def test_the_cells_of_a_part_are_no_result_of_the_picture(self, viewer, session, out, qtbot):
+        """A region that was tried and saved was done for every later run, and counted as the picture."""
+        go_to(session, 3, qtbot)
+        segment = open_panel(viewer, "Segment white blood cells")
+        segment.regions = viewer.add_shapes([[[0, 0], [0, 40], [40, 40], [40, 0]]], name="corner")
+        segment_in_panel(viewer, qtbot)
+        assert session.cells.data.max() < 3
+        assert "in a part of the picture" in session.message.text()
+        with qtbot.waitSignal(session.saved, timeout=WAIT):
+            session.save()
+        segment_all(session, qtbot)
+        assert [row[1] for row in texts(session)] == ["0", "1", "2", "3", "0", "1"]
+        qtbot.waitUntil(lambda: session.cells.data.max() == 3, timeout=WAIT)
+
     def test_a_second_run_into_the_folder_is_refused_in_a_sentence(self, session, out, folder, qtbot):
         from filelock import FileLock
 

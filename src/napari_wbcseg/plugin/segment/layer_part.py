@@ -14,6 +14,7 @@ from ...errors import ImageError
 from ...images.read import is_large
 from ...progress import Progress
 from ...segmentation.result import Segmentation
+from ...words import note_of_part
 from ..shared.layer_check import check_layer
 from ..shared.regions import inside, region_outlines
 from ..shared.viewer import image_data, plane_shape
@@ -111,7 +112,9 @@ class Part:
             proposals=proposals,
             field_share=share,
             backgrounds=backgrounds,
-            notes=(f"Only {self.name} was segmented.", *found.notes) if self.name else found.notes,
+            notes=(note_of_part(self.name, len(self.outlines) > 1), *found.notes)
+            if self.name
+            else found.notes,
         )
 
 

@@ -53,8 +53,9 @@ _BUTTONS = {
 START = "Open the folder with your pictures. Their cells are kept in result files, here as in the shell."
 LOOKING = "Looking for the pictures …"
 OTHERWISE = (
-    "These cells were found with another model or settings than the run into this folder. Save keeps them "
-    "until Segment all, which finds them anew where none was corrected. Elsewhere … counts all as you like."
+    "These cells were found in a part of the picture, or with another model or settings than the run into "
+    "this folder. Save keeps them until Segment all, which finds them anew where none was corrected. "
+    "Elsewhere … counts all as you like."
 )
 _HEADERS = ("picture", "cells", "to check", "done")
 _TIPS = (

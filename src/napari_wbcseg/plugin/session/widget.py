@@ -20,6 +20,7 @@ from ...batch.notices import notices
 from ...errors import WBCSegError
 from ...progress import Progress
 from ...settings import SegmentationSettings
+from ...words import of_part
 from ..controls.basic_widgets import calling, confirmed, there
 from ..controls.panel import Panel, held_by_part, open_review_on
 from ..shared.counts import counts_of
@@ -411,7 +412,7 @@ class SessionWidget(Panel):
         if run is None and (name, settings) != (self.model, self.settings):
             self.model, self.settings = name, settings
             self.say("Segment all takes the model and settings of this picture for all.")
-        elif run is not None and (info.model, settings) != (run.model.id, run.settings):
+        elif of_part(info.notes) or (run and (info.model, settings) != (run.model.id, run.settings)):
             self.say(OTHERWISE)
 
     # By button and key -----------------------------------------------------------------------------------
