@@ -16,6 +16,7 @@ from napari_wbcseg.datasets.corrections import learnt_file
 from napari_wbcseg.errors import EditError, ModelError
 from napari_wbcseg.network.classifier import read_classifier
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
+from napari_wbcseg.plugin.shared.unsaved import state_of
 from napari_wbcseg.results.load import load_result
 from napari_wbcseg.results.records import ResultRecord
 from napari_wbcseg.results.save import save
@@ -191,6 +192,15 @@ class TestLearning:
         )
         widget.panel.buttons["learn"].click()
         until(lambda: LayerInfo.of(widget.labels).classifier != learnt)
+
+    def test_what_is_suggested_is_to_be_saved(self, widget):
+        """A session did not ask: the classes that were seen, and counted, were gone with the next picture."""
+        before = state_of(widget.labels)
+        learn(widget)
+        assert state_of(widget.labels) != before
+        widget.panel.buttons["learn"].click()
+        until(lambda: widget.review.suggestions is None)
+        assert state_of(widget.labels) == before
 
     def test_a_cell_that_comes_later_gets_a_class_too(self, widget):
         """One that was missed had none until another was named."""

@@ -169,9 +169,12 @@ class Unsaved(QObject):
 
 
 def state_of(cells: Labels | Segmentation) -> Any:
-    """Return what of some cells is worth saving, to be compared: labels, decisions, names, pixel size."""
+    """Return what of some cells is worth saving, to be compared.
+
+    Labels, decisions, names, pixel size, classes, and by what these are told.
+    """
     found = cells if isinstance(cells, Segmentation) else of_layer(cells)
     table = found.cells.reindex(columns=["label", "decision", CLASS_BY, CLASS])
     said = table[table["decision"].eq("accepted") | table[CLASS_BY].eq(PERSON)].to_csv(index=False)
     place = found.placement
-    return fingerprint(found.labels), said, place.scale, place.units, found.classes
+    return fingerprint(found.labels), said, place.scale, place.units, found.classes, found.classifier
