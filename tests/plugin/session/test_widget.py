@@ -484,6 +484,20 @@ KILLED = textwrap.dedent(
 
 
 class TestGoingThrough:
+    def test_frames_go_with_their_picture(self, viewer, open_session, folder, qtbot):
+        """With the next one, whose pixels have a size, napari warned of units that are inconsistent."""
+        pixels = np.asarray(Image.open(folder / "0003.png"))
+        tifffile.imwrite(folder / "0003.tif", pixels, photometric="rgb", resolution=(80_000, 80_000))
+        widget = open_session(folder / "0002.png", folder / "0003.tif")
+        segment_all(widget, qtbot)
+        qtbot.waitUntil(lambda: widget.cells is not None, timeout=WAIT)
+        widget.review().select([(0, 1)])
+        units = []
+        widget.opened.connect(lambda _: units.append(viewer.layers.extent.units))
+        go_to(widget, 1, qtbot)
+        assert "selected cells" not in viewer.layers
+        assert units[0] is not None
+
     def test_keys_go_to_the_next_picture_and_back_wherever_the_focus_is(self, seen, folder, qtbot):
         widget = open_panel(seen, TITLE)
         with qtbot.waitSignals([widget.listed, widget.opened], timeout=WAIT):

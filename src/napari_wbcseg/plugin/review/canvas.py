@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from ...box import Box
 from ..shared.class_colours import colour_cells
 from ..shared.layers import clear_shapes, rectangles
-from ..shared.metadata import role_of
+from ..shared.metadata import LayerInfo, note, role_of
 from ..shared.passing_layer import helper_layer
 from ..shared.viewer import PLACED, label_at, placement, remove_layers
 from .layer_review import LayerReview
@@ -110,6 +110,7 @@ class OnCanvas(QObject):
             return
         if self._frames is None or not there:
             self._frames = helper_layer(labels, "selected cells", opacity=0.9)
+            note(self._frames, source_id=LayerInfo.of(labels).source_id)  # goes with its picture
             self._frames.editable = False
             selection, active = set(layers.selection), layers.selection.active
             with layers.selection.events.active.blocker():
