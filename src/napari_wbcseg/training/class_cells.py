@@ -20,7 +20,7 @@ from ..classification.crops import cut_out
 from ..datasets.boxes import split_names
 from ..datasets.pair import Outliner
 from ..datasets.sigtuple import is_sigtuple, sigtuple_classes
-from ..datasets.single_cells import CELL_OF_PICTURE, dark_middle, outline_middle, read_classes
+from ..datasets.single_cells import CELL_OF_PICTURE, dark_middle, read_classes
 from ..errors import DatasetError
 from ..files import written_whole
 from ..images.illumination import BRIGHTEST, normalised
@@ -203,8 +203,7 @@ def _cut(image: np.ndarray, row: dict[Any, Any], outline: Outliner) -> tuple[np.
         if box is None:
             return None
         size = float(max(box[2] - box[0], box[3] - box[1], 20))
-    in_the_middle = name != PLATELET and "row" not in row and row["reach"] == _MIDDLE
-    labels = outline_middle(image, size, outline) if in_the_middle else outline(image, size)
+    labels = outline(image, size)
     if not labels.any():
         return None
     distance, nearest = ndimage.distance_transform_edt(labels == 0, return_indices=True)
