@@ -107,7 +107,7 @@ def _pair(file: Path, kind: str, outline: Outliner) -> TrainingPair | None:
         boxes = () if box is None else (box,)
         labels = np.zeros(image.shape[:2], np.int32)
     else:
-        boxes, labels = (), outline_middle(image, diameter, outline)
+        boxes, labels = (), _outlined(image, diameter, outline)
         if not labels[middle]:
             return None
     return TrainingPair(
@@ -119,22 +119,10 @@ def _middle(image: np.ndarray) -> tuple[int, ...]:
     return tuple(side // 2 for side in image.shape[:2])
 
 
-def outline_middle(image: np.ndarray, diameter: float, outline: Outliner) -> np.ndarray:
+def _outlined(image: np.ndarray, diameter: float, outline: Outliner) -> np.ndarray:
     """Label the cells of a picture of which one is in the middle, also one too small for its outliner.
 
     Late erythroblasts are: a model that never learnt from those it missed went on missing them.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-    diameter : float
-        Of a typical white cell, pixels.
-    outline : Outliner
-
-    Returns
-    -------
-    ndarray of int32, shape (H, W)
-        Labels; 0 in the middle where nothing dark stands out either.
     """
     labels, middle = outline(image, diameter), _middle(image)
     if labels[middle]:
