@@ -128,8 +128,9 @@ def _outlined(image: np.ndarray, diameter: float, outline: Outliner) -> np.ndarr
     if labels[middle]:
         return labels
     small = outline(image, _SMALL_CELL * diameter)
-    mask: np.ndarray | None = small == small[middle]
-    if not small[middle]:
+    if small[middle]:
+        mask: np.ndarray | None = small == small[middle]
+    else:
         box = dark_middle(image, diameter)
         mask = None if box is None else outline_from_box(image, box)
     if mask is not None:

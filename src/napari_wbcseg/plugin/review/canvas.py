@@ -130,9 +130,10 @@ class OnCanvas(QObject):
 
     def _place(self, event: Any) -> None:
         """Let the frames lie where the cells do, in pixels of their size."""
+        if self._frames is None:
+            return
         for name, value in placement(event.source, event.source.ndim).items():
-            if self._frames is not None:
-                setattr(self._frames, name, value)
+            setattr(self._frames, name, value)
 
     def colour(self) -> None:
         """Outline the cells in the colours of their classes, as they are now."""

@@ -104,6 +104,7 @@ class Part:
             backgrounds *= self.shape[0]
             cells = cells.assign(plane=self.plane)
             proposals = np.insert(proposals, 0, self.plane, axis=1)
+        said = [note_of_part(self.name, len(self.outlines) > 1)] if self.name else []
         return replace(
             found,
             labels=labels,
@@ -112,9 +113,7 @@ class Part:
             proposals=proposals,
             field_share=share,
             backgrounds=backgrounds,
-            notes=(note_of_part(self.name, len(self.outlines) > 1), *found.notes)
-            if self.name
-            else found.notes,
+            notes=(*said, *found.notes),
         )
 
 

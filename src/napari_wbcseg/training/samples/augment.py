@@ -198,8 +198,9 @@ def random_optics(image: np.ndarray, rng: np.random.Generator, cell: float = NO_
 def _moved(image: np.ndarray, length: float, rng: np.random.Generator) -> np.ndarray:
     """Blur along a line of so many pixels, in any direction, as a hand that holds a telephone does."""
     side = 2 * max(1, round(length / 2)) + 1
-    along = np.array([np.cos(turn := rng.uniform(0, np.pi)), np.sin(turn)]) * (side // 2)
-    start, end = (tuple(np.rint(side // 2 + sign * along).astype(int).tolist()) for sign in (-1, 1))
+    middle, turn = side // 2, rng.uniform(0, np.pi)
+    along = middle * np.array([np.cos(turn), np.sin(turn)])
+    start, end = np.rint([middle - along, middle + along]).astype(int).tolist()
     line = cv2.line(np.zeros((side, side), np.float32), start, end, 1.0)
     return np.asarray(cv2.filter2D(image, -1, line / line.sum(), borderType=cv2.BORDER_REFLECT_101))
 
