@@ -129,13 +129,24 @@ class TestManyImages:
         assert run(items, tmp_path / "out", model).kept == done
 
     def test_again_keeps_the_results_of_large_images_that_it_did_not_come_to(
-        self, tmp_path: Path, model: ModelFile
+        self, tmp_path: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         items = two_large_images(tmp_path / "in")
         run(items, tmp_path / "out", model)
 
-        with pytest.raises(Cancelled):
-            run(items, tmp_path / "out", model, again=True, image_progress=stop_at_once)
+        def endless(*arguments: Any, client: Any) -> None:
+            while True:
+                arguments[-1](0, 0, "At the first")
+                time.sleep(0.01)
+
+        def stop(done: int, total: int, stage: str) -> None:
+            if stage == "At the first":
+                raise Cancelled("Enough.")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(process_module, "segment_large", endless)
+            with pytest.raises(Cancelled):
+                run(items, tmp_path / "out", model, again=True, image_progress=stop)
         assert differential_of(tmp_path / "out")[0].white_cells == 1
         assert run(items, tmp_path / "out", model).kept == 1
 

@@ -329,6 +329,25 @@ class TestProcess:
         assert 1 <= len(done) < 60
         assert RunRecord.read(tmp_path / "out" / "run.json").finished is False
 
+    def test_ctrl_c_that_falls_into_a_finalizer_is_heard(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is raised there Python prints and drops."""
+
+        class Interrupted:
+            def __del__(self) -> None:
+                raise KeyboardInterrupt
+
+        def collect(*paths: Any, **options: Any) -> list[Any]:
+            Interrupted()
+            for _ in range(300):
+                time.sleep(0.1)
+            return []
+
+        monkeypatch.setattr("napari_wbcseg.batch.run.collect", collect)
+        result = wbcseg("segment", tmp_path, "-o", tmp_path / "out", status=130)
+        assert result.stderr.split() == ["Stopped."]
+
     def test_with_nohup_it_goes_on_after_the_end_of_its_terminal(self, model: Path, tmp_path: Path) -> None:
         process = run_until_some_are_done(
             12, model, tmp_path, lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -17,7 +17,7 @@ from ..errors import Cancelled, SettingsError, WBCSegError
 from ..files import user_path
 from ..settings import SegmentationSettings, Setting, Settings, settings_of
 from ..version import __version__
-from .console import complain, notes_of_images, on_signals
+from .console import complain, interrupts_heard, notes_of_images, on_signals
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
@@ -43,7 +43,7 @@ class _Group(TyperGroup):
         """Run the command that was asked for."""
         with _in_sentences(ctx):
             try:
-                with on_signals(_stop, "SIGTERM", "SIGHUP"), notes_of_images():
+                with on_signals(_stop, "SIGTERM", "SIGHUP"), interrupts_heard(), notes_of_images():
                     return super().invoke(ctx)
             except (KeyboardInterrupt, Cancelled):
                 complain("Stopped.")

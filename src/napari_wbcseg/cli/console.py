@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
+import sys
+import threading
 import warnings
+from _thread import interrupt_main
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -75,6 +78,29 @@ def on_signals(act: Callable[[int, Any], None], *names: str) -> Iterator[None]:
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+@contextlib.contextmanager
+def interrupts_heard() -> Iterator[None]:
+    """Give the end of a command once more where it fell into code that Python lets raise nothing.
+
+    Such are finalizers, and what libraries call at each garbage collection: it would be printed and lost.
+    Given is ``SIGTERM``, since a job in the background is deaf to Ctrl-C; what `on_signals` calls then is to
+    raise.
+    """
+    others = sys.unraisablehook
+
+    def hear(what: Any) -> None:
+        if issubclass(what.exc_type, KeyboardInterrupt):
+            threading.Timer(0.1, interrupt_main, [signal.SIGTERM]).start()  # when that code is over
+        else:
+            others(what)
+
+    sys.unraisablehook = hear
+    try:
+        yield
+    finally:
+        sys.unraisablehook = others
 
 
 @contextlib.contextmanager
