@@ -39,6 +39,12 @@ def test_a_small_lymphocyte_beside_a_monocyte_is_kept() -> None:
     assert large_enough(labels, None) == [1, 2]
 
 
+def test_beside_very_large_cells_the_red_ones_say_what_is_small() -> None:
+    labels = disc_labels((300, 300), [(90, 90, 120), (90, 220, 110), (250, 250, 40)])
+    assert large_enough(labels, None) == [1, 2]
+    assert large_enough(labels, RED_CELL) == [1, 2, 3], "wider than a red cell"
+
+
 def test_nothing_much_smaller_than_a_red_cell_is_a_white_cell() -> None:
     labels = disc_labels((200, 200), [(60, 60, 20), (150, 150, 40)])
     assert large_enough(labels, RED_CELL) == [2]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from napari_wbcseg.segmentation.detections import Detections, cells_of_tile
 from napari_wbcseg.segmentation.scale import Candidate, RedCells, ScaleEstimate
 from napari_wbcseg.segmentation.tiles import tile_grid
-from napari_wbcseg.segmentation.uncounted import FROM_AFAR, OVEREXPOSED, notes_on_uncounted
+from napari_wbcseg.segmentation.uncounted import FROM_AFAR, OVEREXPOSED, RED_OR_WHITE, notes_on_uncounted
+from napari_wbcseg.words import in_doubt
 
 from ..drawings import disc_labels
 
@@ -23,15 +26,17 @@ def notes(
     candidates: tuple[Candidate, ...] = (),
     burnt_out: float = 0.0,
     background: float = 255.0,
+    more: Sequence[tuple[float, float]] = (),
 ) -> tuple[str, ...]:
     """Return what is told of an image with two cells that are found, and something that is not.
 
-    The cells are as bright as the empty slide within so many diameters.
+    The cells are as bright as the empty slide within so many diameters. More of the other thing may be
+    elsewhere.
     """
     labels = disc_labels((160, 160), CELLS)
     image = np.zeros((160, 160, 3), np.float32)
     image[labels > 0] = VIOLET
-    image[disc_labels((160, 160), [(*OTHER, wide)]) > 0] = other
+    image[disc_labels((160, 160), [(*place, wide) for place in (OTHER, *more)]) > 0] = other
     if burnt_out:
         image[disc_labels((160, 160), [(row, col, burnt_out * across) for row, col, across in CELLS]) > 0] = 0
     (tile,) = tile_grid(labels.shape, 1.0)
@@ -44,6 +49,16 @@ def notes(
 def test_a_place_stained_like_the_sure_cells_is_told() -> None:
     (note,) = notes()
     assert "at least 1 place is stained like one" in note
+
+
+def test_where_more_places_than_were_counted_are_stained_alike_the_count_is_in_doubt() -> None:
+    """As where a camera sharpened a field of red cells, of which some look like white ones."""
+    (note,) = notes(more=[(110.0, 30.0)])
+    assert not in_doubt([note], corrected=False), "two are counted, and two more may be cells"
+    (note,) = notes(more=[(110.0, 30.0), (110.0, 130.0)])
+    assert note == RED_OR_WHITE
+    assert in_doubt([note], corrected=False)
+    assert not in_doubt([note], corrected=True)
 
 
 @pytest.mark.parametrize(

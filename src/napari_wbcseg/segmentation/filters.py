@@ -20,8 +20,8 @@ class FilterParameters:
     sure : float
         Certainty from which on a cell is kept though it is small.
     smallest_of_typical : float
-        Diameter over that of the other cells: a small lymphocyte is about half as wide as a large
-        monocyte, a platelet not a third.
+        Diameter over that of the other cells, where red cells do not show what is small: a small lymphocyte
+        is about half as wide as a large monocyte, a platelet not a third.
     smallest_of_red, smallest_of_several : float
         Diameter over that of the red cells: no white cell is much smaller, and a lone thing that is may be a
         large platelet. Beside several likely cells one may be.
@@ -34,8 +34,8 @@ class FilterParameters:
     showing_at_border : float
         The same for a cell that the border cuts: an eighth of its area shows.
     showing_of_red : float
-        For such a cell, diameter over that of the red cells: on the validation sets platelets are up to 0.44
-        as wide there, what shows of cells of marrow 0.54 and more.
+        For such a cell, diameter over that of the red cells where these show it: on the validation sets
+        platelets are up to 0.44 as wide there, what shows of cells of marrow 0.54 and more.
     erythroblast : float
         Probability of the class, more likely than not, from which on a cell need not be as large as a white
         one: late erythroblasts are smaller than red cells, and beside large platelets only their class tells
@@ -89,7 +89,7 @@ _LEAST = 1e-9  # for what is hardly stained
 def too_small(
     rows: np.ndarray, cut: np.ndarray, red: RedCells, erythroblast: np.ndarray | float = 0.0
 ) -> np.ndarray:
-    """Say which cells are much smaller than the others of their look, or smaller than a red cell.
+    """Say which cells are smaller than a red cell; where none shows its size, than the others of their look.
 
     Parameters
     ----------
@@ -107,20 +107,21 @@ def too_small(
     ndarray of bool, shape (n,)
     """
     areas, certainty, look = rows["area"], rows["certainty"], rows["look"]
-    typical = np.zeros(len(rows))
-    for number in np.unique(look):
-        typical[look == number] = typical_diameter(areas[look == number])
-    smallest, showing = PARAMETERS.smallest_of_typical * typical, PARAMETERS.showing_at_border * typical
-    if red.diameter is not None:
-        showing = np.maximum(showing, PARAMETERS.showing_of_red * red.diameter)
+    smallest, showing = np.zeros(len(rows)), np.zeros(len(rows))
+    if red.diameter is None:
+        for number in np.unique(look):
+            typical = typical_diameter(areas[look == number])
+            smallest[look == number] = PARAMETERS.smallest_of_typical * typical
+            showing[look == number] = PARAMETERS.showing_at_border * typical
+    else:
         likely = areas[certainty >= PARAMETERS.likely]
         large = likely >= np.pi / 4 * (PARAMETERS.smallest_of_red * red.diameter) ** 2
         several = len(likely) >= PARAMETERS.several or large.sum() >= PARAMETERS.several_large
         of_red = PARAMETERS.smallest_of_several if several else PARAMETERS.smallest_of_red
         of_red = PARAMETERS.smallest_of_many if red.many else of_red
         erythroblasts = np.greater_equal(erythroblast, PARAMETERS.erythroblast)
-        least_of_red = np.where(erythroblasts, PARAMETERS.smallest_of_several, of_red)
-        smallest = np.maximum(smallest, least_of_red * red.diameter)
+        smallest = np.where(erythroblasts, PARAMETERS.smallest_of_several, of_red) * red.diameter
+        showing[:] = PARAMETERS.showing_of_red * red.diameter
     least = np.where(cut, showing, smallest)
     return (areas < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)
 
