@@ -28,7 +28,9 @@ class FilterParameters:
     several, several_large, likely : int, int, float
         So many cells of that certainty are several: then the red cells may be mistaken, since clumps of them
         pass for large ones. Of cells that are no smaller than red ones fewer will do
-        (`benchmarks/accuracy.py`, platelets and blue leukaemia).
+        (`benchmarks/accuracy.py`, platelets and blue leukaemia). Several of the certainty ``judged`` that
+        would be too small beside the red cells show that these are none, but squares of a grid in the
+        eyepiece, say: on the validation sets as they are and made worse such platelets are two at most.
     smallest_of_many : float
         The same as ``smallest_of_red`` where so many red cells are seen that their size is sure.
     showing_at_border : float
@@ -123,7 +125,10 @@ def too_small(
         smallest = np.where(erythroblasts, PARAMETERS.smallest_of_several, of_red) * red.diameter
         showing[:] = PARAMETERS.showing_of_red * red.diameter
     least = np.where(cut, showing, smallest)
-    return (areas < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)
+    small = (areas < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)
+    if red.diameter is not None and (small & (certainty >= PARAMETERS.judged)).sum() >= PARAMETERS.several:
+        return too_small(rows, cut, RedCells())  # what was measured are no red cells
+    return small
 
 
 def red_cells_by_stain(
