@@ -69,7 +69,7 @@ class FilterParameters:
     smallest_of_typical: float = 0.42
     smallest_of_red: float = 0.9
     smallest_of_several: float = 0.6
-    several: int = 4
+    several: int = 3
     several_large: int = 2
     likely: float = 0.8
     smallest_of_many: float = 1.0
