@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ import tifffile
 from PIL import Image
 from zarr import open_array
 
-from napari_wbcseg import SegmentationSettings, load_result, replay, save, segment
+from napari_wbcseg import SegmentationSettings, differential_of, load_result, replay, save, segment
 from napari_wbcseg.classification.naming import said_by_model
 from napari_wbcseg.errors import ImageError, ModelError, SettingsError
 from napari_wbcseg.images.pixel_size import PixelSize
@@ -54,6 +55,15 @@ def test_labels_that_another_program_changed_are_measured(tmp_path, result, labe
     back = load_result(path)
     assert back.cells["label"].tolist() == [9, 700]
     assert back.edited
+
+
+def test_a_copy_is_of_its_own_labels_whatever_becomes_of_the_others(tmp_path, result, labels):
+    for file in save(result, tmp_path / "a", "tiff"):
+        shutil.copy(file, file.with_name(file.name.replace("a-", "before-")))
+    save(replace(result, labels=np.where(labels == 3, 0, labels)), tmp_path / "a", "tiff")
+    assert load_result(tmp_path / "a-result.json").count == 2
+    assert load_result(tmp_path / "before-result.json").count == 3
+    assert differential_of(tmp_path / "before-result.json")[0].white_cells == 3
 
 
 @pytest.mark.parametrize("name", ["a-labels.tif", "a.ome.zarr"])

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
+from os.path import exists  # a `Path` raises where a name is too long
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -27,7 +28,7 @@ from ..segmentation.result import ABOUT, Placement, Segmentation, counts, marked
 from ..settings import SegmentationSettings
 from ..words import in_doubt
 from .formats.tables import count_column, table_to_columns
-from .names import LARGE_SUFFIX, RESULT_SUFFIX, RUN_FILE
+from .names import LABELS_SUFFIX, LARGE_SUFFIX, RESULT_SUFFIX, RUN_FILE
 from .origins import FileRecord, ImageRecord, ModelRecord, file_sha256, here_and_now
 
 RESULT_FORMAT = "napari-wbcseg result 1"
@@ -220,6 +221,21 @@ class ResultRecord(Record):
             **asdict(result.placement),
             **here_and_now(),
         )
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read the record from a file; a copy, or what was renamed, is of the labels that bear its own name.
+
+        Raises
+        ------
+        SettingsError
+            If the file cannot be read or is no such record.
+        """
+        record, path = super().read(path), user_path(path)
+        own = path.name.removesuffix(RESULT_SUFFIX) + (LARGE_SUFFIX if record.large else LABELS_SUFFIX)
+        if record.labels in ("", own) or not exists(path.with_name(own)):
+            return record
+        return record.model_copy(update={"labels": own})
 
     def write(self, path: str | Path) -> Path:
         """Write the record as JSON, a column of the table a line.
