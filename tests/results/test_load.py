@@ -49,6 +49,18 @@ def test_stacks_and_empty_results_come_back(tmp_path, labels, image):
     assert none.cells["check"].dtype == bool
 
 
+def test_a_cell_that_is_drawn_where_none_was_found_has_no_probabilities(tmp_path, labels, image):
+    none = made(labels * 0, image)
+    none = replace(none, cells=none.cells.assign(p_lymphocyte=0.5))
+    back = load_result(save(none, tmp_path / "a-labels.tif")[0])
+    save(replace(back, labels=labels), tmp_path / "a", "tiff")
+    again = load_result(tmp_path / "a-result.json")
+    assert again.cells["p_lymphocyte"].dtype == float
+    assert again.cells["p_lymphocyte"].isna().all()
+    save(again, tmp_path / "a", "geojson,csv")
+    assert again.count == 3
+
+
 def test_labels_that_another_program_changed_are_measured(tmp_path, result, labels):
     path, _ = save(result, tmp_path / "a.tif")
     tifffile.imwrite(path, np.where(labels == 3, 0, labels).astype(np.uint16))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...classification.classes import CLASS
+from ...classification.classes import CLASS, probability_columns
 from ...files import write_atomically
 from ...images.pixel_size import PixelSize
 from ...segmentation.large.files import as_csv
@@ -114,12 +114,15 @@ def table_to_columns(table: pd.DataFrame) -> dict[str, list[Any]]:
 def columns_to_table(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
     """Return the table of `table_to_columns`, with the types it had."""
     # A class may be called inf.
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             name: np.array(values, object) if name == CLASS else _column(values)
             for name, values in columns.items()
         }
     )
+    for name in probability_columns(table):  # of no type without cells, and words where one was drawn then
+        table[name] = pd.to_numeric(table[name], errors="coerce").astype(float)
+    return table
 
 
 def _json_value(value: Any) -> Any:
