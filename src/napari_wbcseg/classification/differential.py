@@ -146,14 +146,17 @@ def count_in_words(white_cells: int, erythroblasts: int = 0) -> str:
     --------
     >>> count_in_words(1), count_in_words(200, 1), count_in_words(0, 1)
     ('1 white cell', '200 white cells, and 0.5 erythroblasts per 100', '0 white cells, and 1 erythroblast')
+    >>> count_in_words(33, 41)
+    '33 white cells, and 124 erythroblasts per 100'
     """
     text = counted(white_cells, "white cell")
     if not erythroblasts:
         return text
     if not white_cells:
         return f"{text}, and {counted(erythroblasts, ERYTHROBLAST)}"
-    per_100 = readable(float(f"{100 * erythroblasts / white_cells:.2g}"))
-    return f"{text}, and {per_100} erythroblasts per 100"
+    per_100 = 100 * erythroblasts / white_cells
+    shown = f"{per_100:.0f}" if per_100 >= 10 else readable(float(f"{per_100:.2g}"))
+    return f"{text}, and {shown} erythroblasts per 100"
 
 
 def differential(cells: pd.DataFrame, classes: ClassList = BUILT_IN_CLASSES) -> Differential:
