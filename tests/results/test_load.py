@@ -49,6 +49,18 @@ def test_stacks_and_empty_results_come_back(tmp_path, labels, image):
     assert none.cells["check"].dtype == bool
 
 
+def test_cells_whose_neighbour_went_or_came_are_told_anew_whether_they_touch_one(tmp_path):
+    labels, image = np.zeros((30, 40), np.int32), np.full((30, 40, 3), 200, np.uint8)
+    labels[5:15, 5:15], labels[5:15, 15:25], labels[20:28, 30:38] = 1, 2, 3
+    path, _ = save(made(labels, image), tmp_path / "a.tif")
+    assert load_result(path).cells["touching"].tolist() == [True, True, False]
+    tifffile.imwrite(path, np.where(labels == 2, 0, labels).astype(np.uint16))
+    assert load_result(path).cells["touching"].tolist() == [False, False]
+    labels[18:28, 20:30] = 4
+    tifffile.imwrite(path, labels.astype(np.uint16))
+    assert load_result(path).cells["touching"].tolist() == [True, True, True, True]
+
+
 def test_a_cell_that_is_drawn_where_none_was_found_has_no_probabilities(tmp_path, labels, image):
     none = made(labels * 0, image)
     none = replace(none, cells=none.cells.assign(p_lymphocyte=0.5))

@@ -313,10 +313,12 @@ def _plane_cells(
     regions, numbers = find_regions(plane)
     fits = fitting_rows(rows, regions, numbers)
     new = np.setdiff1d(numbers, fits["label"].to_numpy())
-    if not len(new) and len(fits):
+    if not len(new) and len(fits) == len(rows) > 0:
         return fits.sort_values("label"), len(fits)
     source = sources()[number] if len(new) else None
     cells, _ = measured_again(fits, rows, plane, new, source)
+    if "touching" in cells:
+        cells["touching"] = cells["label"].isin(touching(plane))  # the neighbours of what changed, too
     for name in (name for name in FLAG_COLUMNS if name in cells):
         cells[name] = cells[name].eq(True)
     for name in (name for name in WHOLE_COLUMNS if name in cells and cells[name].notna().all()):
