@@ -49,6 +49,8 @@ def test_files_of_one_name_from_two_folders_keep_both_results(tmp_path: Path, mo
     assert load_result(out / "0001-result.json").count == 1
     assert load_result(out / "tuesday__0001-result.json").count == 2
     assert counted(out) == {"monday/0001.png": 1, "tuesday/0001.png": 2}, "the tables tell of both"
+    run(tmp_path / "tuesday", out, model)
+    assert counted(out) == {"monday/0001.png": 1, "tuesday/0001.png": 2}, "by the same names each time"
     assert len(pd.read_csv(out / "cells.csv")) == 3
     # Each keeps its name, whichever is done again.
     assert run(tmp_path / "monday", out, model).kept == 2

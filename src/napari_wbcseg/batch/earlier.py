@@ -148,8 +148,5 @@ def with_others_done(items: list[BatchItem], earlier: Sequence[BatchItem], run: 
     if not others:
         return items
     items = [*items, *others]
-    good = [item for item in items if not item.problem]
-    if len({item.image for item in good}) < len(good):
-        shown = image_names([item.path for item in good])
-        items = [item if item.problem else replace(item, image=shown[item.path]) for item in items]
-    return items
+    shown = image_names([item.path for item in items if not item.problem])
+    return [item if item.problem else replace(item, image=shown[item.path]) for item in items]
