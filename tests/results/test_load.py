@@ -176,6 +176,15 @@ def test_a_result_is_not_of_another_picture_that_took_the_place_of_its_own(tmp_p
     assert back.image_path is None
 
 
+def test_what_was_corrected_while_the_image_was_away_is_of_it_when_that_is_back(tmp_path, result, image):
+    file = tmp_path / "image.png"
+    Image.fromarray(image).save(file)
+    save(result, tmp_path / "a", "tiff", image_path=file)
+    away = file.rename(tmp_path / "away.png")
+    save(load_result(tmp_path / "a-result.json"), tmp_path / "a", "tiff")
+    assert ResultRecord.read(tmp_path / "a-result.json").image.is_of(away)
+
+
 def test_infinity_and_what_is_unknown_survive_json():
     table = pd.DataFrame(
         {"a": [1.0, np.inf, np.nan], "b": [1, 2, 3], "c": [True, False, True], "d": ["x", "", "é"]}

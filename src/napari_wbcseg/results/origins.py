@@ -88,7 +88,7 @@ class ImageRecord(FileRecord):
         hashed: bool = True,
         state: FileState | None = None,
     ) -> ImageRecord:
-        """Make the record of an image's file, to lie in a folder; without one it has a name only.
+        """Make the record of an image's file, to lie in a folder; without one it has no path.
 
         Parameters
         ----------
@@ -99,8 +99,9 @@ class ImageRecord(FileRecord):
         state : FileState, optional
             That of the file when the image was read; of another that took its place since nothing is said.
         """
-        if path is None or not exists(path):
-            return cls(name=name)
+        if path is None or not exists(path):  # known again when it is back
+            size, modified, sha256 = state or (0, 0, None)
+            return cls(name=name, sha256=sha256, size=size, modified=modified)
         path = path.resolve()
         sha256 = file_sha256(path) if hashed and path.is_file() else None
         size, modified, _ = FileState.of(path)
