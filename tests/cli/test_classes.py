@@ -139,6 +139,21 @@ class TestClassify:
         counts = pd.read_csv(out / "counts.csv").set_index("image")
         assert counts.loc["a.png", ["pink", "violet"]].tolist() == [1, 2]
 
+    def test_files_tell_of_one_thing_where_it_is_stopped_while_they_are_written(
+        self, out: Path, classifier: ClassifierFile
+    ) -> None:
+        def stop(done: int, total: int, stage: str) -> None:
+            if stage == "Outlining cells":  # the table is written by then
+                raise Cancelled("Stopped.")
+
+        with pytest.raises(Cancelled):
+            classify_results(out, "own.safetensors", stop)
+        said = classes_in(out)
+        assert pd.read_csv(out / "a-cells.csv", keep_default_na=False)["class"].tolist() == said
+        features = json.loads((out / "a.geojson").read_text())["features"]
+        assert [one["properties"]["classification"]["name"].lower() for one in features] == said
+        assert pd.read_csv(out / "cells.csv", keep_default_na=False)["class"].tolist() == [*said, ""]
+
     def test_what_a_person_said_stays(self, out: Path, classifier: ClassifierFile) -> None:
         found = load_result(out / "a-result.json")
         save(replace(found, cells=each_named(found.cells, {1: "violet"})), out / "a", "tiff")

@@ -65,31 +65,34 @@ def classify_results(
     source = classes if classes == BUILT_IN_CLASSIFIER else str(user_path(classes).resolve())
     told = ModelRecord.of(classifier.id, source)
     files = counted_records(results)
-    done, problems = list[Path](), list[str]()
+    begun, done, problems = list[Path](), list[Path](), list[str]()
     for folder in dict.fromkeys(file.parent for file in files):
         with ExitStack() as at_the_end:
-            at_the_end.callback(_renew, folder, told, done)  # also of what was done before it was stopped
+            at_the_end.callback(_renew, folder, told, begun, done)  # also where it is stopped
             at_the_end.enter_context(alone_in(folder))
             for file in (one for one in files if one.parent == folder):
+                record = ResultRecord.read(file)
+                begun.append(file)
                 try:
-                    _classify(file, classifier, source, progress)
+                    _classify(file, record, classifier, source, progress)
                     done.append(file)
                 except ImageError as error:
                     problems.append(str(error))
     return done, problems
 
 
-def _renew(folder: Path, told: ModelRecord | None, done: Sequence[Path]) -> None:
+def _renew(folder: Path, told: ModelRecord | None, begun: Sequence[Path], done: Sequence[Path]) -> None:
     """Write the tables of a folder; its run is one with these classes where all that counts has them."""
-    if not any(file.parent == folder for file in done):
+    if not any(file.parent == folder for file in begun):
         return
     every = {file.resolve() for file in counted_records(folder)}
     renew_tables(folder, told if every <= {file.resolve() for file in done} else None)
 
 
-def _classify(file: Path, classifier: ClassifierFile, source: str, progress: Progress) -> None:
-    """Tell the classes of the cells of one recorded result."""
-    record = ResultRecord.read(file)
+def _classify(
+    file: Path, record: ResultRecord, classifier: ClassifierFile, source: str, progress: Progress
+) -> None:
+    """Tell the classes of the cells of one result, recorded in a file."""
     path = record.image.file(file.parent)
     if path is None:
         raise ImageError(f"The image of {file} is gone: put it back, or segment it anew.")

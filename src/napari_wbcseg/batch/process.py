@@ -245,7 +245,11 @@ def write_result(
     """
     own: dict[str, Any] = {"name": item.image, "image_path": item.path, "model_source": outputs.model_source}
     result = replace(result, **own)
-    record = ResultRecord.of(result, outputs.folder, labels, stamp)
+    record, file = ResultRecord.of(result, outputs.folder, labels, stamp), outputs.record_file(item.name)
+    if known is not None:
+        record = record.model_copy(update={name: getattr(known, name) for name in _OF_ITS_MAKING})
+        if (saved := outputs.read(item.name)) is not None and saved.created == known.created:
+            record.write(file)  # without pictures: where this is stopped, `with_pictures` does the rest
     _write(outputs.beside(item.name, record), outputs.folder / item.name, result, image, progress)
     progress(0, 0, "Drawing the report")
     more: dict[str, Any] = {} if image is None else report_pictures(image, result)
@@ -254,10 +258,8 @@ def write_result(
         return record_now(saved, outputs.folder)
     if known is None:
         more["seconds"] = round(time.perf_counter() - start, 3)
-    else:
-        more |= {name: getattr(known, name) for name in _OF_ITS_MAKING}
     record = record.model_copy(update=more)
-    record.write(outputs.record_file(item.name))
+    record.write(file)
     return record, result.cells if record.large else columns_to_table(record.cells)
 
 
