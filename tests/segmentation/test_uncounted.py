@@ -27,6 +27,7 @@ def notes(
     burnt_out: float = 0.0,
     background: float = 255.0,
     more: Sequence[tuple[float, float]] = (),
+    red_cell: float = 25.0,
 ) -> tuple[str, ...]:
     """Return what is told of an image with two cells that are found, and something that is not.
 
@@ -42,7 +43,7 @@ def notes(
     (tile,) = tile_grid(labels.shape, 1.0)
     nothing = np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64)
     tiles = [cells_of_tile(Detections(labels, *nothing, {1: certainty, 2: certainty}), image, tile)]
-    estimate = ScaleEstimate(RedCells(25.0, RED, True), list(candidates))
+    estimate = ScaleEstimate(RedCells(red_cell, RED, True), list(candidates))
     return notes_on_uncounted(image, DIAMETER, tiles, estimate, (background,) * 3)
 
 
@@ -88,3 +89,10 @@ def test_cells_as_bright_as_an_empty_slide_that_is_burnt_out_are_told() -> None:
     assert notes(other=empty, burnt_out=0.3, background=240.0) == (), "the camera shows brighter things"
     assert notes(other=empty, burnt_out=0.1) == (), "a speck of light"
     assert notes(0.6, burnt_out=0.3) == (), "no cell is sure"
+
+
+def test_what_is_sure_and_smaller_than_a_red_cell_is_told() -> None:
+    empty = (0.0, 0.0, 0.0)
+    (note,) = notes(other=empty, red_cell=40.0)
+    assert note.startswith("What looks like a white cell in 2 places is smaller than a red cell")
+    assert notes(0.85, other=empty, red_cell=40.0) == (), "as platelets look"

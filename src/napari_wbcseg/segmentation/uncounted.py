@@ -17,8 +17,9 @@ from ..images.pixels import resample
 from ..network.robust import network_input
 from ..words import counted
 from .detections import TileCells, draw
-from .filters import without_red_cells
-from .scale import ScaleEstimate
+from .filters import PARAMETERS as FILTERS
+from .filters import too_small, without_red_cells
+from .scale import RedCells, ScaleEstimate
 from .standard_stain import PARAMETERS as STAIN
 from .standard_stain import density_of, like_white_cells, white_density
 
@@ -101,7 +102,9 @@ def notes_on_uncounted(
     found = without_red_cells(tiles, estimate.red)
     labels = draw(found.rows["box"], found.masks(tiles), found.rows["label"], Box(0, 0, *image.shape[:2]))
     sure = found.rows["label"][found.rows["certainty"] >= STAIN.sure]
-    notes = (OVEREXPOSED,) if _overexposed(image, labels, sure, background) else ()
+    notes = _small_ones(found.rows, estimate.red, labels.shape)
+    if _overexposed(image, labels, sure, background):
+        notes = (OVEREXPOSED, *notes)
     white = white_density(found.rows, estimate.red.stain)
     if white is None:
         seen = [one for one in estimate.candidates if one.score >= PARAMETERS.candidate]
@@ -115,6 +118,19 @@ def notes_on_uncounted(
         return (*notes, RED_OR_WHITE)
     where = f"at least {counted(number, 'place')} {'is' if number == 1 else 'are'} stained like one"
     return (*notes, f"White cells may have been missed: {where}. Look at the picture.")
+
+
+def _small_ones(rows: np.ndarray, red: RedCells, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Tell what the network is sure of and is left out, as it is smaller than red cells."""
+    cut = (rows["box"] == (0, 0, *shape)).any(axis=1)
+    number = int((too_small(rows, cut, red) & (rows["certainty"] >= FILTERS.judged)).sum())
+    if not number:
+        return ()
+    where = counted(number, "place")
+    return (
+        f"What looks like a white cell in {where} is smaller than a red cell: only erythroblasts are counted "
+        "then. Look at the picture.",
+    )
 
 
 def _overexposed(
