@@ -460,6 +460,8 @@ def test_a_diameter_set_by_hand_is_drawn_and_can_be_pulled(viewer, widget, quick
     assert widget.regions is None, "the circle is no region"
     circle.data = [np.array([[0, 0], [0, 50], [50, 50], [50, 0]], float)]
     qtbot.waitUntil(lambda: widget.settings.cell_diameter == 50, timeout=1000)
+    circle.data = [np.array([[0, 0], [36, 48], [-12, 84], [-48, 36]], float)]  # turned as it was pulled
+    qtbot.waitUntil(lambda: widget.settings.cell_diameter == 60, timeout=1000)
     run(widget, qtbot)
     assert circle not in viewer.layers, "gone once it runs"
     widget.settings = SegmentationSettings(cell_diameter=33)

@@ -82,7 +82,8 @@ class DiameterCircle:
         if not self.layer.nshapes:
             self.hide()
             return
-        diameter = round(float(np.ptp(np.asarray(self.layer.data[0]), axis=0).mean()), 1)
+        corners = np.asarray(self.layer.data[0], float)  # of its box, which may have been turned
+        diameter = round(float(np.linalg.norm(np.diff(corners[:3], axis=0), axis=1).mean()), 1)
         if abs(diameter - self._diameter) > 0.05:
             self._pulled(diameter)
 
