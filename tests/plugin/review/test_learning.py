@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_wbcseg.classification.learn import least_sure
 from napari_wbcseg.datasets.corrections import learnt_file
 from napari_wbcseg.errors import EditError, ModelError
 from napari_wbcseg.network.classifier import read_classifier
+from napari_wbcseg.plugin.review import learning
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.plugin.shared.unsaved import state_of
 from napari_wbcseg.results.load import load_result
@@ -332,6 +334,24 @@ class TestBySuggestion:
         learn(widget)
         assert likeliest(widget.cells)[:6] == ["Lymphozyt"] * 6
         assert "lymphocyte" not in widget.review.suggestions.classifier.header.examples
+
+    def test_a_class_that_is_renamed_while_others_are_learnt_does_not_come_back(self, widget, monkeypatch):
+        looks, may_go_on = threading.Event(), threading.Event()
+
+        def slowly(*given):
+            looks.set()
+            may_go_on.wait(60)
+            return look(*given)
+
+        look = learning._look
+        monkeypatch.setattr(learning, "_look", slowly)
+        widget.learn()
+        until(looks.is_set)
+        widget.gallery.class_menu.change("monocyte", name="Monozyt")
+        may_go_on.set()
+        until(lambda: widget.review.suggestions is not None)
+        assert "p_Monozyt" in widget.cells
+        assert "p_monocyte" not in widget.cells
 
 
 class TestMissedCells:

@@ -151,6 +151,9 @@ class Learning(QObject):
         self._first, self._seen, suggestions = outcome
         review = self._review
         del review.renamed[:renamings]
+        if review.renamed:  # meanwhile: these are the old names
+            self._soon.start()
+            return
         if suggestions is None and review.suggestions is None:
             return
         self._name_in_layer(suggestions)
