@@ -203,6 +203,28 @@ def test_what_was_drawn_before_the_layer_was_reviewed_is_undone_too(viewer):
         assert review.count == 3
 
 
+def test_of_a_hidden_layer_too_an_undo_is_one_step(review):
+    """Such a layer tells of no change: one Undo went through all edits, and no Redo brought them back."""
+    for number in (1, 2):
+        review.reject([(0, number)])
+    review.labels.visible = False
+    review.undo()
+    assert review.cells["label"].tolist() == [2, 3]
+    review.redo()
+    assert review.cells["label"].tolist() == [3]
+
+
+def test_an_undo_is_followed_on_every_plane_of_a_stack(viewer):
+    """Only the planes that were edited last were compared: the table lacked the cells that came back."""
+    planes = 10
+    with closing(LayerReview(viewer, viewer.add_labels(np.stack([three_cells()] * planes)))) as review:
+        for plane in range(planes):
+            review.reject([(plane, 1)])
+        for _ in range(planes):
+            review.undo()
+        assert (review.count, review.summary(0)) == (3 * planes, "3 white cells")
+
+
 def test_a_split_and_a_merge_are_one_step_of_undo_each(review):
     before = review.labels.data.copy()
     assert review.split((0, 2), [(10, 110), (50, 110)]) == [(0, 2), (0, 4)]

@@ -126,10 +126,15 @@ class MeasuredCells(QObject):
         if image is not None:
             image.events.data.connect(self.measure)
 
-    def changed_by(self, load: Callable[[], None]) -> bool:
-        """Call the layer's Undo or Redo, and say whether it had anything to do."""
+    def changed_by(self, load: Callable[[], None], places: Sequence[Place]) -> bool:
+        """Call the layer's Undo or Redo, and say whether it had anything to do, at these places if known.
+
+        A layer that is hidden, or drawn asynchronously, does not tell of it.
+        """
         self._layer_changed = False
         load()
+        for place in places:
+            self._mark(*place)
         self.update_now()
         return self._layer_changed
 
@@ -203,6 +208,7 @@ class MeasuredCells(QObject):
                 found[plane] = boxes
         if not found:
             return
+        self._layer_changed = True
         if sum(self.planes[plane].work(boxes) for plane, boxes in found.items()) > _EDITED_AT_ONCE:
             self._by_brush = by_brush
             self.measure()

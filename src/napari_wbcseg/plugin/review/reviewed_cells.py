@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import starmap
 from typing import Any
@@ -34,11 +34,12 @@ from ..shared.metadata import note
 from ..shared.viewer import PLACED
 from .decisions import ACCEPTED, Accepted, Cell, Decisions, DecisionState, Suggestions, keys_of
 from .disk_copy import DiskCopy
-from .measured_cells import MeasuredCells
+from .measured_cells import MeasuredCells, Place, places_painted
 
 _MOST_STEPS = 100  # of Undo, as many as napari keeps
-#: What was decided on the other side of a step, the classes there were, and whether it edited the layer.
-_Step = tuple[DecisionState, Any, bool]
+#: What was decided on the other side of a step, the classes there were, and where it edited the layer: none
+#: where that is not known, None where it did not.
+_Step = tuple[DecisionState, Any, Sequence[Place] | None]
 
 
 class ReviewedCells(MeasuredCells):
@@ -80,7 +81,9 @@ class ReviewedCells(MeasuredCells):
         # When it is saved, a count in doubt is none any more; sizes are in µm once that of a pixel is known.
         for told in ("metadata", *PLACED):
             self.cleanup.connect(getattr(labels.events, told), lambda _: self.changed.emit())
-        self.cleanup.connect(labels.events.paint, lambda _: self._begin(edited=True))
+        self.cleanup.connect(
+            labels.events.paint, lambda event: self._begin(list(places_painted(event.value)))
+        )
         for lost in (labels.events.data, labels.events.editable):  # napari's own history goes then
             self.cleanup.connect(lost, self._forget_steps)
         # Whoever has typed into napari's own table leaves the field where that was done.
@@ -189,7 +192,7 @@ class ReviewedCells(MeasuredCells):
         sure = table[CLASS_BY].eq(MODEL) & table[CLASS].ne(UNSURE)
         flags = zip(table["flag"], table[CLASS].where(sure, ""), strict=True)
         as_it_is = dict(zip(self.keys(), starmap(Accepted, flags), strict=True))
-        self._begin(edited=False)
+        self._begin()
         self._decisions.accept({cell: as_it_is[cell] for cell in chosen})
         self._announce()
 
@@ -208,7 +211,7 @@ class ReviewedCells(MeasuredCells):
             If none is given, or one of them is not there.
         """
         chosen = self.checked(cells, 1)
-        self._begin(edited=False)
+        self._begin()
         self._decisions.name(chosen, name)
         self._announce()
 
@@ -234,7 +237,7 @@ class ReviewedCells(MeasuredCells):
         if self.measuring:
             raise EditError("Wait until the cells are measured, then change the classes.")
         if not renamed:
-            self._begin(edited=False)
+            self._begin()
             note(self.labels, classes=classes.to_list())
             self._announce()
             return
@@ -248,7 +251,7 @@ class ReviewedCells(MeasuredCells):
 
     def undo(self) -> None:
         """Take back the last edit of the layer, decision or change of classes, whichever was later."""
-        self._done = self._done or [self._step(True)]  # what was drawn before the layer was reviewed
+        self._done = self._done or [self._step([])]  # what was drawn before the layer was reviewed
         self._go(self._done, self._undone, self.labels.undo)
 
     def redo(self) -> None:
@@ -260,7 +263,7 @@ class ReviewedCells(MeasuredCells):
         while steps:
             said, classes, edited = steps.pop()
             there = self._step(edited)
-            if edited and not self.changed_by(load):
+            if edited is not None and not self.changed_by(load, edited):
                 continue  # the layer's own Undo took it back already
             self._decisions.state = said
             note(self.labels, classes=classes)
@@ -268,13 +271,13 @@ class ReviewedCells(MeasuredCells):
             self._announce()
             return
 
-    def _begin(self, edited: bool) -> None:
+    def _begin(self, edited: Sequence[Place] | None = None) -> None:
         """Remember what there is before a step: an edit of the layer, or what a person says."""
         self._done = [*self._done[-_MOST_STEPS:], self._step(edited)]
         self._undone = []
         self.noted.emit("")  # what Ctrl-Z takes back is another step now
 
-    def _step(self, edited: bool) -> _Step:
+    def _step(self, edited: Sequence[Place] | None) -> _Step:
         return self._decisions.state, self.info.classes, edited
 
     def _forget_steps(self, event: Any = None) -> None:
@@ -316,7 +319,7 @@ class ReviewedCells(MeasuredCells):
         typed = (now.notna() & now.ne(self._said)).to_numpy()
         if not typed.any():
             return False
-        self._begin(edited=False)
+        self._begin()
         there = set(self.keys())
         for cell, name, new in zip(cells_of(features), now, typed, strict=True):
             if new and cell in there:
