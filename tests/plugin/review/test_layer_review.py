@@ -175,6 +175,25 @@ def test_a_label_swallowed_by_another_is_flagged_and_undo_takes_the_flag_away(re
     assert review.cells["flag"].tolist() == ["2 pieces; swallowed 1", ""]
 
 
+def test_what_an_edit_flagged_is_to_be_checked_when_the_layer_is_reviewed_again(review):
+    """A cell that took another one was not, nor one that had been accepted before, though files say so."""
+    layer, columns = review.labels, ["check", "flag", "decision"]
+    review.accept([(0, 3)])
+    layer.fill((30, 30), 2)
+    layer.brush_size = 9
+    layer.paint((90, 130), 3)
+    soon(lambda: review.cells["check"].tolist() == [True, True])
+    before = review.cells[columns]
+    review.close()
+    with closing(LayerReview(review.viewer, layer, review.image)) as again:
+        assert again.cells[columns].equals(before)
+        again.accept([(0, 3)])
+        assert again.cells["check"].tolist() == [True, False]
+        for _ in range(3):
+            again.undo()
+        assert again.cells["flag"].tolist() == ["", "", ""]
+
+
 def test_a_rejected_cell_leaves_labels_and_count_and_undo_brings_it_back(review):
     review.accept([(0, 2)])
     before = review.cells.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from ...segmentation.tracking import Change
 Cell = tuple[int, int]
 
 ACCEPTED = "accepted"
+_ANOTHER = "another"  # flag than that of any cell
 
 
 def keys_of(table: pd.DataFrame) -> list[Cell]:
@@ -62,15 +64,22 @@ class Decisions:
 
     Parameters
     ----------
-    accepted : iterable of tuple of int
-        Cells that were accepted before.
+    accepted : mapping of tuple of int to bool
+        Cells that were accepted before, and whether they are to be checked again, as they were changed since.
+    flags : mapping of tuple of int to str
+        Of cells, as the column ``flag`` has them, which may be that of another program.
     """
 
-    def __init__(self, accepted: Iterable[Cell]) -> None:
-        self._earlier = set(accepted)
+    def __init__(self, accepted: Mapping[Cell, bool], flags: Mapping[Cell, str]) -> None:
+        self._earlier = dict(accepted)
         #: What was decided, as one step of Undo changes it.
         self.state = DecisionState({}, {})
-        self._swallowed: set[tuple[int, int, int]] = set()  # plane, label, and which one took it
+        # Plane, label, and which one took it.
+        self._swallowed = {
+            (plane, int(label), taker)
+            for (plane, taker), flag in flags.items()
+            for label in re.findall(r"\d+", str(flag).partition("swallowed")[2])
+        }
 
     def accept(self, cells: Mapping[Cell, Accepted]) -> None:
         """Accept cells, and take a person's word for their classes; if all are accepted, take that back."""
@@ -135,10 +144,14 @@ class Decisions:
         flags = self._flags(cells, table["pieces"].tolist())
         if self._earlier and cells:  # as they are found again, with their flags
             known = dict(zip(cells, map(Accepted, flags, _agreed(table, classes)), strict=True))
-            again = {cell: one for cell, one in known.items() if cell in self._earlier}
+            again = {
+                cell: one._replace(flag=_ANOTHER) if self._earlier[cell] else one
+                for cell, one in known.items()
+                if cell in self._earlier
+            }
             named = {cell: one.name for cell, one in again.items() if one.name}
             accepted, said = self.state
-            self.state, self._earlier = DecisionState(accepted | again, named | said), set()
+            self.state, self._earlier = DecisionState(accepted | again, named | said), {}
         flag_of = {cell: one.flag for cell, one in self.state.accepted.items()}
         check = [
             flag != flag_of.get(cell) if flag or cell in flag_of else unsure

@@ -340,8 +340,9 @@ class ReviewedCells(MeasuredCells):
         if {"check", "flag"} <= set(features):  # what was flagged is flagged anew
             self.known["check"] = features["check"].eq(True) & features["flag"].isna()
         self._certainty = known_values(self.labels, "certainty")
-        decisions = known_values(self.labels, "decision")
-        self._decisions = Decisions(cell for cell, said in decisions.items() if said == ACCEPTED)
+        decisions, check = known_values(self.labels, "decision"), known_values(self.labels, "check")
+        accepted = {cell: bool(check.get(cell)) for cell, said in decisions.items() if said == ACCEPTED}
+        self._decisions = Decisions(accepted, known_values(self.labels, "flag"))
         self._forget_steps()
         self._table = self._found = self.suggestions = None
 
