@@ -16,7 +16,7 @@ from napari_wbcseg.images.read import read_image
 def picture(folder: str, name: str) -> np.ndarray:
     """Return a picture of the real data."""
     data = os.environ.get("WBCSEG_DATA")
-    path = Path(data or "") / folder / "images" / name
+    path = Path(data or "") / folder / name
     if data is None or not path.is_file():
         pytest.skip(f"the pictures of {folder} are not here: set WBCSEG_DATA to the folder that holds them")
     return np.asarray(read_image(path))
@@ -36,7 +36,7 @@ def test_dense_red_cells_hide_no_white_cell_and_are_not_counted(name: str, place
 
     The smears of a pig by a telephone: crowded, dense red cells and one white cell, a little darker.
     """
-    found = segment(picture("pig", f"{name}.jpg"), settings=SegmentationSettings(classes=None))
+    found = segment(picture("pig/images", f"{name}.jpg"), settings=SegmentationSettings(classes=None))
     assert found.count <= 2
     away = np.hypot(found.cells["row"] - place[0], found.cells["col"] - place[1])
     assert away.min() < 6, "pixels"
@@ -58,6 +58,14 @@ def sharpened(image: np.ndarray) -> np.ndarray:
 )
 def test_red_cells_alone_are_no_white_cells(name: str, changed: bool) -> None:
     """Ten and more were counted."""
-    image = picture("chula", name)
+    image = picture("chula/images", name)
     found = segment(sharpened(image) if changed else image, settings=SegmentationSettings(classes=None))
     assert found.count == 0
+
+
+def test_a_group_that_passes_for_one_cell_hides_no_small_ones() -> None:
+    """It settled the scale, was nothing close to, and blasts of 18 pixels were looked for no more."""
+    image = picture("hard/leukaemia", "WBC-Malignant-Pre-735.jpg")
+    small = cv2.resize(image, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
+    found = segment(small, settings=SegmentationSettings(classes=None))
+    assert found.count >= 20

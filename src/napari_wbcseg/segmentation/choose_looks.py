@@ -176,7 +176,11 @@ def choose_looks(
     if diameter is not None:
         looks, tiles = (Look(diameter),), _look(levels, Look(diameter))
     elif estimate.candidates:
-        looks, tiles = _other_sizes(levels, _fittest(levels, estimate), estimate)
+        found = _fittest(levels, estimate)
+        if not found.measured and estimate.finer_left:  # it was no cell, but a group of small ones, say
+            estimate = estimate_scale(levels, finest=True)
+            found = _fittest(levels, estimate)
+        looks, tiles = _other_sizes(levels, found, estimate)
     else:
         return (), estimate, []
     standard = StandardStain.of(without_red_cells(tiles, estimate.red).rows, estimate.red.stain)

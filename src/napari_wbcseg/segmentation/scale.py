@@ -146,11 +146,14 @@ class ScaleEstimate:
         All white cells seen.
     round_field : float or None
         As of `Levels`.
+    finer_left : bool
+        Whether finer levels were left out, as a cell was surely seen.
     """
 
     red: RedCells
     candidates: list[Candidate] = field(default_factory=list)
     round_field: float | None = None
+    finer_left: bool = False
 
     def sizes(self, candidates: list[Candidate]) -> list[Size]:
         """Return the sizes worth trying of some of the candidates; see `sizes_to_try`."""
@@ -206,9 +209,17 @@ class Levels:
         return self[max(wide)] if wide else None
 
 
-def estimate_scale(levels: Levels, known: bool = False) -> ScaleEstimate:
-    """Estimate the typical diameter of the white cells of an image, if not known, and of its red cells."""
-    image = levels.image
+def estimate_scale(levels: Levels, known: bool = False, finest: bool = False) -> ScaleEstimate:
+    """Estimate the typical diameter of the white cells of an image, if not known, and of its red cells.
+
+    Parameters
+    ----------
+    levels : Levels
+    known : bool
+    finest : bool
+        Look at the finest level too, whatever was seen.
+    """
+    image, finer_left = levels.image, False
     candidates: list[Candidate] = []
     red = np.zeros((6, 0), np.float32)
     red_cell: float | None = None
@@ -217,8 +228,9 @@ def estimate_scale(levels: Levels, known: bool = False) -> ScaleEstimate:
         factor = canonical / level
         if max(image.shape[:2]) * factor < 12:
             continue
-        if level < canonical and (known or _told(candidates, red_cell)):
+        if level < canonical and (known or (not finest and _told(candidates, red_cell))):
             # To enlarge the image costs more than all else, and what it would show is known.
+            finer_left = True
             break
         maps = levels[level]
         candidates += [] if known else find_candidates(maps, factor, canonical)
@@ -231,7 +243,7 @@ def estimate_scale(levels: Levels, known: bool = False) -> ScaleEstimate:
     if red_cell is not None:
         near = np.abs(red[0] - np.log2(red_cell)) < PARAMETERS.red_octaves
         stain = tuple(darker_half(np.compress(near, red[3:], axis=1).T).tolist())
-    return ScaleEstimate(RedCells(red_cell, stain, many), candidates, levels.round_field)
+    return ScaleEstimate(RedCells(red_cell, stain, many), candidates, levels.round_field, finer_left)
 
 
 def _told(candidates: list[Candidate], red_cell: float | None) -> bool:
