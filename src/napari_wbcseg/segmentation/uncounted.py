@@ -63,8 +63,8 @@ FROM_AFAR = (
 )
 #: Told of 14 of 2,002 good and bad pictures (`benchmarks/bad_pictures.py`), of which none is counted rightly.
 RED_OR_WHITE = (
-    "More places than were counted are stained like the cells that were: are these its cells? Red cells may "
-    "have been taken for white ones, or white ones missed. Look at the picture."
+    "Beside the cells that were counted even more places are stained like them: are these its cells? Red "
+    "cells may have been taken for white ones, or white ones missed. Look at the picture."
 )
 OVEREXPOSED = (
     "The picture is overexposed: parts of its cells are as bright as the empty slide, and pale cells may "
