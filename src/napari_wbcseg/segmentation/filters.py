@@ -108,27 +108,37 @@ def too_small(
     -------
     ndarray of bool, shape (n,)
     """
-    areas, certainty, look = rows["area"], rows["certainty"], rows["look"]
-    smallest, showing = np.zeros(len(rows)), np.zeros(len(rows))
-    if red.diameter is None:
-        for number in np.unique(look):
-            typical = typical_diameter(areas[look == number])
-            smallest[look == number] = PARAMETERS.smallest_of_typical * typical
-            showing[look == number] = PARAMETERS.showing_at_border * typical
-    else:
-        likely = areas[certainty >= PARAMETERS.likely]
-        large = likely >= np.pi / 4 * (PARAMETERS.smallest_of_red * red.diameter) ** 2
-        several = len(likely) >= PARAMETERS.several or large.sum() >= PARAMETERS.several_large
-        of_red = PARAMETERS.smallest_of_several if several else PARAMETERS.smallest_of_red
-        of_red = PARAMETERS.smallest_of_many if red.many else of_red
-        erythroblasts = np.greater_equal(erythroblast, PARAMETERS.erythroblast)
-        smallest = np.where(erythroblasts, PARAMETERS.smallest_of_several, of_red) * red.diameter
-        showing[:] = PARAMETERS.showing_of_red * red.diameter
-    least = np.where(cut, showing, smallest)
-    small = (areas < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)
-    if red.diameter is not None and (small & (certainty >= PARAMETERS.judged)).sum() >= PARAMETERS.several:
+    beside_red_cells = red.diameter is not None
+    smallest, showing = _beside_red_cells(rows, red, erythroblast) if beside_red_cells else _of_look(rows)
+    least, certainty = np.where(cut, showing, smallest), rows["certainty"]
+    small = (rows["area"] < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)
+    if beside_red_cells and (small & (certainty >= PARAMETERS.judged)).sum() >= PARAMETERS.several:
         return too_small(rows, cut, RedCells())  # what was measured are no red cells
     return small
+
+
+def _beside_red_cells(
+    rows: np.ndarray, red: RedCells, erythroblast: np.ndarray | float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least diameter of each cell beside red ones, and that of what of it shows at the border."""
+    assert red.diameter is not None
+    likely = rows["area"][rows["certainty"] >= PARAMETERS.likely]
+    large = likely >= np.pi / 4 * (PARAMETERS.smallest_of_red * red.diameter) ** 2
+    several = len(likely) >= PARAMETERS.several or large.sum() >= PARAMETERS.several_large
+    of_red = PARAMETERS.smallest_of_several if several else PARAMETERS.smallest_of_red
+    of_red = PARAMETERS.smallest_of_many if red.many else of_red
+    erythroblasts = np.greater_equal(erythroblast, PARAMETERS.erythroblast)
+    smallest = np.where(erythroblasts, PARAMETERS.smallest_of_several, of_red)
+    return red.diameter * smallest, red.diameter * np.full(len(rows), PARAMETERS.showing_of_red)
+
+
+def _of_look(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same by the cells of the same look."""
+    typical = np.zeros(len(rows))
+    for look in np.unique(rows["look"]):
+        own = rows["look"] == look
+        typical[own] = typical_diameter(rows["area"][own])
+    return PARAMETERS.smallest_of_typical * typical, PARAMETERS.showing_at_border * typical
 
 
 def red_cells_by_stain(
