@@ -27,6 +27,20 @@ from ..smears import SETTINGS, assert_same, smear
 pytest.importorskip("distributed", reason="needs the extra cluster")
 pytestmark = pytest.mark.usefixtures("small_tiles")
 TILES = 30
+# A worker that is not done before its scheduler dies, however late this process looks.
+STUCK_AFTER_TWELVE = """
+import time
+from napari_wbcseg.segmentation.large import cluster
+
+if cluster._of_work.__module__ == cluster.__name__:  # dask runs this text more than once
+    work, begun = cluster._of_work, []
+
+    def stuck_after_twelve(function, shared, item):
+        begun.append(item)
+        return work(function, shared, item) if len(begun) <= 12 else time.sleep(3600)
+
+    cluster._of_work = stuck_after_twelve
+"""
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +171,7 @@ def test_a_scheduler_that_dies_is_a_sentence_and_the_same_call_does_the_rest(
 ) -> None:
     out, done = tmp_path / "out", 0
 
-    with scheduler_and_worker(tmp_path) as (scheduler, client):
+    with scheduler_and_worker(tmp_path, STUCK_AFTER_TWELVE) as (scheduler, client):
 
         def on_tile(tile: TileDone) -> None:
             nonlocal done
@@ -180,6 +194,16 @@ def test_a_scheduler_that_dies_is_a_sentence_and_the_same_call_does_the_rest(
         )
         assert_same(run.finish(), expected)
     assert_on_disk(out, expected)
+
+
+def test_a_scheduler_that_is_lost_between_two_steps_is_the_same_sentence(tmp_path: Path) -> None:
+    with scheduler_and_worker(tmp_path) as (_, client):
+        client.close()  # as the client does itself then
+        with (
+            pytest.raises(ClusterError, match="The scheduler of the cluster was lost"),
+            sharing(client, "a thing", tmp_path, "scheduler.json"),
+        ):
+            pass
 
 
 def test_a_stopped_run_goes_on_without_the_cluster(

@@ -33,6 +33,10 @@ _OF_A_WORKER = 600_000_000
 _OF_A_TILE = 300_000_000
 #: So often what is shared is sent; as often as a task is tried whose worker dies.
 _TIMES = 4
+_LOST = (
+    "The scheduler of the cluster was lost. What is done is kept: the same command does the rest once there "
+    "is a cluster again."
+)
 
 #: Hands a function of what is shared, and of one item, to a worker.
 Submit = Callable[[Callable[..., Any], Any], Future[Any]]
@@ -115,9 +119,8 @@ def _send(client: Client, plugin: Shared) -> None:
             raise _lacking(error) from None
         except (OSError, RuntimeError) as error:
             if not left:
-                raise ClusterError(
-                    f"The model could not be sent to the workers: {first_line(error)}"
-                ) from None
+                unsent = f"The model could not be sent to the workers: {first_line(error)}"
+                raise ClusterError(unsent if client.status == "running" else _LOST) from None
 
 
 def _call(
@@ -175,10 +178,7 @@ def outcome(future: Future[Any]) -> Any:
     try:
         return future.result()
     except CancelledError:
-        raise ClusterError(
-            "The scheduler of the cluster was lost. What is done is kept: the same command does the rest "
-            "once there is a cluster again."
-        ) from None
+        raise ClusterError(_LOST) from None
     except ImportError as error:
         raise _lacking(error) from None
 
