@@ -1,4 +1,4 @@
-"""What looks like a white cell and was not counted: a person is told, so that no count is wrong in silence.
+"""What a count may lack, or have too many of: a person is told, so that no count is wrong in silence.
 
 Nothing is counted here. Bad pictures (out of focus, overexposed, compressed) make the network unsure of cells
 that anybody sees; how many, their stain tells, or what was seen of them from afar.
@@ -79,7 +79,7 @@ def notes_on_uncounted(
     estimate: ScaleEstimate,
     background: tuple[float, float, float],
 ) -> tuple[str, ...]:
-    """Tell what of an image may be a white cell and was not found.
+    """Tell what of an image may be a white cell and was not counted, or a red one and was.
 
     Parameters
     ----------
