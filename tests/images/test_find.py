@@ -48,7 +48,7 @@ def test_folders_that_are_linked_are_looked_into_once_and_hidden_ones_not(
 
 
 def test_pictures_of_kinds_that_are_not_read_are_found_to_be_reported(folder: Path) -> None:
-    for name in ("telephone.HEIC", "IM0001.dcm"):
+    for name in ("slide.jxl", "IM0001.dcm"):
         (folder / name).touch()
         assert folder / name in find_images(folder)
 

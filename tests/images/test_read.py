@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 import cv2
@@ -31,6 +32,7 @@ from napari_wbcseg.images.read import (
     size_of_file,
     turned,
 )
+from napari_wbcseg.synthetic.smear import synthetic_smear
 
 from .random_images import random_grey, random_rgb
 
@@ -272,6 +274,39 @@ def test_an_animated_picture_is_its_first_frame_aloud(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(tmp_path / "a.png"), random_rgb())
 
 
+@pytest.mark.parametrize(
+    ("suffix", "options", "off"),
+    [
+        (".webp", {"lossless": True}, 0.0),
+        (".jp2", {}, 0.0),
+        (".gif", {}, 8.0),  # of 256 colours
+        (".avif", {"quality": 95}, 4.0),
+        (".heic", {"quality": 95}, 4.0),
+        (".jfif", {"format": "JPEG", "quality": 95}, 4.0),
+    ],
+)
+def test_pictures_of_phones_and_of_the_web_are_read(
+    tmp_path: Path, suffix: str, options: dict[str, Any], off: float
+) -> None:
+    pytest.importorskip("pillow_heif").register_heif_opener()  # which writes it too
+    smear = synthetic_smear(shape=(90, 130), seed=3).image
+    path = tmp_path / f"smear{suffix}"
+    Image.fromarray(smear).save(path, **options)
+    read = read_image(path)
+    assert read.dtype == np.uint8
+    assert read.shape == smear.shape
+    assert np.abs(read.astype(float) - smear).mean() <= off
+
+
+def test_heic_without_what_reads_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(ImageError, match=r"a\.jpg is HEIC, .*pip install pillow-heif"):
+        read_image(tmp_path / "a.jpg")
+
+
 def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:
     Image.fromarray(random_rgb()).save(tmp_path / "a.tif", format="PNG")
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), random_rgb())
@@ -301,13 +336,13 @@ def test_truncated_16_bit_colour_png_is_an_error(tmp_path: Path) -> None:
     [
         (b"patient 12, see the other slide", "a text file"),
         (b"%PDF-1.7 and more", "a PDF"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "a phone's HEIC"),
+        (b"\0\0\0\x18ftypqt  \0\0\0\0", "a video"),
         (bytes(128) + b"DICM\2\0\0\0UL", "DICOM"),
     ],
 )
 def test_what_is_no_image_is_told_by_what_it_looks_like(tmp_path: Path, content: bytes, looks: str) -> None:
     (tmp_path / "notes.png").write_bytes(content)
-    with pytest.raises(ImageError, match=rf"notes\.png is not a JPEG, PNG, BMP or TIFF.*{looks}"):
+    with pytest.raises(ImageError, match=rf"notes\.png is not a JPEG, PNG, TIFF or other image.*{looks}"):
         read_image(tmp_path / "notes.png")
 
 

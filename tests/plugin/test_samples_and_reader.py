@@ -96,6 +96,15 @@ def test_other_paths_are_left_to_other_readers(tmp_path):
         assert get_reader(path if isinstance(path, list) else str(path)) is None
 
 
+def test_a_phones_picture_opens(viewer, tmp_path):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    Image.new("RGB", (50, 40), (200, 100, 150)).save(tmp_path / "eyepiece.HEIC")
+    (layer,) = viewer.open(tmp_path / "eyepiece.HEIC", plugin=None)  # as one dropped on the window
+    assert layer.name == "eyepiece"
+    assert layer.rgb
+    assert layer.data.shape == (40, 50, 3)
+
+
 def test_napari_still_opens_a_foreign_folder_by_itself(viewer, tmp_path):
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "a.png")
     assert len(viewer.open(tmp_path)) == 1

@@ -12,7 +12,13 @@ from ..errors import ImageError
 from ..files import user_path
 from .zarr_files import is_zarr
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+PHONE_SUFFIXES = (".heic", ".heif", ".avif")
+"""What names pictures as phones save them, which napari does not read by itself."""
+
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2"),
+    *PHONE_SUFFIXES,
+)
 """Endings of the image files that are read as a whole, in lower case."""
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".svs", ".ndpi", ".scn", ".bif", ".btf")
@@ -24,7 +30,7 @@ OPENSLIDE_ONLY = (".mrxs", ".czi", ".vms", ".svslide")
 SLIDE_SUFFIXES = (*(suffix for suffix in TIFF_SUFFIXES if suffix not in IMAGE_SUFFIXES), *OPENSLIDE_ONLY)
 """What names a whole slide."""
 
-_OTHER_SUFFIXES = (".jfif", ".heic", ".heif", ".avif", ".webp", ".gif", ".jp2", ".jxl", ".dcm")
+_OTHER_SUFFIXES = (".jxl", ".dcm")
 """Of pictures that are no images here by their endings: found too, so that what cannot be read is said."""
 
 MASK_ENDINGS = ("_cp_masks", "-masks", "_masks", "-mask", "_mask", "-labels", "_labels")

@@ -1,4 +1,4 @@
-"""JPEG, PNG and BMP, which are decoded all at once."""
+"""Pictures as cameras, phones and the web have them, which are decoded all at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ImageError
 from .limits import check_expansion, image_head
 from .opened import OpenedImage
 from .pixel_size import of_dots
@@ -17,29 +18,30 @@ from .tiff import ORIENTATION
 if TYPE_CHECKING:
     from PIL import Image
 
-_FORMATS = ("JPEG", "PNG", "BMP")
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "JPEG2000", "AVIF")
 _MAX_PIXELS = 2**29  # Pillow refuses twice as many
 _LOCK = threading.Lock()
 
 
 def open_picture(path: Path) -> OpenedImage:
-    """Open a JPEG, PNG or BMP, whose pixels are not read yet.
+    """Open a picture, whose pixels are not read yet.
 
     Raises
     ------
     ImageError
-        If it declares more than its bytes can hold.
+        If it declares more than its bytes can hold, or is HEIC and pillow-heif is not installed.
     Exception
         Pillow's, where it is none of these, damaged or too large.
     """
     from PIL import Image
 
+    formats = _heif(path) if _is_heif(image_head(path)) else _FORMATS
     with _LOCK:
         # Pillow takes pictures of more than 89 megapixels for an attack; smears are often larger.
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = _MAX_PIXELS
         try:
-            opened = Image.open(path, formats=_FORMATS)
+            opened = Image.open(path, formats=formats)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     pixels = PicturePixels(opened, path)
@@ -48,7 +50,7 @@ def open_picture(path: Path) -> OpenedImage:
     except BaseException:
         opened.close()
         raise
-    frames = getattr(opened, "n_frames", 1)  # of an animated PNG, or of a camera's JPEG
+    frames = getattr(opened, "n_frames", 1)  # of an animation, or of a camera's JPEG
     left_out = (
         f"Of the {frames} pictures in {path} the first was taken. "
         "Save what is to be counted too as a file of its own."
@@ -62,6 +64,23 @@ def open_picture(path: Path) -> OpenedImage:
         read_orientation=lambda: opened.getexif().get(ORIENTATION),
         close=opened.close,
     )
+
+
+def _is_heif(head: bytes) -> bool:
+    return head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis")
+
+
+def _heif(path: Path) -> tuple[str]:
+    """Let Pillow open HEIC, and return what it calls that."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        raise ImageError(
+            f"{path} is HEIC, as phones save pictures, for which pillow-heif is needed: "
+            "pip install pillow-heif, or save the picture as JPEG."
+        ) from None
+    register_heif_opener()
+    return ("HEIF",)
 
 
 class PicturePixels:

@@ -1,4 +1,4 @@
-"""Read image files as they are stored, whole or in parts: JPEG, PNG, BMP, TIFF, slides of scanners, zarr.
+"""Read image files as they are stored, whole or in parts: pictures, TIFF, slides of scanners, zarr.
 
 What is too large for memory is opened lazily, with its pyramid where it has one: TIFF of any layout (also
 BigTIFF and OME-TIFF), slides, plain zarr arrays and OME-Zarr (0.4 and 0.5) all become arrays of rows and
@@ -81,7 +81,7 @@ _FOURTH = (
 )
 #: What the first bytes of files that are often taken for images tell of them.
 _LOOKS = {
-    **{b"ftyp": "a phone's HEIC or AVIF", b"WEBP": "WebP", b"GIF8": "GIF"},
+    **{b"ftyp": "a video or a damaged HEIC", b"JXL ": "JPEG XL"},
     **{b"%PDF": "a PDF", b"DICM": "DICOM"},
 }
 
@@ -113,7 +113,7 @@ def _open_pixels(path: Path) -> OpenedImage:
 
 
 def read_image(path: str | Path) -> NDArray[Any]:
-    """Read an image file: JPEG, PNG, BMP, TIFF, or a zarr folder.
+    """Read an image file: JPEG, PNG, HEIC and the like, TIFF, or a zarr folder.
 
     The content decides the format, not the suffix. Rows and columns are those of the file, as
     napari, ImageJ and QuPath show them: an orientation that a camera noted is told, not applied.
@@ -229,11 +229,11 @@ def _cannot_read(path: Path, error: Exception) -> str:
         plain = "a text file" if head[:32].isascii() and head[:1].isalnum() else "something else or damaged"
         looks = next((what for mark, what in _LOOKS.items() if mark in head[:16] + head[128:]), plain)
         return (
-            f"{path} is not a JPEG, PNG, BMP or TIFF image (it looks like {looks}); "
-            "save the picture again in one of these formats."
+            f"{path} is not a JPEG, PNG, TIFF or other image that can be read (it looks like {looks}); "
+            "save the picture again as one of these three."
         )
     if isinstance(error, Image.DecompressionBombError):
-        return f"{path} is too large to be read at once as JPEG, PNG or BMP; save it as TIFF or OME-Zarr."
+        return f"{path} is too large to be read at once; save it as TIFF or OME-Zarr."
     return (
         f"{path} cannot be read, it seems truncated or damaged ({first_line(error)[:200].rstrip('.')}); "
         "copy or save the file again."

@@ -1,4 +1,4 @@
-"""The reader: of the SigTuple set, saved results, images too large to be read whole, folders of pictures."""
+"""The reader: of what napari does not read by itself, or not as what it is."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def get_reader(path: Paths = "") -> Reader | None:
     """Return what reads a path, or None at once where it is none of ours.
 
     Ours are the SigTuple set (a folder or ``.tar``); a saved result (``NAME-result.json``, a label TIFF with
-    that beside it, an OME-Zarr of this plugin, the folder of a large image); a whole slide or a zarr; and any
-    other folder, whose pictures become a session: of napari's own reader, which takes it for one stack, the
-    user has the choice.
+    that beside it, an OME-Zarr of this plugin, the folder of a large image); a whole slide or a zarr; a
+    phone's HEIC; and any other folder, whose pictures become a session: of napari's own reader, which takes
+    it for one stack, the user has the choice.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def get_reader(path: Paths = "") -> Reader | None:
     from napari import current_viewer
 
     from ..datasets.sigtuple import is_sigtuple
-    from ..images.find import SLIDE_SUFFIXES
+    from ..images.find import PHONE_SUFFIXES, SLIDE_SUFFIXES
     from ..images.zarr_files import is_zarr
 
     if path == "":
@@ -54,6 +54,8 @@ def get_reader(path: Paths = "") -> Reader | None:
     # Ordinary .tif files are left to napari; File ▸ IO Utilities has a command for large ones.
     if file.suffix.lower() in SLIDE_SUFFIXES or is_zarr(file):
         return _read_large
+    if file.suffix.lower() in PHONE_SUFFIXES:
+        return _read_picture
     return _open_session if file.is_dir() and hasattr(current_viewer(), "window") else None
 
 
@@ -95,6 +97,12 @@ def _read_large(path: Any) -> list[LayerDataTuple]:
     from .shared.file_layers import large_image_layer
 
     return [large_image_layer(path)]
+
+
+def _read_picture(path: Any) -> list[LayerDataTuple]:
+    from .shared.file_layers import image_layer
+
+    return [image_layer(Path(path), Path(path).stem)]
 
 
 def _open_session(path: Any) -> list[Any]:
