@@ -220,7 +220,7 @@ class TestDependencies:
 
     def test_all_that_is_imported_is_asked_for(self):
         declared = self.declared()
-        extras = ("napari", "cluster", "bioimageio", "slides", "openvino", "torch", "jax")
+        extras = ("napari", "cluster", "bioimageio", "slides", "phone", "openvino", "torch", "jax")
         asked_for = declared[""].union(*(declared[extra] for extra in extras))
         for package in others():
             assert self.distributions(package) & asked_for, f"{package} is in no list of requirements"
@@ -233,7 +233,7 @@ class TestDependencies:
         program = """
 import sys
 
-for name in ("distributed", "openslide", "bioimageio", "pyarrow", "openvino"):
+for name in ("distributed", "openslide", "bioimageio", "pyarrow", "openvino", "pillow_heif"):
     sys.modules[name] = None  # as where it is not installed
 import napari_wbcseg.batch.classify, napari_wbcseg.batch.run, napari_wbcseg.cli
 import napari_wbcseg.segmentation.large.run
