@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,13 @@ def test_cells_of_a_stack_are_looked_at_in_their_plane(classifier: ClassifierFil
     stack = np.stack([image, image[:, ::-1]]), np.stack([labels * 0, np.where(labels == 1, 1, 0)])
     table = classify_cells(stack[1], cells[:1].assign(plane=1), stack[0], 50.0, classifier)
     assert table["class"].tolist() == ["pink"]
+
+
+def test_a_classifier_that_has_looked_at_cells_can_be_sent_to_a_worker(classifier: ClassifierFile) -> None:
+    image, labels, cells = discs(COLOURS)
+    expected, _ = predict_labels(labels, cells, image, 50.0, classifier)
+    found, _ = predict_labels(labels, cells, image, 50.0, pickle.loads(pickle.dumps(classifier)))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_no_cell_is_an_empty_table_with_all_columns(classifier: ClassifierFile) -> None:

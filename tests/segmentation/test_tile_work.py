@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from napari_wbcseg.segmentation.result import Segmentation
 from napari_wbcseg.segmentation.tile_work import Canvas
 from napari_wbcseg.settings import SegmentationSettings
 
+from ..discs import write_taught
 from ..drawings import write_dark_robust_model
 from .smears import SETTINGS, assert_same, smear
 
@@ -170,6 +172,20 @@ def test_a_result_too_large_for_memory_lies_in_zarr_arrays(
         del labels  # and the folder
         for again in copies:
             assert_same(again, one)
+
+
+def test_one_classifier_tells_all_cells_though_its_file_is_written_anew_meanwhile(
+    model: ModelFile, tmp_path: Path
+) -> None:
+    file, other, image = tmp_path / "own.safetensors", tmp_path / "swapped.safetensors", smear(130, 140, 2)
+    own = write_taught(file)
+    write_taught(other, swapped=True)
+    chosen = SETTINGS.replace(classes=str(file))
+    expected = segment(image, model, chosen)
+    assert not segment(image, model, SETTINGS.replace(classes=str(other))).cells.equals(expected.cells)
+    found = segment(image, model, chosen, lambda *_: shutil.copy(other, file))
+    assert found.classifier == own.id
+    assert_same(found, expected)
 
 
 def test_what_was_not_scanned_is_not_predicted(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:

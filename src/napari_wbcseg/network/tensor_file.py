@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
@@ -96,6 +96,10 @@ class TensorFile(Generic[Header]):
 
     #: The class of its header.
     header_type: ClassVar[type[TensorHeader]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to another process, without what was made of it here, as a running network."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @property
     def name(self) -> str:

@@ -99,7 +99,7 @@ def segment(
         kept: Kept = TileFiles(Path(passing.name), str(index)) if passing else {}
         found, known = estimate(source, file, settings, told)
         canvases = Canvas([labels], plane), Canvas([probability], plane)
-        work = TileWork(source, found, file, settings, kept, *canvases)
+        work = TileWork(source, found, file, settings, classifier, kept, *canvases)
         cells, boxes = _find_cells(work, known, told, first=1 + sum(map(len, tables)))
         tables.append(cells.assign(plane=index) if stacked else cells)
         proposals.append(np.insert(boxes, 0, index, axis=1) if stacked else boxes)

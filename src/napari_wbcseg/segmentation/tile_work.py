@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..box import Box
-from ..classification.classify import classifier_of, predict_cells
+from ..classification.classify import predict_cells
 from ..executors import in_threads
 from ..images.pixel_source import PixelSource
 from ..network.classifier import ClassifierFile
@@ -83,6 +83,9 @@ class TileWork:
         What was estimated of it.
     model : ModelFile
     settings : SegmentationSettings
+    classifier : ClassifierFile or None
+        What tells the classes of the cells: one for all tiles, though its file may be written anew meanwhile,
+        as a person teaches it. None where they are not asked for.
     kept : Kept
         Where the cells of the tiles are put.
     labels, probability : Canvas
@@ -93,14 +96,10 @@ class TileWork:
     estimates: GlobalEstimates
     model: ModelFile
     settings: SegmentationSettings
+    classifier: ClassifierFile | None
     kept: Kept
     labels: Canvas
     probability: Canvas
-
-    @property
-    def classifier(self) -> ClassifierFile | None:
-        """What tells the classes of the cells; None where they are not asked for."""
-        return classifier_of(self.settings)
 
     @cached_property
     def fields(self) -> list[Box]:

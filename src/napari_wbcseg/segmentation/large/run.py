@@ -157,6 +157,7 @@ class LargeRun:
             plan.estimates,
             self.model,
             self.settings,
+            self._classifier,
             self._kept,
             self.labels,
             probability,
