@@ -130,6 +130,11 @@ def test_read_pairs_knows_the_layout_and_takes_the_training_part(tmp_path: Path)
     assert [pair.name for pair in read_pairs(folder)] == ["0", "1"]
 
 
+def test_names_may_be_numbers(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set", [line(name, (0, 0, 9, 9)) for name in ("10", "007", "8")], {})
+    assert split_names(folder) == (["007", "10"], ["8"])
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -57,7 +57,7 @@ def read_boxes(path: Path) -> pd.DataFrame:
         If the table is missing, unreadable or lacks a column, or a box is no box.
     """
     table_path = Path(path) / "boxes.csv"
-    table = read_table(table_path, {"image", "kind", *_CORNERS})
+    table = read_table(table_path, {"image", "kind", *_CORNERS}, dtype={"image": str})
     corners = table[_CORNERS].apply(pd.to_numeric, errors="coerce")
     good = (corners["r1"] > corners["r0"]) & (corners["c1"] > corners["c0"]) & table["image"].notna()
     good &= np.isfinite(corners).all(axis=1)
