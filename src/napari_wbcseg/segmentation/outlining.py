@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.pair import Outliner
+from ..errors import ModelError
 from ..images.illumination import normalised
 from ..network.library import load_model
 from ..network.model_file import ModelFile
@@ -31,9 +32,14 @@ def outliner(model: str | Path | ModelFile, flips: bool = True) -> Outliner:
     Raises
     ------
     ModelError
-        If the model does not exist or its file is broken.
+        If the model does not exist, its file is broken, or it is of another recipe.
     """
     file = load_model(model).first  # cells are known to be there: nothing is to be doubted
+    if file.header.recipe != "robust":
+        raise ModelError(
+            f"The model {file.name} cannot draw outlines to train on, as it is of the recipe "
+            f"{file.header.recipe}: name one of the recipe robust, such as wbc."
+        )
     settings = SegmentationSettings(flips=flips)
     predictor = Predictor(file, settings, silent)
 
