@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from napari_wbcseg.errors import SettingsError
+from napari_wbcseg.errors import ModelError, SettingsError
 from napari_wbcseg.network import engines
 from napari_wbcseg.network.architecture import CLASSIC, UNetArchitecture
 from napari_wbcseg.network.device import available_cpus
@@ -89,12 +89,22 @@ def test_openvino_tells_nobody_that_it_is_used() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_an_openvino_that_cannot_be_loaded_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [(SettingsError("a library is missing"), SettingsError), (RuntimeError("no plugin CPU"), ModelError)],
+)
+def test_an_openvino_that_cannot_be_loaded_is_passed_over_unless_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, problem: Exception, told: type[Exception]
+) -> None:
     def broken() -> bool:
-        raise SettingsError("a library is missing")
+        raise problem
 
+    monkeypatch.setattr(engines, "_engines", {})
     monkeypatch.setattr(engines, "processor_has_bfloat16", broken)
-    assert create_engine(random_model(seed=10), "auto", "cpu").name == "onnxruntime"
+    model = random_model(seed=10)
+    assert create_engine(model, "auto", "cpu").name == "onnxruntime"
+    with pytest.raises(told, match=str(problem)):
+        create_engine(model, "openvino")
 
 
 def test_without_openvino_a_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,8 +196,8 @@ class OpenVinoEngine:
 
     def __init__(self, graph: bytes, name: str) -> None:
         threads = available_cpus()
-        precision, kind = ("bf16", "bfloat16") if processor_has_bfloat16() else ("f32", "float32")
         try:
+            precision, kind = ("bf16", "bfloat16") if processor_has_bfloat16() else ("f32", "float32")
             compiled = _openvino_core().compile_model(
                 _channels_first(_openvino_core().read_model(graph)),
                 "CPU",
@@ -242,7 +242,8 @@ def openvino_gains() -> bool:
     """Say whether OpenVINO is installed and faster here than ONNX Runtime: in float32 the two are tied."""
     try:
         return find_spec("openvino") is not None and processor_has_bfloat16()
-    except SettingsError:  # installed, but it cannot be loaded: whoever did not ask for it need not know
+    # Installed, but it or its part for processors cannot be loaded: whoever did not ask for it need not know.
+    except (SettingsError, RuntimeError):
         return False
 
 
@@ -267,7 +268,7 @@ def _openvino_core() -> Any:
         ) from None
     finally:
         if hidden:
-            del sys.modules[_TELEMETRY]
+            sys.modules.pop(_TELEMETRY, None)  # two threads may have hidden it
     return openvino.Core()
 
 
