@@ -10,7 +10,14 @@ import pytest
 
 from napari_wbcseg.errors import ModelError
 from napari_wbcseg.network.engines import OnnxEngine
-from napari_wbcseg.network.exchange.export import export_model, network_input_of, sample_picture
+from napari_wbcseg.network.exchange.export import (
+    channel_names,
+    documentation,
+    export_model,
+    network_input_of,
+    sample_picture,
+)
+from napari_wbcseg.network.library import load_model
 from napari_wbcseg.network.model_file import ModelFile, ModelHeader
 
 from ...tiny_networks import RICH, TINY, random_model, random_weights
@@ -100,6 +107,16 @@ def test_a_package_is_valid_and_its_test_is_what_the_network_says(model: ModelFi
         load_array(described.outputs[0].test_tensor.source), expected, rtol=1e-4, atol=1e-4
     )
     assert len(described.outputs[0].axes[-1].channel_names) == model.architecture.output_channels
+
+
+def test_the_documentation_tells_of_every_channel_and_of_the_network_that_is_not_in_it() -> None:
+    model = load_model("wbc")
+    text = documentation(model)
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
+    assert ", ".join(rows[2:]).split(", ") == channel_names(model.architecture)
+    assert "A second network" in text
+    assert "red_cell" not in documentation(COLOUR)
+    assert "second network" not in documentation(COLOUR)
 
 
 @needs_spec
