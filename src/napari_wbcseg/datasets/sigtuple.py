@@ -9,7 +9,6 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -39,9 +38,6 @@ _FOLDS = {
 }
 
 _PEEK = 2000  # members looked at to recognise an archive
-_MOST_MEMBER = 2**28  # bytes; the largest picture of the set has a thousandth
-_MOST_PASSED = 2**32  # bytes of all members, which are unpacked to find the next one
-
 
 #: Tiles whose mask leaks into debris or misses much of the cell (seen by eye).
 DOUBTFUL_MASKS = frozenset(f"train-{number}" for number in (24, 57, 58, 76, 83, 140, 157))
@@ -205,23 +201,11 @@ def fold_of(name: str) -> int:
 # Archives ------------------------------------------------------------------------------------------
 
 
-class _Member(tarfile.TarInfo):
-    """A member whose size is weighed before any of it is read."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Read a header, also of a long name or of other metadata."""
-        member = super().frombuf(buf, encoding, errors)
-        if not 0 <= member.size <= _MOST_MEMBER:
-            raise ValueError(f"a member in it is said to have {member.size / 1e9:.1f} GB")
-        return member
-
-
 @contextmanager
 def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
     with reading(path, DatasetError, "give the tar of the SigTuple set, or fetch it again"):
         check_ordinary(path)
-        with tarfile.open(path, tarinfo=_Member) as tar:
+        with tarfile.open(path) as tar:
             yield tar
 
 
@@ -230,23 +214,13 @@ def _unpacked(path: Path) -> Iterator[Path]:
     """Give a folder with the training images and masks in a tar; errors in them name the tar."""
     with TemporaryDirectory(prefix="wbcseg-") as folder:
         with _open_tar(path) as tar:
-            _unpack(tar, Path(folder))
+            for member in tar:
+                inside = PurePosixPath(member.name)
+                wanted = member.isfile() and TRAIN_FOLDER in inside.parts[:-1] and is_image_name(inside.name)
+                if wanted and (content := tar.extractfile(member)):
+                    # By its name alone: nothing is put where a member says.
+                    Path(folder, Path(inside.name).name).write_bytes(content.read())
         try:
             yield Path(folder)
         except WBCSegError as error:
             raise type(error)(str(error).replace(folder, str(path))) from None
-
-
-def _unpack(tar: tarfile.TarFile, folder: Path) -> None:
-    """Unpack the training images and masks by their names; nothing is put where the members say."""
-    passed = 0
-    for member in tar:
-        passed += member.size  # also of the holes that it has
-        if passed > _MOST_PASSED:
-            raise ValueError(f"it unpacks to more than {_MOST_PASSED / 1e9:.0f} GB")
-        inside = PurePosixPath(member.name)
-        if inside.is_absolute() or ".." in inside.parts or not (member.isfile() or member.isdir()):
-            raise ValueError(f"its member {member.name!r} is a link or a device, or lies outside")
-        file = tar.extractfile(member)
-        if file and TRAIN_FOLDER in inside.parts[:-1] and is_image_name(inside.name):
-            (folder / Path(inside.name).name).write_bytes(file.read())
