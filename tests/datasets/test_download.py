@@ -245,7 +245,7 @@ def interruptible() -> Iterator[None]:
 
 @pytest.mark.usefixtures("interruptible")
 def test_an_interruption_does_not_wait_for_a_server_that_says_nothing(
-    fetch: Callable[..., Path], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fetch: Callable[..., Path], server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "_PATIENCE", 0.1)
     server.delay = 10
@@ -254,20 +254,6 @@ def test_an_interruption_does_not_wait_for_a_server_that_says_nothing(
     with pytest.raises(KeyboardInterrupt):
         fetch()
     assert time.monotonic() - start < 5
-    assert not list((tmp_path / "cache").rglob("tmp*")), "nothing half-written stays"
-
-
-def test_what_a_killed_download_left_is_removed_by_the_next(
-    fetch: Callable[..., Path], tmp_path: Path
-) -> None:
-    left, under_way = (tmp_path / "cache" / "Test_Data" / name for name in ("tmpabcd1234", "tmpefgh5678"))
-    left.parent.mkdir(parents=True)
-    left.touch()
-    under_way.touch()
-    os.utime(left, (0, 0))
-    fetch(["Test_Data"])
-    assert not left.exists()
-    assert under_way.exists()
 
 
 def test_the_registry_names_the_399_files_of_the_set() -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
-from typing import Any
 
 from ..errors import DownloadError
-from ..files import ABANDONED, user_path, write_problem
+from ..files import user_path, write_problem
 from ..images.find import image_stem
 from ..progress import Progress, silent
 from .sigtuple import is_sigtuple
@@ -114,23 +112,18 @@ def fetch_sigtuple(
     wanted = list(registry) if names is None else _select(names, registry)
     store = pooch.create(folder, base_url.rstrip("/") + "/", registry=registry, retry_if_failed=_RETRIES)
 
-    def load(url: str, part: str, store: Any) -> None:
-        parts.append(Path(part))
-        pooch.HTTPDownloader(timeout=_TIMEOUT)(url, part, store)
-
     def fetch(name: str) -> None:
         if stopped.is_set():
             return
         try:
             # Two threads that find a folder missing both make it, and Pooch takes the second for a fault.
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            store.fetch(name, downloader=load)
+            store.fetch(name, downloader=pooch.HTTPDownloader(timeout=_TIMEOUT))
         except (OSError, ValueError) as error:
             raise _explain(error, name, store.base_url, folder) from error
 
     # Python waits at its end for the threads of an executor, and one may wait for a server that says nothing.
     stopped, files = threading.Event(), list[AsyncResult[None]]()
-    parts = list(_abandoned(folder, wanted))
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("ERROR")  # one line a file otherwise
@@ -147,19 +140,7 @@ def fetch_sigtuple(
             for file in files:
                 file.wait(max(0.0, until - time.monotonic()))
             logger.setLevel(level)
-            for part in parts:  # has moved to its place, or never will
-                with suppress(OSError):
-                    part.unlink()
     return folder
-
-
-def _abandoned(folder: Path, names: Iterable[str]) -> Iterator[Path]:
-    """Yield what killed downloads left half-written, under the names that Python gives such files."""
-    for place in {(folder / name).parent for name in names}:
-        for path in place.glob("tmp????????"):
-            with suppress(OSError):
-                if time.time() - path.stat().st_mtime > ABANDONED:
-                    yield path
 
 
 def _select(names: Iterable[str], registry: Mapping[str, str]) -> list[str]:

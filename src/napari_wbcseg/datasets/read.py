@@ -44,7 +44,7 @@ def read_pairs(
     Returns
     -------
     list of TrainingPair
-        In natural order of their names. Outside SigTuple each image is a group of its own.
+        Of folders of images with masks in natural order of their names, each image a group of its own.
 
     Raises
     ------
