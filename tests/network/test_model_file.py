@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,17 @@ def test_a_model_comes_back_as_it_was_written(path: Path) -> None:
     assert model.header == HEADER
     assert all(np.array_equal(model.weights[name], weights[name]) for name in weights)
     assert model.path == path
+
+
+def test_of_a_header_no_weight_is_read(path: Path) -> None:
+    ModelFile.write(path, HEADER.replace(architecture=CLASSIC), random_weights(CLASSIC))
+    ModelFile.read_header(path)  # imports what is needed
+    tracemalloc.start()
+    try:
+        assert ModelFile.read_header(path).name == "mine"
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_second_network_lies_in_the_same_file(path: Path) -> None:
@@ -174,6 +186,9 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+OF_TENSORS = ("missing tensor", "extra tensor", "wrong shape", "wrong dtype", "NaN", "negative variance")
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_a_file_that_is_no_model_gets_a_sentence_that_names_it(case: str, path: Path) -> None:
     make, message = BAD[case]
@@ -182,6 +197,12 @@ def test_a_file_that_is_no_model_gets_a_sentence_that_names_it(case: str, path: 
         ModelFile.read(path)
     assert str(path) in str(error.value)
     assert str(error.value).endswith(".")
+    if case in OF_TENSORS:
+        assert ModelFile.read_header(path) == HEADER
+    else:
+        with pytest.raises(ModelError) as error:
+            ModelFile.read_header(path)
+        assert str(path) in str(error.value)
 
 
 @pytest.mark.parametrize("kept", [4, 8, 100, 0.5, 0.999])

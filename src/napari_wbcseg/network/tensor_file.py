@@ -24,6 +24,10 @@ from ..words import listed
 SUFFIX = ".safetensors"
 FORMAT_VERSION = 2
 _MAX_BYTES = 1 << 30
+_ADVICE = (
+    f"choose a {SUFFIX} file of this package, or update napari-wbcseg if a newer version wrote it; "
+    "`wbcseg models import` reads weights of Keras"
+)
 _DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 
 WeightType = Literal["float16", "float32"]
@@ -139,8 +143,14 @@ class TensorFile(Generic[Header]):
         ModelError
             As `read`, but for the tensors, which are not looked at.
         """
+        from safetensors import safe_open
+
         path = user_path(path)
-        return cls._opened(read_content(path, cls.header_type.kind), f"The {cls.header_type.kind} {path}")[0]
+        where = f"The {cls.header_type.kind} {path}"
+        with reading(where, ModelError, _ADVICE):
+            check_ordinary(path, _MAX_BYTES)
+            with safe_open(path, "numpy") as file:
+                return cls._header(file.metadata(), where)
 
     @classmethod
     def make(cls, header: Header, weights: Mapping[str, np.ndarray], dtype: WeightType = "float16") -> Self:
@@ -183,8 +193,13 @@ class TensorFile(Generic[Header]):
 
     @classmethod
     def _decoded(cls, content: bytes, path: Path | None) -> Self:
+        from safetensors import deserialize
+
         where = f"The {cls.header_type.kind}" + (f" {path}" if path is not None else "")
-        header, stored = cls._opened(content, where)
+        with reading(where, ModelError, _ADVICE):
+            stored = dict(deserialize(content))
+            end = 8 + int.from_bytes(content[:8], "little")
+            header = cls._header(json.loads(content[8:end]).get("__metadata__"), where)
         shapes = header.tensor_shapes()
         missing, unknown = sorted(set(shapes) - set(stored)), sorted(set(stored) - set(shapes))
         if missing or unknown:
@@ -194,22 +209,11 @@ class TensorFile(Generic[Header]):
         return cls(header, weights, hash_of(content), path)
 
     @classmethod
-    def _opened(cls, content: bytes, where: str) -> tuple[Header, dict[str, Any]]:
-        """Return the header of a file, and its tensors as they are stored."""
-        from safetensors import deserialize
-
-        end = 8 + int.from_bytes(content[:8], "little")
+    def _header(cls, metadata: dict[str, str] | None, where: str) -> Header:
         kind = cls.header_type
-        advice = (
-            f"choose a {SUFFIX} file of this package, or update napari-wbcseg if a newer version wrote it; "
-            "`wbcseg models import` reads weights of Keras"
-        )
-        with reading(where, ModelError, advice):
-            stored = dict(deserialize(content))
-            metadata = json.loads(content[8:end]).get("__metadata__") or {}
-            if kind.key not in metadata:
-                raise ModelError(f"{where} holds tensors, but of no {kind.kind} of this package: {advice}.")
-            return kind.model_validate_json(metadata[kind.key]), stored  # type: ignore[return-value]
+        if not metadata or kind.key not in metadata:
+            raise ModelError(f"{where} holds tensors, but of no {kind.kind} of this package: {_ADVICE}.")
+        return kind.model_validate_json(metadata[kind.key])  # type: ignore[return-value]
 
 
 def read_content(path: Path, kind: str = "model file") -> bytes:
