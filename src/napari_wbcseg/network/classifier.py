@@ -23,7 +23,7 @@ from .device import available_cpus
 from .engines import OpenVinoEngine, open_session, openvino_gains
 from .onnx_graph import OUTPUT_NAME, Graph
 from .tensor_file import SUFFIX, TensorFile, TensorHeader
-from .unet import conv_block
+from .unet import contracted
 
 #: What stands for the classifier that comes with the package.
 BUILT_IN_CLASSIFIER = "built-in"
@@ -292,13 +292,8 @@ def build_classifier(
     """
     keras = import_keras()
     layers = keras.layers
-    image = x = layers.Input((architecture.side, architecture.side, 3), name="image")
-    levels = []
-    for level, width in enumerate(architecture.widths):
-        if level:
-            x = layers.MaxPooling2D(2, dtype=dtype, name=f"down{level - 1}_pool")(x)
-        x = conv_block(x, f"down{level}", width, True, dtype)
-        levels.append(x)
+    image = layers.Input((architecture.side, architecture.side, 3), name="image")
+    levels = contracted(image, architecture.widths, True, dtype)
     pooled = [
         pool(dtype="float32")(one)
         for one in levels[-architecture.pooled :]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,25 +29,13 @@ def build_unet(architecture: UNetArchitecture, *, dtype: str = "float32") -> Ker
         joined in order. H and W must be divisible by ``architecture.multiple``.
     """
     layers = import_keras().layers
-    rate, normalised = architecture.dropout, architecture.batch_norm
-
-    def block(x: Any, side: str, level: int) -> Any:
-        return conv_block(x, f"{side}{level}", architecture.widths[level], normalised, dtype)
-
+    rate, widths, normalised = architecture.dropout, architecture.widths, architecture.batch_norm
     image = layers.Input((None, None, architecture.input_channels), name="image")
-    x = image
-    skips = []
-    bottom = len(architecture.widths) - 1
-    for level in range(bottom):
-        x = block(x, "down", level)
-        skips.append(x)
-        x = layers.MaxPooling2D(2, dtype=dtype, name=f"down{level}_pool")(x)
-        x = layers.Dropout(rate, dtype=dtype, name=f"down{level}_dropout")(x)
-    x = block(x, "down", bottom)
-    for level in reversed(range(bottom)):
+    *skips, x = contracted(image, widths, normalised, dtype, rate)
+    for level in reversed(range(len(skips))):
         x = layers.UpSampling2D(2, interpolation="nearest", dtype=dtype, name=f"up{level}_upsample")(x)
         x = layers.Concatenate(dtype=dtype, name=f"up{level}_join")([x, skips[level]])
-        x = block(x, "up", level)
+        x = _block(x, f"up{level}", widths[level], normalised, dtype)
         x = layers.Dropout(rate, dtype=dtype, name=f"up{level}_dropout")(x)
     heads = [
         layers.Conv2D(
@@ -59,16 +47,31 @@ def build_unet(architecture: UNetArchitecture, *, dtype: str = "float32") -> Ker
     return import_keras().Model(image, joined, name="unet")
 
 
-def conv_block(x: Any, name: str, width: int, normalised: bool, policy: str = "float32") -> Any:
+def contracted(
+    x: Any, widths: Sequence[int], normalised: bool, dtype: str, dropout: float | None = None
+) -> list[Any]:
+    """Put contracting levels behind a Keras tensor, and return what each gives."""
+    layers, found = import_keras().layers, []
+    for level, width in enumerate(widths):
+        if level:
+            x = layers.MaxPooling2D(2, dtype=dtype, name=f"down{level - 1}_pool")(x)
+            if dropout is not None:
+                x = layers.Dropout(dropout, dtype=dtype, name=f"down{level - 1}_dropout")(x)
+        x = _block(x, f"down{level}", width, normalised, dtype)
+        found.append(x)
+    return found
+
+
+def _block(x: Any, name: str, width: int, normalised: bool, dtype: str) -> Any:
     """Put the two convolutions of a level, each with its normalisation and ReLU, behind a Keras tensor."""
     layers = import_keras().layers
     for i in range(2):
         x = layers.Conv2D(
-            width, 3, padding="same", use_bias=not normalised, dtype=policy, name=f"{name}_conv{i}"
+            width, 3, padding="same", use_bias=not normalised, dtype=dtype, name=f"{name}_conv{i}"
         )(x)
         if normalised:
-            x = layers.BatchNormalization(epsilon=NORM_EPSILON, dtype=policy, name=f"{name}_norm{i}")(x)
-        x = layers.ReLU(dtype=policy, name=f"{name}_relu{i}")(x)
+            x = layers.BatchNormalization(epsilon=NORM_EPSILON, dtype=dtype, name=f"{name}_norm{i}")(x)
+        x = layers.ReLU(dtype=dtype, name=f"{name}_relu{i}")(x)
     return x
 
 
