@@ -79,8 +79,8 @@ def create_engine(model: ModelFile, kind: EngineName = "auto", device: DeviceNam
 
     Raises
     ------
-    SettingsError
-        If the engine is not installed.
+    SettingsError, TrainingError
+        If OpenVINO, or Keras, is asked for and not installed.
     ModelError
         If the engine cannot start on any device.
     """

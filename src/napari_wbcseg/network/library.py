@@ -125,18 +125,14 @@ def save_to_library(model: ModelFile, name: str | None = None) -> ModelFile:
     ModelError
         If nothing of the name is left, or the file cannot be written.
     """
-    named = (
-        (models_folder() / f"{free}{SUFFIX}", model.header.replace(name=free))
-        for free in numbered(clean_name(model.name if name is None else name))
-        if free.lower() not in BUILT_IN_MODELS
-    )
-    busy = ModelError(f"Other models are being saved in {models_folder()}: try again in a minute.")
-    with locked(models_folder() / _LOCK, busy, _PATIENCE):
-        path, header = next(
-            (path, header)
-            for path, header in named
-            if not path.exists() or path.read_bytes() == encoded(header, model.weights)
-        )
+    wanted, folder = clean_name(model.name if name is None else name), models_folder()
+    busy = ModelError(f"Other models are being saved in {folder}: try again in a minute.")
+    with locked(folder / _LOCK, busy, _PATIENCE):
+        for free in numbered(wanted):
+            path, header = folder / f"{free}{SUFFIX}", model.header.replace(name=free)
+            is_this = path.exists() and path.read_bytes() == encoded(header, model.weights)
+            if free.lower() not in BUILT_IN_MODELS and (is_this or not path.exists()):
+                break
         return ModelFile.write(path, header, model.weights)
 
 

@@ -61,8 +61,10 @@ def export_model(model: ModelFile, path: str | Path) -> Path:
     Raises
     ------
     ModelError
-        If the ending is another one, what the format needs is not installed, or the file cannot
+        If the ending is another one, ``bioimageio.spec`` is missing for a package, or the file cannot
         be written.
+    TrainingError
+        If Keras is missing for a file of its own.
     """
     path = user_path(path)
     if path.suffix.lower() not in _FORMATS:
