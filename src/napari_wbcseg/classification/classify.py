@@ -162,6 +162,8 @@ def predict_labels(
 
 def parts_of(plane: Any, cells: pd.DataFrame, rows: np.ndarray) -> Iterator[tuple[Box, list[int]]]:
     """Yield boxes of a plane with the rows of the cells in each; on disk, of those near each other."""
+    if not len(rows):
+        return
     if isinstance(plane, np.ndarray):
         yield Box(0, 0, *plane.shape), rows.tolist()
         return
