@@ -200,13 +200,20 @@ def test_255_numbered_cells_in_8_bits_are_cells(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_labels(_save(tmp_path / "m.png", labels)), labels)
 
 
-def test_colours_of_a_palette_number_the_cells(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["m.png", "m.tif", "m.bmp"])
+def test_colours_of_a_palette_number_the_cells(tmp_path: Path, name: str) -> None:
     labels = _mask(value=1)
     labels[22:34, 36:42] = 2
     image = Image.fromarray(labels, mode="P")
     image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
-    image.save(tmp_path / "m.png")
-    np.testing.assert_array_equal(_labels(tmp_path / "m.png"), labels)
+    image.save(tmp_path / name)
+    np.testing.assert_array_equal(_labels(tmp_path / name), labels)
+
+
+def test_a_mask_may_be_as_large_as_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _save(tmp_path / "m.png", _mask())
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # twice as many Pillow takes for an attack
+    assert _labels(path).max() == 2
 
 
 def test_a_field_without_cells_is_allowed_among_others(tmp_path: Path) -> None:

@@ -105,33 +105,28 @@ def read_labels(
 
 
 def _read_values(path: Path, lossy: bool) -> NDArray[Any]:
-    indices = _palette_indices(path)
-    if indices is not None:
-        return indices
     values = read_image(path)
     if values.ndim < 3 or values.shape[2] != 3:
         return values
     if lossy:
         return np.rint(values.mean(axis=2)).astype(np.uint8)
-    if not _is_grey(values):
+    if (values == values[..., :1]).all():
+        return values[..., 0]
+    indices = _palette_indices(path)
+    if indices is None:
         raise DatasetError(f"{path} is coloured; save the mask in black and white, or as cell numbers.")
-    return values[..., 0]
+    return indices
 
 
 def _palette_indices(path: Path) -> NDArray[Any] | None:
-    """Return the numbers behind the colours of a palette PNG, where they are coloured."""
+    """Return the numbers behind the colours of a palette, such as labels in a lookup table of ImageJ."""
     from PIL import Image
 
     try:
-        with Image.open(path, formats=["PNG"]) as image:
-            coloured = image.mode == "P" and not _is_grey(np.asarray(image.convert("RGB")))
-            return np.asarray(image) if coloured else None
-    except OSError:
-        return None  # no PNG; or read_image says what is wrong with it
-
-
-def _is_grey(colours: NDArray[Any]) -> bool:
-    return bool((colours == colours[..., :1]).all())
+        with Image.open(path, formats=["PNG", "TIFF", "BMP"]) as image:
+            return np.asarray(image) if image.mode == "P" else None
+    except (OSError, Image.DecompressionBombError):
+        return None
 
 
 def _levels(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
