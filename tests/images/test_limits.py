@@ -69,6 +69,14 @@ def many_tiles(across: int) -> bytes:
     return b"II*\0" + struct.pack("<I", 8) + directory + struct.pack("<HHH", 8, 8, 8) + places + tile
 
 
+@pytest.mark.parametrize("mode", ["L", "1"])
+def test_a_mask_of_few_cells_is_small_and_not_damaged(tmp_path: Path, mode: str) -> None:
+    mask = np.zeros((3000, 4000), np.uint8)
+    mask[500:600, 500:600] = mask[2000:2100, 3000:3100] = 255
+    Image.fromarray(mask).convert(mode).save(tmp_path / "a-mask.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a-mask.png"), mask)
+
+
 def test_the_tiles_of_this_file_are_sound(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(many_tiles(2))
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.zeros((512, 512, 3)))

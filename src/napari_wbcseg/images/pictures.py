@@ -45,8 +45,11 @@ def open_picture(path: Path) -> OpenedImage:
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     pixels = PicturePixels(opened, path)
+    # As they are compressed: of a grey picture one colour, of a mask perhaps one bit a pixel.
+    depth = image_head(path)[24] if opened.format == "PNG" else 8
+    declared = opened.height * opened.width * len(opened.getbands()) * depth // 8
     try:
-        check_expansion(pixels.nbytes, path.stat().st_size, str(path))
+        check_expansion(declared, path.stat().st_size, str(path))
     except BaseException:
         opened.close()
         raise
