@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_wbcseg.segmentation.prediction import Maps
+from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.progress import silent
+from napari_wbcseg.segmentation.prediction import Maps, Predictor
 from napari_wbcseg.segmentation.scale import (
     _PIXELS_A_LEVEL,
     PARAMETERS,
     Candidate,
+    Levels,
     _told,
     _windows_of_a_level,
     find_candidates,
@@ -23,6 +26,7 @@ from napari_wbcseg.segmentation.scale import (
     sizes_to_try,
     typical_diameter,
 )
+from napari_wbcseg.settings import SegmentationSettings
 
 from ..drawings import disc_labels, perfect_maps
 
@@ -197,6 +201,17 @@ def test_of_a_large_level_no_more_is_looked_at_than_so_many_pixels(shape: tuple[
     windows = _windows_of_a_level(image, 16)
     assert any(w.bottom >= shape[0] - 16 and w.right >= shape[1] - 16 for w in windows)
     assert sum(w.area for w in windows) <= 1.3 * _PIXELS_A_LEVEL
+
+
+def test_a_level_that_shows_a_part_of_the_image_proposes_no_cells(
+    model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its other windows hold was passed over: 298 cells were found of 318."""
+    levels = Levels(np.ones((800, 900, 3), np.float32), Predictor(model, SegmentationSettings(), silent))
+    assert levels.showing(100.0, 25.0) is not None
+    monkeypatch.setattr("napari_wbcseg.segmentation.scale._PIXELS_A_LEVEL", 2 * 256**2)
+    levels = Levels(levels.image, levels.predictor)
+    assert levels.showing(100.0, 25.0) is None
 
 
 def test_the_typical_diameter_is_that_of_the_cells_not_of_many_specks() -> None:

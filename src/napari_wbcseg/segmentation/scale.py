@@ -202,11 +202,12 @@ class Levels:
     def showing(self, diameter: float, least: float) -> Maps | None:
         """Return the coarsest level at which cells of a diameter, in image pixels, have at least so many.
 
-        None where that would enlarge the image.
+        None where that would enlarge the image, or shows but a part of it.
         """
         canonical = self.predictor.canonical_diameter
         wide = [level for level in LEVELS if level >= canonical and diameter / level * canonical >= least]
-        return self[max(wide)] if wide else None
+        maps = self[max(wide)] if wide else None
+        return maps if maps is not None and maps.cell.size <= _PIXELS_A_LEVEL else None
 
 
 def estimate_scale(levels: Levels, known: bool = False, finest: bool = False) -> ScaleEstimate:
