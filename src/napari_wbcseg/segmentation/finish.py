@@ -16,7 +16,7 @@ from ..classification.naming import said_by_model
 from ..progress import Progress, silent
 from .detections import JoinedCells, draw, join
 from .filters import red_cells_by_stain, too_small
-from .measure import joined, measure_labels
+from .measure import GAP, joined, measure_labels
 from .tile_work import Each, TileWork
 
 #: Side of the pieces that a result is drawn in. On disk that is two chunks, so that in the first two
@@ -101,7 +101,7 @@ def _pieces(work: TileWork, cells: JoinedCells) -> Iterator[_Piece]:
         if len(tiles):
             box = Box.around(cells.seen[tiles].tolist()).common(box)
             area = Box.around([box, *boxes[_own(boxes, box)].tolist()])
-            yield box, tiles.tolist(), cells.part(_meet(boxes, area.grown(1, shape)))
+            yield box, tiles.tolist(), cells.part(_meet(boxes, area.grown(GAP, shape)))
 
 
 def _meet(boxes: np.ndarray, box: Box) -> np.ndarray:
@@ -133,7 +133,7 @@ def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.D
     if not len(own):
         return None
     # With the neighbours that the cells may touch.
-    close = Box.around(own["box"].tolist()).grown(1, work.source.shape).common(area)
+    close = Box.around(own["box"].tolist()).grown(GAP, work.source.shape).common(area)
     part = labels[close.relative_to(area).slices]
     background = np.asarray(work.estimates.background, np.float32)
     density = work.source.density(part != 0, close[:2], background)

@@ -36,6 +36,9 @@ WHOLE_COLUMNS, FLAG_COLUMNS = ("label", "lobes", "pieces"), ("touching", "border
 _MEASURED = frozenset(COLUMNS) - {"label", *KNOWN_COLUMNS}
 _OF_OUTLINES = "decision", "flag"  # that the review adds
 
+#: Pixels from one cell to another that touches it, at most.
+GAP = 2
+
 _SAME = 0.01  # pixels and square pixels, that a table on disk may be rounded by
 #: Share of what a cell was and is that it has in common: far more after a correction by hand, as of a nucleus
 #: to the whole cell, and nothing where another cell has got its number, or all cells one.
@@ -190,7 +193,7 @@ def touching(labels: np.ndarray) -> np.ndarray:
     """Return the labels that share an edge with another one, a gap of one pixel allowed."""
     met = [np.zeros(0, labels.dtype)]
     for turned in (labels, labels.T):
-        for gap in (1, 2):
+        for gap in range(1, GAP + 1):
             one, other = turned[gap:], turned[:-gap]
             meet = (one != other) & (one > 0) & (other > 0)
             met += [one[meet], other[meet]]

@@ -9,10 +9,9 @@ import pandas as pd
 
 from ..box import Box
 from ..images.pixel_source import PixelSource
-from .measure import measured_again
+from .measure import GAP, measured_again
 
 _TILE = 256
-_REACH = 2  # touching allows a gap of one pixel
 _ALL_OF_IT = 0.9
 _A_CELL = 2**13  # pixels that are looked at in the time that measuring one cell takes
 
@@ -185,10 +184,10 @@ class TrackedCells:
         self._boxes.update(zip(measured.tolist(), map(Box._make, boxes.tolist()), strict=True))
 
     def _known_in(self, box: Box) -> set[int]:
-        near = self._labels[box.grown(_REACH, self.shape).slices]
+        near = self._labels[box.grown(GAP, self.shape).slices]
         return set(np.unique(near).tolist()) - {0}
 
     def _window(self, box: Box, labels: set[int]) -> Box:
         """Return what must be looked at to measure these labels, after a change in the box."""
         known = (self._boxes[label] for label in labels if label in self._boxes)
-        return Box.around([box, *known]).grown(_REACH, self.shape)
+        return Box.around([box, *known]).grown(GAP, self.shape)

@@ -35,7 +35,7 @@ from ...progress import Progress, silent
 from ...settings import SegmentationSettings
 from ...words import listed
 from ..global_estimates import GlobalEstimates
-from ..measure import find_regions, fitting_rows, measured_again, touching
+from ..measure import GAP, find_regions, fitting_rows, measured_again, touching
 from ..result import ABOUT_IN_WORDS
 from .files import RESULT_FILE, read_table, table_file, write_table
 from .folder import LABELS_FOLDER, PLAN_FILE
@@ -45,7 +45,6 @@ _ADVICE = "put back what was changed, or segment again: in the shell with --agai
 _LEAST_MARGIN = 64
 _MOST_MARGIN = 512  # from which on cells that are longer still are measured part by part
 _MOST_AT_ONCE = 2**24  # pixels about all pieces of a cell; what is spread wider is to check
-_GAP = 2  # pixels from one cell to another that touches it
 #: Columns of what is said of a cell, besides its probabilities.
 _SAID = CLASS, CLASS_PROBABILITY, CLASS_BY, "check"
 #: Columns that a table has in any case, also one that another program wrote.
@@ -405,8 +404,8 @@ def note_of_gone(files: Sequence[str], path: Path, before: int, now: int) -> str
 
 def _seen_whole(labels: np.ndarray, part: Box, shape: tuple[int, ...]) -> np.ndarray:
     """Return the labels in a part of an image that do not come near its border, but for that of the image."""
-    top, left = (_GAP * (start > 0) for start in part[:2])
-    bottom, right = (_GAP * (stop < side) for stop, side in zip(part[2:], shape, strict=True))
+    top, left = (GAP * (start > 0) for start in part[:2])
+    bottom, right = (GAP * (stop < side) for stop, side in zip(part[2:], shape, strict=True))
     near_border = labels.copy()
     near_border[top : labels.shape[0] - bottom, left : labels.shape[1] - right] = 0
     return np.setdiff1d(labels, near_border)
