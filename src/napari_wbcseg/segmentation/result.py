@@ -222,9 +222,9 @@ def summary_of(cells: pd.DataFrame, classes: ClassList = BUILT_IN_CLASSES) -> st
 
 def marked_in(cells: pd.DataFrame) -> frozenset[int]:
     """Return the labels of the cells to check."""
-    if not len(cells) or "check" not in cells:
+    if "check" not in cells:
         return frozenset()
-    return frozenset(map(int, cells.loc[cells["check"].astype(bool), "label"]))
+    return frozenset(map(int, cells.loc[cells["check"].eq(True), "label"]))
 
 
 def counts(cells: pd.DataFrame, classes: ClassList = BUILT_IN_CLASSES) -> dict[str, int]:

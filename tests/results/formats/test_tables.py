@@ -83,6 +83,12 @@ class TestTables:
         assert counts(cells) == {"count": 2, "white_cells": 1, "erythroblasts": 1, "to_check": 1}
         assert summary_of(cells) == "1 white cell, and 100 erythroblasts per 100, 1 to check"
 
+    def test_a_cell_of_which_nobody_said_it_is_not_to_check(self, labels: np.ndarray) -> None:
+        """As of rows that were put below a table: each number of these to check was another one."""
+        found = segmentation(labels, pd.DataFrame({"label": [1, 2], "check": [np.nan, True]}))
+        assert found.marked == {2}
+        assert found.to_check == counts(found.cells)["to_check"] == 1
+
     @pytest.mark.parametrize("begins", ["=", "+", "-", "@", "\t"])
     def test_no_name_is_a_formula(self, tmp_path: Path, cells: pd.DataFrame, begins: str) -> None:
         name = f"{begins}HYPERLINK(1).jpg"
