@@ -75,7 +75,7 @@ def is_white_cell(density: Colour, certainty: float, wide: int) -> bool:
     image = np.zeros((50, 50, 3), np.float32)
     image[15 : 15 + wide, 15 : 15 + wide] = seen(density)
     box = Box(10, 10, 40, 40)
-    return standard.is_white_cell(image, 30.0)(box, np.ones(box.shape, bool), certainty)
+    return standard.is_white_cell(image, 30.0, box, np.ones(box.shape, bool), certainty)
 
 
 @pytest.mark.parametrize("certainty", [0.9, 0.5])

@@ -57,15 +57,6 @@ class Detections:
         """That part of the image."""
         return Box(0, 0, *self.labels.shape).shifted(*self.corner)
 
-    def only(self, wanted: Callable[[Box, np.ndarray, float], bool]) -> Detections:
-        """Return those that are wanted: by box in the image, pixels within it, and certainty."""
-        labels = self.labels.copy()
-        for number, box in label_boxes(self.labels):
-            mask = self.labels[box.slices] == number
-            if not wanted(box.shifted(*self.corner), mask, self.certainty.get(number, 1.0)):
-                labels[box.slices][mask] = 0
-        return replace(self, labels=labels)
-
 
 #: What is known of a cell: its ``label``; the ``tile`` that it comes from, and its ``index`` there; row and
 #: column of its ``first`` pixel, by which cells are ordered; its ``box`` in the image, ends exclusive, and

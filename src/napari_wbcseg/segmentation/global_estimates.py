@@ -81,7 +81,7 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
     field_of_view : FieldOfView or None
         None where the whole image shows the slide.
     cell_diameter : float or None
-        Pixels; None where no white cell was seen, and for the classic recipe.
+        Pixels; None where no white cell was seen. The classic recipe knows but what the settings say.
     other_diameters : tuple of float
         Of cells of quite other sizes among them, pixels.
     red_cell : float or None

@@ -209,7 +209,7 @@ def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def _tidy(part: np.ndarray) -> np.ndarray:
-    """Keep the largest piece, without holes and without hair-thin tails."""
+    """Keep the largest piece, its holes filled."""
     pieces, count = ndimage.label(part)
     if count > 1:
         part = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
@@ -277,8 +277,6 @@ class Enlargement:
 
     Attributes
     ----------
-    is_none : bool
-        Whether the maps have the resolution of the image.
     box : Box
         The pixels of the image that the part covers.
     """
@@ -286,7 +284,6 @@ class Enlargement:
     def __init__(self, area: Box, small: tuple[int, int], shape: tuple[int, int]) -> None:
         self._corner, self._shape = area[:2], shape
         self._scale = np.divide(shape, small)
-        self.is_none = small == shape
         self.box = self.place(Box(0, 0, *area.shape))
 
     def place(self, near: Box) -> Box:
@@ -299,8 +296,6 @@ class Enlargement:
     def of(self, values: np.ndarray, near: Box | None = None) -> np.ndarray:
         """Return values, float32, of the part or some of it at the pixels of the image that these cover."""
         near = near or Box(0, 0, *values.shape)
-        if self.is_none:
-            return values
         place, (row, col) = self.place(near), near.shifted(*self._corner)[:2]
         # Pixel centres: image (x + .5) / scale - .5 in the maps, from the corner of these pixels.
         down = [0, 1 / self._scale[0], (place.top + 0.5) / self._scale[0] - 0.5 - row]
@@ -333,8 +328,6 @@ def draw_at(small: np.ndarray, cell: np.ndarray, enlarged: Enlargement, threshol
     """
     from scipy.special import expit, logit
 
-    if enlarged.is_none:
-        return small
     threshold = float(expit(logit(threshold) + PARAMETERS.outline))
     drawn = np.zeros(enlarged.box.shape, np.int32)
     best = np.full(enlarged.box.shape, threshold, np.float32)

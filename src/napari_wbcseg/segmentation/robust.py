@@ -80,12 +80,16 @@ def look_at_tile(
     levels : Levels, optional
         Of an image that is one tile.
     """
-    found = find_cells(image, look, predictor, levels)
+    cells = cells_of_tile(find_cells(image, look, predictor, levels), image, tile)
+    certainty = cells.rows["certainty"]
     if look.standard is not None and look.all_in_standard:
-        return cells_of_tile(found.only(look.standard.is_white_cell(image, look.diameter)), image, tile)
+        boxes = (Box(*box).relative_to(tile.window) for box in cells.rows["box"].tolist())
+        each = zip(boxes, cells.masks, certainty.tolist(), strict=True)
+        white = [look.standard.is_white_cell(image, look.diameter, *cell) for cell in each]
+        return cells.only(np.array(white, bool))
     if tile.look:
-        found = found.only(lambda box, mask, certainty: certainty >= PARAMETERS.least_certainty_elsewhere)
-    return check_in_standard_stain(cells_of_tile(found, image, tile), look, image, tile.window, predictor)
+        cells = cells.only(certainty >= PARAMETERS.least_certainty_elsewhere)
+    return check_in_standard_stain(cells, look, image, tile.window, predictor)
 
 
 def find_cells(

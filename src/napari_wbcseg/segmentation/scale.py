@@ -394,8 +394,8 @@ def sizes_to_try(
     weights = np.array([c.score * c.diameter**2 for c in candidates]) * likely
     found: list[Size] = []
     left = weights.copy()
+    kernel = np.exp(-0.5 * ((octaves[:, None] - octaves[None, :]) / PARAMETERS.bandwidth) ** 2)
     while left.max() > 0 and len(found) < PARAMETERS.most_sizes:
-        kernel = np.exp(-0.5 * ((octaves[:, None] - octaves[None, :]) / PARAMETERS.bandwidth) ** 2)
         spread = kernel @ left
         best = octaves[np.argmax(np.where(left > 0, spread, -1))]
         near = (np.abs(octaves - best) < PARAMETERS.apart) & (left > 0)

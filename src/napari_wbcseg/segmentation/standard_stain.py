@@ -8,7 +8,6 @@ histology (Macenko et al., ISBI 2009), where what the stains are is found withou
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -126,8 +125,10 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
         density = cv2.transform(density_of(image), np.array(self.mixing, np.float32))
         return np.asarray(2 - 2 * np.exp(-np.maximum(density, -0.1)), np.float32)
 
-    def is_white_cell(self, image: np.ndarray, diameter: float) -> Callable[[Box, np.ndarray, float], bool]:
-        """Return what says whether a detection is stained like the white cells of the slide.
+    def is_white_cell(
+        self, image: np.ndarray, diameter: float, box: Box, mask: np.ndarray, certainty: float
+    ) -> bool:
+        """Say whether a detection is stained like the white cells of the slide.
 
         By its darker half; one that is not sure must be so pixel by pixel besides.
 
@@ -137,31 +138,26 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
             As the network takes it, not brought to the standard.
         diameter : float
             Of a cell, pixels.
-
-        Returns
-        -------
-        callable
-            Takes the box of a detection, its pixels within the box, and its certainty.
+        box : Box
+            Of the detection.
+        mask : ndarray of bool
+            Its pixels within that.
+        certainty : float
         """
         white = np.array(self.white, np.float32)
+        darker = density_of(darker_half(image[box.slices][mask]))
+        if not like_white_cells(darker, white):
+            return False
+        if certainty >= PARAMETERS.sure:
+            return True
         smooth = max(1.0, PARAMETERS.smooth * diameter)
-        reach = round(4 * smooth) + 1  # OpenCV's Gaussian ends there
-
-        def told(box: Box, mask: np.ndarray, certainty: float) -> bool:
-            darker = density_of(darker_half(image[box.slices][mask]))
-            if not like_white_cells(darker, white):
-                return False
-            if certainty >= PARAMETERS.sure:
-                return True
-            around = box.grown(reach, within=image.shape)
-            density = cv2.GaussianBlur(density_of(image[around.slices]), (0, 0), smooth)
-            plain = like_white_cells(density, white)[box.relative_to(around).slices] & mask
-            plain = np.pad(plain, 1)
-            widest = cv2.distanceTransform(plain.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5).max()
-            enough = plain.sum() >= PARAMETERS.plain_share * mask.sum()
-            return bool(enough and widest >= PARAMETERS.plain_radius * diameter)
-
-        return told
+        around = box.grown(round(4 * smooth) + 1, within=image.shape)  # OpenCV's Gaussian ends there
+        density = cv2.GaussianBlur(density_of(image[around.slices]), (0, 0), smooth)
+        plain = like_white_cells(density, white)[box.relative_to(around).slices] & mask
+        plain = np.pad(plain, 1)
+        widest = cv2.distanceTransform(plain.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5).max()
+        enough = plain.sum() >= PARAMETERS.plain_share * mask.sum()
+        return bool(enough and widest >= PARAMETERS.plain_radius * diameter)
 
 
 def white_density(rows: np.ndarray, red_cell: Stain | None) -> np.ndarray | None:
