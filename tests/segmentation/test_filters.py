@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_wbcseg.segmentation.filters import PARAMETERS, red_cells_by_stain, too_small, white_cell_stain
+from napari_wbcseg.box import Box
+from napari_wbcseg.segmentation.filters import (
+    PARAMETERS,
+    cut_by_border,
+    red_cells_by_stain,
+    too_small,
+    white_cell_stain,
+)
 from napari_wbcseg.segmentation.scale import RedCells
 
 from ..drawings import disc_labels
@@ -53,6 +60,14 @@ def test_nothing_much_smaller_than_a_red_cell_is_a_white_cell() -> None:
 def test_a_sure_cell_is_kept_however_small() -> None:
     labels = disc_labels((200, 200), [(60, 60, 20), (150, 150, 60)])
     assert large_enough(labels, RED_CELL, PARAMETERS.sure) == [1, 2]
+
+
+def test_the_border_of_another_panel_cuts_no_cell() -> None:
+    """It begins in the row in which the panel beside it does."""
+    panels = [Box(0, 0, 400, 300), Box(100, 320, 300, 600)]
+    boxes = np.array([(100, 50, 150, 100), (350, 50, 400, 100), (100, 400, 150, 450), (150, 400, 200, 450)])
+    assert cut_by_border(boxes, panels).tolist() == [False, True, True, False]
+    assert cut_by_border(boxes[:0], panels).tolist() == []
 
 
 def test_a_cell_that_the_border_cuts_may_be_small() -> None:

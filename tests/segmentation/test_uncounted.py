@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.segmentation.detections import Detections, cells_of_tile
 from napari_wbcseg.segmentation.scale import Candidate, RedCells, ScaleEstimate
 from napari_wbcseg.segmentation.tiles import tile_grid
@@ -28,6 +29,7 @@ def notes(
     background: float = 255.0,
     more: Sequence[tuple[float, float]] = (),
     red_cell: float = 25.0,
+    fields: Sequence[Box] = (Box(0, 0, 160, 160),),
 ) -> tuple[str, ...]:
     """Return what is told of an image with two cells that are found, and something that is not.
 
@@ -44,7 +46,7 @@ def notes(
     nothing = np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64)
     tiles = [cells_of_tile(Detections(labels, *nothing, {1: certainty, 2: certainty}), image, tile)]
     estimate = ScaleEstimate(RedCells(red_cell, RED, True), list(candidates))
-    return notes_on_uncounted(image, DIAMETER, tiles, estimate, (background,) * 3)
+    return notes_on_uncounted(image, fields, DIAMETER, tiles, estimate, (background,) * 3)
 
 
 def test_a_place_stained_like_the_sure_cells_is_told() -> None:
@@ -96,3 +98,5 @@ def test_what_is_sure_and_smaller_than_a_red_cell_is_told() -> None:
     (note,) = notes(other=empty, red_cell=40.0)
     assert note.startswith("What looks like a white cell in 2 places is smaller than a red cell")
     assert notes(0.85, other=empty, red_cell=40.0) == (), "as platelets look"
+    panels = [Box(0, 0, 160, 56), Box(0, 105, 160, 160)]
+    assert notes(other=empty, red_cell=40.0, fields=panels) == (), "cut by its panel's border it is counted"

@@ -140,9 +140,9 @@ class _Attempts:
 def choose_looks(
     image: np.ndarray,
     predictor: Predictor,
-    diameter: float | None = None,
-    fields: Sequence[Box] | None = None,
-    round_field: float | None = None,
+    fields: Sequence[Box],
+    diameter: float | None,
+    round_field: float | None,
 ) -> tuple[tuple[Look, ...], ScaleEstimate, list[TileCells]]:
     """Find out how large the white cells of an image are and how stained, without a parameter set by hand.
 
@@ -153,11 +153,11 @@ def choose_looks(
     image : ndarray of float32, shape (H, W, 3)
         What the network takes, at the resolution of the image.
     predictor : Predictor
-    diameter : float, optional
+    fields : sequence of Box
+        Its parts that show the slide; each is looked at as an image of its own.
+    diameter : float or None
         Of the cells, image pixels, where it is known: then there are no others.
-    fields : sequence of Box, optional
-        What is looked at as an image of its own; by default all of the image.
-    round_field : float, optional
+    round_field : float or None
         How wide the image is where it shows the round field of an eyepiece.
 
     Returns

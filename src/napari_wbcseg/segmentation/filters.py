@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..box import Box
 from .detections import JoinedCells, Stain, TileCells, join
 from .scale import RedCells, typical_diameter
 from .standard_stain import density_of, paler_than_white_cells
@@ -99,7 +101,7 @@ def too_small(
         A row a cell: its ``area``, its ``certainty``, from `FilterParameters.sure` on it is kept, and which
         ``look`` at the image found it, for cells of about one size.
     cut : ndarray of bool, shape (n,)
-        Cells that the image border cuts; they may be smaller.
+        As of `cut_by_border`: such cells may be smaller.
     red : RedCells
     erythroblast : ndarray, shape (n,), optional
         Probability that a cell is one, where that was asked for.
@@ -115,6 +117,13 @@ def too_small(
     if beside_red_cells and (small & (certainty >= PARAMETERS.judged)).sum() >= PARAMETERS.several:
         return too_small(rows, cut, RedCells())  # what was measured are no red cells
     return small
+
+
+def cut_by_border(boxes: np.ndarray, fields: Sequence[Box]) -> np.ndarray:
+    """Say which boxes, (n, 4), reach the border of that of some fields of an image that they lie in."""
+    ends = np.array(fields)[:, None]
+    inside = (boxes[:, :2] >= ends[..., :2]).all(axis=2) & (boxes[:, 2:] <= ends[..., 2:]).all(axis=2)
+    return np.asarray((inside & (boxes == ends).any(axis=2)).any(axis=0))
 
 
 def _beside_red_cells(

@@ -15,7 +15,7 @@ from ..classification.classify import class_list
 from ..classification.naming import said_by_model
 from ..progress import Progress, silent
 from .detections import JoinedCells, draw, join
-from .filters import red_cells_by_stain, too_small
+from .filters import cut_by_border, red_cells_by_stain, too_small
 from .measure import GAP, joined, measure_labels
 from .tile_work import Each, TileWork
 
@@ -58,7 +58,7 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
             progress(0, 0, "Drawing the pyramid")
     cells = joined(tables).sort_values("label", ignore_index=True)
     certainty = every.rows["certainty"]
-    border = cells["border"] | _cut(work, every.rows["box"])
+    border = cells["border"] | cut_by_border(every.rows["box"], work.fields)
     cells = cells.assign(certainty=certainty, check=certainty < work.settings.check_below, border=border)
     classifier = work.classifier
     if classifier is not None and len(cells):
@@ -76,16 +76,10 @@ def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
     names = classifier.header.architecture.classes if classifier is not None else ()
     if ERYTHROBLAST in names and len(cells):
         erythroblast = cells.classes[:, names.index(ERYTHROBLAST)]
-    out = red_cells_by_stain(rows, red.stain)
+    out, cut = red_cells_by_stain(rows, red.stain), cut_by_border(rows["box"], work.fields)
     white = ~out
-    out[white] = too_small(rows[white], _cut(work, rows["box"][white]), red, erythroblast[white])
+    out[white] = too_small(rows[white], cut[white], red, erythroblast[white])
     return out
-
-
-def _cut(work: TileWork, boxes: np.ndarray) -> np.ndarray:
-    """Say which boxes, (n, 4), reach the border of a field."""
-    ends = np.array(work.fields)[:, None]
-    return np.asarray((boxes == ends).any(axis=(0, 2)))
 
 
 #: A piece of the image, the tiles that saw something of it, and the cells in it or near its own.

@@ -271,6 +271,8 @@ class _Seen(NamedTuple):
         What the network took.
     step : int
         Pixels of the image along a side of one of that.
+    fields : list of Box
+        Its parts that show the slide.
     looks : tuple of Look
     scale : ScaleEstimate
     tiles : list of TileCells
@@ -279,6 +281,7 @@ class _Seen(NamedTuple):
 
     image: np.ndarray
     step: int
+    fields: list[Box]
     looks: tuple[Look, ...]
     scale: ScaleEstimate
     tiles: list[TileCells]
@@ -298,7 +301,7 @@ def _notes_on_cells(
     diameter = diameters[0] / seen.step
     blurred = edge_spread(seen.image, diameter) > FOCUS.most
     return blurred * (OUT_OF_FOCUS,) + notes_on_uncounted(
-        seen.image, diameter, seen.tiles, seen.scale, background
+        seen.image, seen.fields, diameter, seen.tiles, seen.scale, background
     )
 
 
@@ -328,9 +331,9 @@ def _see(
     """See the cells in what the network takes of an image, perhaps of its fields alone, reduced by a step."""
     diameter, round_width = predictor.settings.cell_diameter, field.round_width if field else None
     within = [box.relative_to(Box.around(fields)) for box in fields]
-    reduced = [Box(*(end // step for end in box)) for box in within]
-    of_image = diameter and diameter / step, reduced, round_width and round_width / step
-    return _Seen(image, step, *choose_looks(image, predictor, *of_image))
+    reduced = [Box(*(end // step for end in box)) for box in within] or [Box(0, 0, *image.shape[:2])]
+    of_image = reduced, diameter and diameter / step, round_width and round_width / step
+    return _Seen(image, step, reduced, *choose_looks(image, predictor, *of_image))
 
 
 def _see_large(

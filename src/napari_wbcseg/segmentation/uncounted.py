@@ -6,6 +6,7 @@ that anybody sees; how many, their stain tells, or what was seen of them from af
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,7 +19,7 @@ from ..network.robust import network_input
 from ..words import counted
 from .detections import TileCells, draw
 from .filters import PARAMETERS as FILTERS
-from .filters import too_small, without_red_cells
+from .filters import cut_by_border, too_small, without_red_cells
 from .scale import RedCells, ScaleEstimate
 from .standard_stain import PARAMETERS as STAIN
 from .standard_stain import density_of, like_white_cells, white_density
@@ -74,6 +75,7 @@ OVEREXPOSED = (
 
 def notes_on_uncounted(
     image: np.ndarray,
+    fields: Sequence[Box],
     diameter: float,
     tiles: list[TileCells],
     estimate: ScaleEstimate,
@@ -85,6 +87,8 @@ def notes_on_uncounted(
     ----------
     image : ndarray of float32, shape (H, W, 3)
         What the network takes, at the resolution of the image.
+    fields : sequence of Box
+        Its parts that show the slide.
     diameter : float
         Of a cell, pixels.
     tiles : list of TileCells
@@ -102,7 +106,7 @@ def notes_on_uncounted(
     found = without_red_cells(tiles, estimate.red)
     labels = draw(found.rows["box"], found.masks(tiles), found.rows["label"], Box(0, 0, *image.shape[:2]))
     sure = found.rows["label"][found.rows["certainty"] >= STAIN.sure]
-    notes = _small_ones(found.rows, estimate.red, labels.shape)
+    notes = _small_ones(found.rows, estimate.red, fields)
     if _overexposed(image, labels, sure, background):
         notes = (OVEREXPOSED, *notes)
     white = white_density(found.rows, estimate.red.stain)
@@ -120,9 +124,9 @@ def notes_on_uncounted(
     return (*notes, f"White cells may have been missed: {where}. Look at the picture.")
 
 
-def _small_ones(rows: np.ndarray, red: RedCells, shape: tuple[int, ...]) -> tuple[str, ...]:
+def _small_ones(rows: np.ndarray, red: RedCells, fields: Sequence[Box]) -> tuple[str, ...]:
     """Tell what the network is sure of and is left out, as it is smaller than red cells."""
-    cut = (rows["box"] == (0, 0, *shape)).any(axis=1)
+    cut = cut_by_border(rows["box"], fields)
     number = int((too_small(rows, cut, red) & (rows["certainty"] >= FILTERS.judged)).sum())
     if not number:
         return ()
