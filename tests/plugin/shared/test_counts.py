@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from napari.utils.transforms import Affine
 
+from napari_wbcseg import save
 from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.shared.count_on_canvas import fitted
 from napari_wbcseg.plugin.shared.counts import REPLACED, counts_of, labels_present
@@ -147,6 +148,20 @@ def test_the_legend_follows_edits_and_is_not_told_of_a_count_in_doubt(viewer, qt
     assert "lymphocyte 1" in counts.classes(cells)[0]
     asked = dataclasses.replace(found, cells=told, notes=("Is it one? Then invert it.",))
     assert counts.classes(add_segmentation(viewer, asked, source).cells) == ("", "")
+
+
+def test_numbers_that_no_cell_has_are_no_cells_of_the_legend(viewer, tmp_path):
+    """A result of which a cell was removed opened with one more that has no class."""
+    found = dark_discs(discs())
+    told = found.cells.assign(**{"class": ["lymphocyte", "lymphocyte", "monocyte"], "class_by": "person"})
+    left = dataclasses.replace(found, labels=np.where(found.labels == 2, 0, found.labels), cells=told)
+    save(left, tmp_path / "a-labels.tif")
+    (cells,) = viewer.open(tmp_path / "a-result.json", plugin="napari-wbcseg")
+    assert cells.features["label"].tolist() == [0, 1, 2, 3]
+    counts = counts_of(viewer)
+    assert counts.words(cells) == "2 white cells"
+    assert counts.classes(cells)[0].count("lymphocyte 1") == 1
+    assert "no class" not in counts.classes(cells)[0]
 
 
 @pytest.mark.parametrize("kind", ["u1", "<u2", ">u2", "<i4", ">i8"])

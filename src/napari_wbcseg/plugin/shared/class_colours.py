@@ -10,7 +10,7 @@ from napari.layers import Labels
 
 from ...classification.classes import ClassList, class_of
 from ...results.formats.pictures import CELL_COLOUR, CHECK_COLOUR, class_counts
-from .features import known_cells
+from ...segmentation.measure import known_rows
 from .metadata import LayerInfo
 from .viewer import image_data
 
@@ -57,8 +57,7 @@ def colour_cells(layer: Labels, cells: pd.DataFrame, classes: ClassList) -> None
 
 def show_classes(layer: Labels) -> None:
     """Colour the cells of a layer by what its features know of them."""
-    cells = known_cells(layer)
-    colour_cells(layer, cells[cells["label"] > 0], LayerInfo.of(layer).class_list)
+    colour_cells(layer, known_rows(layer.features), LayerInfo.of(layer).class_list)
 
 
 def legend(cells: pd.DataFrame, classes: ClassList) -> str:

@@ -20,12 +20,13 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from ...classification.classes import CLASS
 from ...classification.differential import differential
 from ...progress import Progress
+from ...segmentation.measure import known_rows
 from ...segmentation.result import counts, summary_of
 from .canvas_guard import guard_canvas
 from .class_colours import legend, show_classes
 from .columns import tell_at_mouse
 from .count_on_canvas import write_count
-from .features import known_cells, known_values
+from .features import known_values
 from .jobs import Job, busy, in_background, timer
 from .metadata import LayerInfo, is_cells, is_on_disk, is_picture, note
 from .pictures import found_in, id_of, reunite, watch_file
@@ -147,8 +148,7 @@ class Counts(QObject):
         if info.in_doubt:
             return "", ""
         if table is None:
-            table = known_cells(layer)
-            table = table[table["label"] > 0]
+            table = known_rows(layer.features)
         return legend(table, info.class_list), differential(table, info.class_list).unusual
 
     def tell(self, layer: Labels, cells: pd.DataFrame) -> None:
