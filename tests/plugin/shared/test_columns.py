@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from napari_wbcseg.plugin.review.layer_review import LayerReview
 from napari_wbcseg.plugin.shared.columns import cell_in_words
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 
@@ -34,6 +35,20 @@ def test_a_cell_to_check_says_why_first(viewer):
     cells = add_segmentation(viewer, dark_discs(pixels), viewer.add_image(pixels, rgb=True)).cells
     assert cell_in_words(cells, 1).startswith("check: unsure, diameter")
     assert cell_in_words(cells, 99) == ""
+
+
+def test_of_cells_of_one_number_on_two_planes_it_tells_the_one_at_the_mouse(viewer):
+    """It told the area of the cell on the first plane."""
+    stack = np.stack([discs(), discs()])
+    cells = add_segmentation(viewer, dark_discs(stack), viewer.add_image(stack, rgb=True)).cells
+    review = LayerReview(viewer, cells)
+    viewer.dims.set_point(0, 1)
+    cells.brush_size = 20
+    cells.paint((1, 60, 60), 1)
+    review.update_now()
+    assert "area 441.0 px²" in cell_in_words(cells, 1, 0)
+    assert "area 349.0 px²" in status_at(viewer, (1, 60, 60))
+    review.close()
 
 
 def test_the_labels_of_others_keep_what_napari_says(viewer):

@@ -15,7 +15,7 @@ from napari.layers import Labels
 from ...classification.classes import class_of
 from ...segmentation.measure import LENGTHS, in_physical_units
 from .features import labels_of
-from .viewer import label_at, pixel_size
+from .viewer import label_at, pixel_size, plane_shown
 
 
 @dataclass(frozen=True)
@@ -98,17 +98,20 @@ def tell_at_mouse(viewer: ViewerModel, layer: Labels) -> None:
     said = viewer.status
     if not isinstance(said, dict) or "; " not in said.get("coordinates", ""):
         return
-    label = label_at(layer, viewer.cursor.position, dims_displayed=list(viewer.dims.displayed))
+    point = viewer.cursor.position
+    label = label_at(layer, point, dims_displayed=list(viewer.dims.displayed))
     place = said["coordinates"].partition("; ")[0]
-    words = "; ".join(filter(None, (place, cell_in_words(layer, label))))
+    words = "; ".join(filter(None, (place, cell_in_words(layer, label, plane_shown(layer, point)))))
     if said["coordinates"] != words:
         viewer.status = {**said, "coordinates": words}
 
 
-def cell_in_words(layer: Labels, label: int) -> str:
+def cell_in_words(layer: Labels, label: int, plane: int | None = None) -> str:
     """Return what is known of a cell, such as ``check: unsure, diameter 61.2 px, area 2915.0 px²``."""
     features = layer.features
     rows = features[np.equal(labels_of(features), label)]
+    if plane is not None and "plane" in rows:  # where cells were drawn one number may be on several
+        rows = rows[rows["plane"].eq(plane)]
     if not label or rows.empty:
         return ""
     height, width, unit = pixel_size(layer)
