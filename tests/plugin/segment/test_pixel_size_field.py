@@ -64,6 +64,18 @@ def test_what_lies_on_other_pictures_keeps_its_size(viewer, image, field, tmp_pa
         assert pixel_size(viewer.layers[name]) == pytest.approx((0.2, 0.2, "µm")), name
 
 
+def test_labels_with_axes_of_one_place_lie_on_their_picture(viewer, qtbot):
+    """As OME-Zarr has them; the size could not be set."""
+    image = viewer.add_image(np.zeros((1, 1, 40, 50), np.uint8))
+    labels = viewer.add_labels(np.zeros((1, 1, 40, 50), np.uint8))
+    field = PixelSizeField(viewer)
+    qtbot.addWidget(field)
+    field.follow(image)
+    field.value.setValue(0.2)
+    assert pixel_size(labels) == pytest.approx((0.2, 0.2, "µm"))
+    field.follow(None)
+
+
 def test_a_size_that_is_taken_back_is_not_known_in_the_cells_either(viewer, image, field):
     field.value.setValue(0.2)
     field.value.setValue(0)

@@ -46,11 +46,11 @@ def image_under(layer: Labels, image: Image) -> Any:
     shape, drawn = plane_shape(image), plane_shape(layer)
     if len(shape) != len(drawn):
         return None
-    scale = np.asarray(image.scale[-len(drawn) :], float)
-    if not np.allclose(scale, layer.scale[-len(drawn) :], rtol=1e-3):
+    axes = slice(-len(drawn), None)
+    scale = image.scale[axes]
+    if not np.allclose(scale, layer.scale[axes], rtol=1e-3):
         return None
-    away = np.asarray(layer.translate, float) - np.asarray(image.translate[-len(drawn) :], float)
-    start = np.rint(away / scale).astype(int)
+    start = np.rint((layer.translate[axes] - image.translate[axes]) / scale).astype(int)
     stop = start + drawn
     if (start < 0).any() or (stop > shape).any():
         return None
