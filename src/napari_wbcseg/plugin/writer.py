@@ -37,7 +37,7 @@ def _write(name: str, path: str = "", layers: Sequence[LayerDataTuple] = ()) -> 
     there = list(viewer.layers) if viewer is not None else []
     made: dict[str, Any] = {}
     for data, about, kind in layers:  # of the viewer, where what a review says of its cells is the latest
-        own = next((layer for layer in there if layer.data is data), None)
+        own = next((layer for layer in there if layer.data is data and layer._type_string == kind), None)
         made[kind] = own or (Labels if kind == "labels" else Image)(data, **about)
     snapshot = LayerSnapshot.of_layer(made["labels"], viewer, made.get("image"))
     files = save_snapshot(snapshot, target)

@@ -17,6 +17,7 @@ from napari_wbcseg import load_result
 from napari_wbcseg.errors import OutputError, WBCSegError
 from napari_wbcseg.plugin.reader import get_reader
 from napari_wbcseg.plugin.review.layer_review import LayerReview
+from napari_wbcseg.plugin.segment import save_form
 from napari_wbcseg.plugin.segment.save_form import OFFERED, SaveForm
 from napari_wbcseg.plugin.shared.file_layers import read_result_layers
 from napari_wbcseg.plugin.shared.layers import add_segmentation
@@ -96,6 +97,23 @@ def test_what_was_saved_opens_with_table_scale_and_origin(viewer, found, tmp_pat
         assert cells.name == "white cells (3) of smear"
     assert viewer.layers[0].rgb, "an OME-Zarr brings the image along"
     assert viewer.layers[0].data.shape == discs().shape
+
+
+def test_labels_that_are_shown_as_a_picture_too_are_saved_from_their_layer(viewer, tmp_path):
+    """The layer of the picture, which has the same array, was taken."""
+    labels = discs()[..., 0] // 91 % 2
+    viewer.add_image(labels)
+    viewer.add_labels(labels).save(str(tmp_path / "a.geojson"))
+    assert (tmp_path / "a.geojson").exists()
+
+
+def test_tables_of_a_run_follow_also_in_the_home_folder(viewer, found, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    followed = []
+    monkeypatch.setattr("napari_wbcseg.batch.run.renew_tables", followed.append)
+    save_layer(found, "~/a", "tiff", viewer=viewer)
+    assert followed == [tmp_path]
 
 
 def test_labels_far_apart_come_back_as_well(viewer, tmp_path):
@@ -256,6 +274,13 @@ class TestForm:
         assert form.formats == ["tiff", "csv", "overlay"]
         assert set(OFFERED) < set(FORMATS)
         assert form.button.isEnabled()
+
+    def test_formats_in_the_preferences_may_have_blanks_between_them(self, viewer, qtbot, monkeypatch):
+        """Of these the first alone was ticked."""
+        monkeypatch.setattr(save_form, "preference", lambda name: "tiff, geojson")
+        form = SaveForm(viewer, lambda: None)
+        qtbot.addWidget(form)
+        assert form.formats == ["tiff", "geojson"]
 
     def test_everything_ticked_is_written_under_the_name(self, form, tmp_path, qtbot):
         form.formats = OFFERED

@@ -73,7 +73,7 @@ class SaveForm(Panel):
             grid.addWidget(box, number // 2, number % 2)
         self.button = button("Save …", self._ask)
         fill(self, grid, self.button, self.message)
-        self.formats = [name for name in str(preference("save_formats")).split(",") if name in OFFERED]
+        self.formats = map(str.strip, str(preference("save_formats")).split(","))
         self.refresh()
 
     @property

@@ -13,6 +13,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from ...errors import BusyError
+from ...files import user_path
 from ...progress import Progress, silent
 from ...results.formats.registry import base_of, files_of
 from ...results.layer import of_layer
@@ -75,7 +76,8 @@ def save_snapshot(
     """
     from ...batch.run import renew_tables
 
-    base = base_of(Path(path)) if formats is None else Path(path)
+    path = user_path(path)
+    base = base_of(path) if formats is None else path
     files = save(snapshot.found, path, formats, image=snapshot.image, progress=progress)
     if files_of(base, "tiff")[0] in files:
         with suppress(BusyError):  # who is at work there writes the tables at the end
