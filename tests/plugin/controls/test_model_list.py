@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from napari.settings import get_plugin_settings
+
 from napari_wbcseg.network.library import list_models, load_model
+from napari_wbcseg.plugin.controls.method_form import MethodForm
 from napari_wbcseg.plugin.controls.model_list import ModelPicker
 from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.session.files import Session
@@ -48,3 +51,16 @@ def test_a_model_that_comes_while_another_is_chosen_is_offered_and_not_chosen(sm
     assert picker.name == "mine"
     picker.name = "yours"
     assert picker.recipe == "robust"
+
+
+def test_that_the_model_of_the_preferences_is_not_there_is_said(viewer, small_model, qtbot, monkeypatch):
+    """The panels began with wbc without a word, as with the path of a model, which was said to do."""
+    small_model("mine")
+    said, settings = [], get_plugin_settings("napari-wbcseg").segmentation
+    monkeypatch.setattr("napari_wbcseg.plugin.controls.method_form.show_info", said.append)
+    sentence = "The preferences name the model gone, which is not there: wbc is chosen."
+    for name, chosen, told in (("mine", "mine", []), ("gone", "wbc", [sentence])):
+        monkeypatch.setattr(settings, "model", name)
+        form = MethodForm()
+        qtbot.addWidget(form)
+        assert (form.models.name, said) == (chosen, told)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import ComboBox
+from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog
 
 from ...datasets.corrections import learnt_file
@@ -32,11 +33,16 @@ class MethodForm(SettingsForm[SegmentationSettings]):
     """
 
     def __init__(self, top: Iterable[str] | None = None) -> None:
-        self.models = ModelPicker(preference("model"))
+        wanted = preference("model")
+        self.models = ModelPicker(wanted)
+        if wanted not in ("", self.models.name):
+            show_info(
+                f"The preferences name the model {wanted}, which is not there: {self.models.name} is chosen."
+            )
         model = ("Model", self.models, "Built-in models and those you trained.")
         editors = {"classes": ClassesEditor}
         settings = SegmentationSettings(device=preference("device"), recipe=self._recipe)
-        super().__init__(settings, top, ["recipe"], editors, above=[model])
+        super().__init__(settings, top, editors, above=[model])
         self.diameter = self.editors["cell_diameter"]
         self.diameter.suggest(_USUAL_DIAMETER)
         self.models.currentIndexChanged.connect(self._on_model)

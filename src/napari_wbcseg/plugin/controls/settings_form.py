@@ -93,14 +93,14 @@ class FieldEditor(QWidget):
 class SettingsForm(QWidget, Generic[SettingsT]):
     """A form of the fields of a settings class, of which some may be folded away.
 
+    The recipe is none of them: it is that of the model.
+
     Parameters
     ----------
     settings : SegmentationSettings or TrainingSettings
         What is shown at first; its class decides the fields.
     top : iterable of str, optional
         The fields shown first, in this order; the others are in the part ``more``. By default there are none.
-    leave_out : iterable of str
-        Fields that have no editor.
     editors : mapping of str to type, optional
         Editors of their own for some fields.
     above : iterable of tuple (str, QWidget, str)
@@ -118,20 +118,19 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         self,
         settings: SettingsT,
         top: Iterable[str] | None = None,
-        leave_out: Iterable[str] = (),
         editors: Mapping[str, type[FieldEditor]] | None = None,
         above: Iterable[tuple[str, QWidget, str]] = (),
     ) -> None:
         super().__init__()
-        known = settings_of(type(settings))
-        names: list[str] = [name for name in known if name not in set(leave_out)]
-        first: list[str] = names if top is None else list(top)
+        known: dict[str, Setting] = settings_of(type(settings))
+        del known["recipe"]
+        first: list[str] = list(known if top is None else top)
         self.editors: dict[str, FieldEditor] = {}
         self._rows: dict[str, QFormLayout] = {}  # that an editor is in
         rows, others = form(*above), form()
         fill(self, rows)
         self.more = Folded("More options", together(others))
-        for name in dict.fromkeys([*first, *names]):
+        for name in dict.fromkeys([*first, *known]):
             editor = self.editors[name] = (editors or {}).get(name, FieldEditor)(known[name])
             self._rows[name] = rows if name in first else others
             tip = known[name].description

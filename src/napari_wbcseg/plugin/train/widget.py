@@ -161,7 +161,7 @@ class TrainWidget(Panel):
         self._name = QLineEdit()
         self._name.setPlaceholderText("my-stain")
         defaults = TrainingSettings.for_recipe("robust")
-        self._form = SettingsForm(defaults, _TOP, leave_out=["recipe"])
+        self._form = SettingsForm(defaults, _TOP)
         self._show_preview = QCheckBox("Show the prediction on validation tiles as layers")
         self._show_preview.setChecked(True)
         self._problem = Sentence()
