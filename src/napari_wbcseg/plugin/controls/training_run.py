@@ -14,7 +14,7 @@ from ...training.folder import Unfinished, discard_training, unfinished_training
 from ...training.worker import TrainingProcess
 from ...words import counted, duration, moment
 from ..shared.jobs import Job, busy
-from .basic_widgets import NOTICE_LOOK, Offer, Sentence, beside, button, fill, together, with_tip
+from .basic_widgets import NOTICE_LOOK, Offer, Sentence, beside, button, confirmed, fill, together, with_tip
 from .panel import Panel
 
 if TYPE_CHECKING:
@@ -324,9 +324,11 @@ class ResumePanel(Offer):
         self.resumed.emit(self.training)
 
     def discard(self) -> None:
-        if self.training is not None:
-            discard_training(self.training.folder)
-        self.refresh()
+        training = self.training
+        question = f"{self.text.text()} Remove what is kept of it?"
+        if training is not None and confirmed(self, "Discard the training?", question):
+            discard_training(training.folder)
+            self.refresh()
 
 
 def _interrupted(training: Unfinished) -> str:
