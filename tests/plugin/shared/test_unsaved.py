@@ -20,10 +20,11 @@ from napari_wbcseg.images.read import ImageWarning
 from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.controls.unsaved_offer import UnsavedOffer
 from napari_wbcseg.plugin.segment.save_form import SaveForm
+from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import LayerInfo, is_picture
 from napari_wbcseg.plugin.shared.unsaved import keep_unsaved
-from napari_wbcseg.plugin.shared.unsaved_copies import copies_left, unsaved_folder
+from napari_wbcseg.plugin.shared.unsaved_copies import copies_left, take, unsaved_folder
 from napari_wbcseg.plugin.writer import write_tiff
 
 from ..conftest import dark_discs, discs
@@ -246,6 +247,39 @@ def test_what_was_not_saved_of_cells_that_were_removed_is_offered(viewer, review
     assert len(copies()) == 1
     qtbot.waitUntil(lambda: review.image is not None, timeout=WAIT)
     assert [layer for layer in viewer.layers if is_picture(layer)] == [review.image], "it is open once"
+
+
+def test_what_was_not_opened_is_offered_still(viewer, review, qtbot):
+    """Whoever pressed Cancel while the picture was read was offered them at the next start only."""
+    review.select([(0, 1)])
+    review.accept()
+    qtbot.waitUntil(lambda: len(copies()) == 1, timeout=WAIT)
+    viewer.layers.remove(review.labels)
+    qtbot.waitUntil(lambda: "Corrections of smear" in offer_of(review).text.text(), timeout=WAIT)
+    offer_of(review).accept_button.click()
+    (opening,) = (job for job in Job._running if job._title == "Opening corrections")
+    with qtbot.waitSignal(opening.ended, timeout=WAIT):
+        opening.cancel()
+    assert "Corrections of smear" in offer_of(review).text.text()
+    assert len(copies()) == 1
+
+
+def test_what_is_gone_on_with_while_discard_asks_is_not_discarded(viewer, review, qtbot, monkeypatch):
+    """As a session does, which may have been reading its picture."""
+    review.select([(0, 1)])
+    review.accept()
+    qtbot.waitUntil(lambda: len(copies()) == 1, timeout=WAIT)
+    viewer.layers.remove(review.labels)
+    qtbot.waitUntil(lambda: len(copies_left()) == 1, timeout=WAIT)
+    (copy,) = copies_left()
+
+    def answer(*_):
+        assert take(copy)
+        return QMessageBox.StandardButton.Yes
+
+    monkeypatch.setattr(QMessageBox, "question", answer)
+    offer_of(review).discard_button.click()
+    assert len(copies()) == 1
 
 
 def test_a_copy_is_not_of_another_picture_that_took_the_place_of_its_own(viewer, review, picture, qtbot):

@@ -13,7 +13,7 @@ from ..shared.jobs import in_background
 from ..shared.metadata import is_picture
 from ..shared.pictures import path_of
 from ..shared.unsaved import keep_unsaved
-from ..shared.unsaved_copies import UnsavedCopy, copies_left, take, words_of
+from ..shared.unsaved_copies import UnsavedCopy, copies_left, leave, take, words_of
 from ..shared.viewer import plane_shape
 from .basic_widgets import Offer, confirmed
 
@@ -48,19 +48,28 @@ class UnsavedOffer(Offer):
         self.say("" if self._copy is None else f"{words_of(self._copy)}{more}")
 
     def accept(self) -> None:
-        if self._copy is not None:
-            copy = take(self._copy)
+        copy = self._copy
+        if copy is not None and take(copy):
+
+            def failed(words: str) -> None:
+                leave(copy)
+                show_error(words)
+
             in_background(
                 lambda progress: copy.layers(),
                 "Opening corrections",
                 done=lambda layers: self._show(copy, layers),
-                failed=show_error,
+                failed=failed,
+                cancelled=lambda: leave(copy),
             )
 
     def discard(self) -> None:
         copy = self._copy
-        if copy is not None and confirmed(self, "Discard the corrections?", f"{words_of(copy)} Remove them?"):
-            take(copy).discard()
+        if copy is None:
+            return
+        question = f"{words_of(copy)} Remove them?"
+        if confirmed(self, "Discard the corrections?", question) and take(copy):  # not opened meanwhile
+            copy.discard()
 
     def _show(self, copy: UnsavedCopy, layers: Any) -> None:
         pictures = [(path_of(one), plane_shape(one)) for one in self._viewer.layers if is_picture(one)]

@@ -138,7 +138,8 @@ class ShownPicture:
             self._viewer.layers.selection.active = cells
             if contents.left is not None:
                 self._saved = None
-                self._kept.restored(cells, take(contents.left))
+                if take(contents.left):  # else they were opened besides meanwhile
+                    self._kept.restored(cells, contents.left)
         self._viewer.reset_view()
 
     def take_away(self) -> None:

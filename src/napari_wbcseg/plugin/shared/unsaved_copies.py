@@ -156,11 +156,13 @@ def leave(copy: UnsavedCopy) -> None:
     events.copies_changed.emit()
 
 
-def take(copy: UnsavedCopy) -> UnsavedCopy:
-    """Offer a copy no more: it is about to be gone on with, or discarded."""
-    _left.remove(copy)
-    events.copies_changed.emit()
-    return copy
+def take(copy: UnsavedCopy) -> bool:
+    """Offer a copy no more, to go on with it or discard it; say whether it was offered still."""
+    offered = copy in _left
+    if offered:
+        _left.remove(copy)
+        events.copies_changed.emit()
+    return offered
 
 
 def words_of(copy: UnsavedCopy) -> str:
