@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from napari.layers import Layer
 from qtpy.QtCore import Qt
 
 from napari_wbcseg.network.library import models_folder
 from napari_wbcseg.plugin.controls.panel import Panel
 from napari_wbcseg.plugin.segment.run import SegmentRun
+from napari_wbcseg.plugin.shared.metadata import note
+from napari_wbcseg.plugin.shared.pictures import source_image
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.result import passing_folder
 from napari_wbcseg.settings import SegmentationSettings
@@ -50,6 +53,7 @@ def test_cells_appear_tile_by_tile_what_is_on_view_first(viewer, image, qtbot, m
     monkeypatch.setattr("napari_wbcseg.plugin.segment.run._IN_MEMORY", 1000)
     monkeypatch.setenv("WBCSEG_THREADS", "1")  # of two that are done at once either may be the first
     viewer.scene.camera.center = (0, 230, 440) if hasattr(viewer, "scene") else (230, 440)
+    note(image, path="slide.tif")
     run, seen = start(viewer, image)
     with qtbot.waitSignal(run.segmented, timeout=120_000) as done:
         pass
@@ -69,6 +73,9 @@ def test_cells_appear_tile_by_tile_what_is_on_view_first(viewer, image, qtbot, m
     del segmentation, done
     gc.collect()
     assert np.array_equal(np.asarray(level), TRUTH), "as long as the layer is there"
+    viewer.layers.remove(image)
+    again = viewer.add_layer(Layer.create(*image.as_layer_data_tuple()))
+    qtbot.waitUntil(lambda: source_image(viewer, cells) is again, timeout=5000)
 
 
 def test_a_result_that_fits_becomes_arrays_for_ordinary_layers(viewer, image, qtbot):

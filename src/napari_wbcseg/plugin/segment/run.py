@@ -28,13 +28,14 @@ from ..shared.layers import (
     CELLS_OPACITY,
     LayerArrays,
     ResultLayers,
+    info_of,
     insert_layer,
     is_corrected,
     layer_arrays,
     layers_in_steps,
     result_layers,
 )
-from ..shared.metadata import LayerInfo, note
+from ..shared.metadata import note
 from ..shared.pictures import id_of
 from ..shared.viewer import image_data, middle_of_view, placement, remove_layers
 from .layer_part import Part
@@ -153,7 +154,9 @@ class SegmentRun(QObject):
         from ...segmentation.large.run import LargeRun
 
         key = (str(id_of(self._source)), model, settings.to_json())
-        folder = _folders.setdefault(key, TemporaryDirectory(prefix="wbcseg-"))
+        if key not in _folders:
+            _folders[key] = TemporaryDirectory(prefix="wbcseg-")
+        folder = _folders[key]
         image = image_data(self._source)
         run = LargeRun(image, folder.name, model, settings, preview=True, progress=progress)
         self._levels = run.labels.arrays
@@ -200,13 +203,8 @@ class SegmentRun(QObject):
         remove_layers(self._viewer, *result_layers(self._viewer, self._source).values())
         cells = self._show_filling()
         self.filling = None
-        info = LayerInfo.of_result(
-            "cells",
-            segmentation,
-            source=self._source.name,
-            source_id=id_of(self._source),
-            folder=passing_folder(segmentation.labels).name,
-        )
+        folder = passing_folder(segmentation.labels).name
+        info = info_of("cells", segmentation, self._source, folder=folder)
         info.keep_in(cells)
         cells.features = features_table(segmentation.cells)
         cells.name = counted_name(info, segmentation.cells, self._source.name)

@@ -120,22 +120,13 @@ def layers_in_steps(
     """
     viewer, picture, ndim = own_viewer(viewer), "" if source is None else source.name, arrays.labels.ndim
     counts, layers, where = counts_of(viewer), viewer.layers, placement(source, ndim)
-    file = None if source is None else path_of(source)
     # In 3D napari's status bar fails on labels that become active before the mouse was on the canvas.
     activate = activate and viewer.dims.ndisplay == 2
     earlier, added = result_layers(viewer, source), list[Layer]()
 
     def layer_of(role: Role, kind: type[Layer], content: dict[str, Any], **look: Any) -> Any:
         """Return the layer of a role, filled, where it is to be: the earlier one as it looks or a new one."""
-        info = LayerInfo.of_result(
-            role,
-            found,
-            source=picture or None,
-            source_id=id_of(source),
-            path=None if file is None else str(file),
-            state=None if source is None else LayerInfo.of(source).state,
-            fingerprint=arrays.fingerprint if role == "cells" else None,
-        )
+        info = info_of(role, found, source, fingerprint=arrays.fingerprint if role == "cells" else None)
         layer = earlier.get(role)
         same_axes = layer is not None and layer.ndim == ndim
         if same_axes and isinstance(layer, kind) and not getattr(layer, "multiscale", False):
@@ -180,6 +171,22 @@ def layers_in_steps(
         layers.selection.active = cells
     counts.tell(cells, found.cells)
     yield ResultLayers(cells, proposals, probability)
+
+
+def info_of(role: Role, found: Segmentation, source: Layer | None, **more: Any) -> LayerInfo:
+    """Return what is kept with a layer of what was found in a source."""
+    if source is None:
+        return LayerInfo.of_result(role, found, **more)
+    file = path_of(source)
+    return LayerInfo.of_result(
+        role,
+        found,
+        source=source.name,
+        source_id=id_of(source),
+        path=None if file is None else str(file),
+        state=LayerInfo.of(source).state,
+        **more,
+    )
 
 
 def insert_layer(viewer: ViewerModel, place: int, layer: Layer, *, activate: bool) -> None:
