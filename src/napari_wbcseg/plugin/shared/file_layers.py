@@ -96,12 +96,24 @@ def large_result_layers(folder: str | Path, image: Path | None = None) -> list[L
     cells = {**_cells(result, about, stem_of(file) if file else None), **place}
     layers: list[LayerDataTuple] = [(*_resolutions(result.labels.arrays, cells), "labels")]
     if file is not None:
-        with suppress(WBCSegError):  # damaged, or another by now
+        with suppress(WBCSegError):  # damaged
             data, options, kind = large_image_layer(file, fields=False)
             full = data[0] if options["multiscale"] else data
-            if full.shape[:2] == result.labels.arrays[0].shape:
+            if full.shape[:2] != result.labels.arrays[0].shape or result.is_of_another(full):
+                _warn_of_another(file)
+            else:
                 layers.insert(0, (data, {**options, **place}, kind))
     return layers
+
+
+def _warn_of_another(picture: Path) -> None:
+    from ...images.read import ImageWarning
+
+    warnings.warn(
+        f"{picture} became another picture since these cells were saved: they stand alone.",
+        ImageWarning,
+        stacklevel=3,
+    )
 
 
 def _cells(result: Any, about: LayerInfo, picture: str | None) -> dict[str, Any]:
@@ -139,7 +151,6 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
     ImageError
         If the labels cannot be read, or are others than those of the record.
     """
-    from ...images.read import ImageWarning
     from ...results.load import load_result, record_beside
     from ...results.records import ResultRecord
 
@@ -153,11 +164,7 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
         image = ResultRecord.read(record).image
         picture, state = image.file(record.parent), image.state
         if picture is not None:
-            warnings.warn(
-                f"{picture} became another picture since these cells were saved: they stand alone.",
-                ImageWarning,
-                stacklevel=2,
-            )
+            _warn_of_another(picture)
     place, ndim = _placed(result.placement), result.labels.ndim
     of_image: dict[str, Any] = {"path": picture and str(picture), "state": state}
     about = LayerInfo.of_result(

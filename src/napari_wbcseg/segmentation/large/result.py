@@ -300,10 +300,24 @@ class LargeResult:
         """
         with reading(f"The light of the image of {self.folder}", ImageError, "segment it anew"):
             plan, estimates = self._plan()
-            same = image_digest(PixelSource(image, estimates.value_range)).startswith(plan["digest"])
-        if not same:
+        if self.is_of_another(image):
             raise ImageError(f"The image of {self.folder} has changed since: put it back, or segment anew.")
         return plan, estimates
+
+    def is_of_another(self, image: Any) -> bool:
+        """Whether the cells were found in another image than this, lazy perhaps.
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be read.
+        """
+        try:
+            plan, estimates = self._plan()
+        except (KeyError, ValueError):  # an earlier version did not note it
+            return False
+        with reading(f"The image of {self.folder}", ImageError, "put it back, or segment it anew"):
+            return not image_digest(PixelSource(image, estimates.value_range)).startswith(plan["digest"])
 
     def _plan(self) -> tuple[dict[str, Any], GlobalEstimates]:
         plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
