@@ -117,15 +117,15 @@ def _open_session(path: Any) -> list[Any]:
 
 
 def open_large_image() -> None:
-    """File ▸ IO Utilities: ask for a large image and add it to the viewer, without reading it whole."""
+    """File ▸ IO Utilities: ask for a large image and add it to the viewer, which lives meanwhile."""
     from napari import current_viewer
     from napari.layers import Layer
     from napari.utils.notifications import show_error
     from qtpy.QtWidgets import QFileDialog
 
-    from ..errors import WBCSegError
     from ..images.find import OPENSLIDE_ONLY, TIFF_SUFFIXES
     from .shared.file_layers import large_image_layer
+    from .shared.jobs import in_background
 
     viewer = current_viewer()
     patterns = " ".join(f"*{suffix}" for suffix in (*TIFF_SUFFIXES, *OPENSLIDE_ONLY))
@@ -134,7 +134,9 @@ def open_large_image() -> None:
     name, _ = QFileDialog.getOpenFileName(None, title, "", files)
     if viewer is None or not name:
         return
-    try:
-        viewer.add_layer(Layer.create(*large_image_layer(name)))
-    except WBCSegError as error:
-        show_error(str(error))
+    in_background(
+        lambda progress: large_image_layer(name),
+        f"Opening {Path(name).name}",
+        done=lambda layer: viewer.add_layer(Layer.create(*layer)),
+        failed=show_error,
+    )

@@ -77,12 +77,15 @@ def in_review(viewer, result, qtbot):
     return review
 
 
-def test_a_tiff_without_a_pyramid_opens_lazily_from_the_menu(viewer, slide, forced, monkeypatch):
+def test_a_tiff_without_a_pyramid_opens_lazily_from_the_menu(viewer, slide, forced, qtbot, monkeypatch):
+    """The window stood still while all of it was read for the coarse levels."""
     from napari._app_model import get_app_model
     from qtpy.QtWidgets import QFileDialog
 
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(slide), ""))
     get_app_model().commands.execute_command("napari-wbcseg.open_large").result()
+    assert not viewer.layers, "it is read in the background"
+    qtbot.waitUntil(lambda: bool(viewer.layers), timeout=20_000)
     (layer,) = viewer.layers
     assert layer.multiscale
     assert layer.rgb
