@@ -48,7 +48,7 @@ class DiameterCircle:
                 self.layer.selected_data = {0}
         self._diameter = diameter
 
-    def hide(self, *_: object) -> None:
+    def hide(self) -> None:
         """Take the circle away and give the layer that was active before its place back."""
         layer, self.layer = self.layer, None
         if layer is not None:

@@ -105,7 +105,8 @@ class SaveForm(Panel):
     def save(self, path: str | Path) -> None:
         """Write what is ticked under this name, such as ``counted/smear``; returns at once.
 
-        Other files of that name follow the labels. `saved` or `failed` is emitted when it is done.
+        Other files of that name follow the labels. `saved` or `failed` is emitted when it is done, neither
+        where it was cancelled.
         """
         layer = self._cells()
         if layer is None or self.running or not self.formats:

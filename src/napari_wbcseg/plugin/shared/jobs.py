@@ -27,9 +27,9 @@ MESSAGE_INTERVAL = 0.1
 class Job(QObject):
     """One call of a function in a worker thread.
 
-    The function gets a progress callback as its last argument; it raises `Cancelled` once `cancel` was
-    called. Exactly one of `done`, `failed` and `cancelled` is emitted, on the GUI thread, followed by
-    `ended`; after `abandon` none is.
+    The function gets a progress callback, which raises `Cancelled` once `cancel` was called. Exactly one of
+    `done`, `failed` and `cancelled` is emitted, on the GUI thread, followed by `ended`; after `abandon` none
+    is.
 
     Parameters
     ----------
