@@ -223,13 +223,12 @@ def test_a_result_whose_image_is_damaged_opens_without_it(viewer, slide, result,
     ]
 
 
-def test_a_large_result_does_not_lie_on_another_picture_of_its_size(viewer, slide, result):
-    """It lay there without a word."""
+def test_that_a_large_result_lies_on_another_picture_of_its_size_is_said(viewer, slide, result):
     other = picture(disc_labels(SHAPE, DISCS))[::-1]
     tifffile.imwrite(slide, other, tile=(128, 128), photometric="rgb")
-    with pytest.warns(ImageWarning, match=r"slide\.tif became another picture"):
+    with pytest.warns(ImageWarning, match=r"slide\.tif is not as it was when these cells were found"):
         layers = viewer.open(result, plugin="napari-wbcseg")
-    assert [layer.name for layer in layers] == ["white cells (4) of slide"]
+    assert [layer.name for layer in layers] == ["slide", "white cells (4) of slide"]
 
 
 def test_a_result_does_not_lie_on_another_picture_in_the_place_of_its_own(tmp_path):

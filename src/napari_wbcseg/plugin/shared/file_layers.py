@@ -96,24 +96,20 @@ def large_result_layers(folder: str | Path, image: Path | None = None) -> list[L
     cells = {**_cells(result, about, stem_of(file) if file else None), **place}
     layers: list[LayerDataTuple] = [(*_resolutions(result.labels.arrays, cells), "labels")]
     if file is not None:
-        with suppress(WBCSegError):  # damaged
+        with suppress(WBCSegError):  # damaged, or another by now
             data, options, kind = large_image_layer(file, fields=False)
             full = data[0] if options["multiscale"] else data
-            if full.shape[:2] != result.labels.arrays[0].shape or result.is_of_another(full):
-                _warn_of_another(file)
-            else:
+            if full.shape[:2] == result.labels.arrays[0].shape:
                 layers.insert(0, (data, {**options, **place}, kind))
+                if result.is_of_another(full):  # or another version of a library reads it otherwise
+                    _warn(f"{file} is not as it was when these cells were found: is it their image?")
     return layers
 
 
-def _warn_of_another(picture: Path) -> None:
+def _warn(sentence: str) -> None:
     from ...images.read import ImageWarning
 
-    warnings.warn(
-        f"{picture} became another picture since these cells were saved: they stand alone.",
-        ImageWarning,
-        stacklevel=3,
-    )
+    warnings.warn(sentence, ImageWarning, stacklevel=3)
 
 
 def _cells(result: Any, about: LayerInfo, picture: str | None) -> dict[str, Any]:
@@ -164,7 +160,7 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
         image = ResultRecord.read(record).image
         picture, state = image.file(record.parent), image.state
         if picture is not None:
-            _warn_of_another(picture)
+            _warn(f"{picture} became another picture since these cells were saved: they stand alone.")
     place, ndim = _placed(result.placement), result.labels.ndim
     of_image: dict[str, Any] = {"path": picture and str(picture), "state": state}
     about = LayerInfo.of_result(
