@@ -420,6 +420,25 @@ def test_that_decisions_cannot_be_kept_is_said_once_until_they_are(viewer, resul
     assert [kept()[label] for label in (1, 2, 3)] == ["basophil", "monocyte", "eosinophil"]
 
 
+def test_the_last_decision_is_kept_where_the_cells_are_closed_while_one_is_written(
+    viewer, result, qtbot, monkeypatch
+):
+    """What was said meanwhile was lost: nobody was left who would have written it."""
+    review = in_review(viewer, result, qtbot)
+    may_go_on, keep = threading.Event(), LargeResult.keep_said
+    monkeypatch.setattr(LargeResult, "keep_said", lambda *given: (may_go_on.wait(60), keep(*given)))
+    for cell, class_name in ((1, "basophil"), (2, "monocyte")):
+        review.select([(0, cell)])
+        review.name(class_name)
+        qtbot.wait(100)
+    viewer.layers.clear()
+    qtbot.wait(100)
+    may_go_on.set()
+    qtbot.waitUntil(lambda: not Job._running, timeout=20_000)
+    kept = LargeResult.open(result).cells.set_index("label")["class"]
+    assert (kept[1], kept[2]) == ("basophil", "monocyte")
+
+
 def test_cells_on_disk_are_not_read_to_know_whether_they_may_be_corrected(viewer, result, monkeypatch):
     _, cells = viewer.open(result, plugin="napari-wbcseg")
     monkeypatch.setattr(layers, "fingerprint", lambda labels: pytest.fail("all of it is read"))

@@ -6,6 +6,7 @@ import pandas as pd
 from napari.utils.notifications import show_error
 
 from ...classification.classes import ClassList
+from ...progress import Progress
 from ...segmentation.large.result import LargeResult
 from ..shared.jobs import Job, busy, in_background
 
@@ -41,14 +42,19 @@ class DiskCopy:
             self._go_on()
 
     def _go_on(self) -> None:
-        said, self._waiting = self._waiting, None
-        if said is not None:
+        if self._waiting is not None:
             self._job = in_background(
-                lambda progress: LargeResult.open(self._folder).keep_said(*said),
+                self._write_waiting,
                 done=self._on_kept,
                 failed=self._on_failed,
-                ended=self._go_on,
+                ended=lambda: self._go_on(),  # not bound: Qt keeps no owner, and the review may be gone
             )
+
+    def _write_waiting(self, progress: Progress) -> None:
+        """Write what is told, and what is told meanwhile, as napari may end before this is; in a thread."""
+        while self._waiting is not None:
+            said, self._waiting = self._waiting, None
+            LargeResult.open(self._folder).keep_said(*said)
 
     def _on_kept(self, _: object) -> None:
         self._failing = False
