@@ -439,6 +439,27 @@ def test_the_last_decision_is_kept_where_the_cells_are_closed_while_one_is_writt
     assert (kept[1], kept[2]) == ("basophil", "monocyte")
 
 
+def test_a_part_lies_where_the_slide_was_moved_and_none_is_taken_while_one_is_put_back(
+    viewer, result, forced, qtbot, monkeypatch
+):
+    review = in_review(viewer, result, qtbot)
+    cells = review.labels
+    cells.affine = np.array([[0.0, 2, 100], [-2, 0, 50], [0, 0, 1]])
+    part = review.large.correct_part(Box(200, 40, 400, 401))
+    for point in ((0, 0), (10, 3)):
+        assert np.allclose(part.data_to_world(point), cells.data_to_world(np.add(point, (200, 40))))
+    go_on, replace = threading.Event(), LargeResult.replace_region
+    monkeypatch.setattr(LargeResult, "replace_region", lambda *given: (go_on.wait(), replace(*given))[1])
+    job = review.large.finish()
+    viewer.layers.remove(part)
+    review.labels = cells
+    with pytest.raises(EditError, match="being put back"):
+        review.large.correct_part(Box(0, 0, 300, 301))
+    go_on.set()
+    qtbot.waitUntil(lambda: not job.running, timeout=20_000)
+    assert review.large.correct_part(Box(0, 0, 300, 301)) is review.large.part
+
+
 def test_cells_on_disk_are_not_read_to_know_whether_they_may_be_corrected(viewer, result, monkeypatch):
     _, cells = viewer.open(result, plugin="napari-wbcseg")
     monkeypatch.setattr(layers, "fingerprint", lambda labels: pytest.fail("all of it is read"))

@@ -122,6 +122,8 @@ class LargeEditor(QWidget):
         info = LayerInfo.of(cells)
         if self.part is not None:
             raise EditError("A part is being corrected already: put it back first, or remove its layer.")
+        if busy(self._job):
+            raise EditError("A part is being put back: wait until that is done, then take another.")
         window = window_on_view(cells) if window is None else window
         height, width = window.shape
         if not 0 < window.area <= MOST_PIXELS:
@@ -131,7 +133,7 @@ class LargeEditor(QWidget):
             )
         labels = LargeResult.open(str(info.folder)).region(window)
         place = placement(cells, 2)
-        place["translate"] = cells.data_to_world(window[:2]) if any(window[:2]) else cells.translate
+        place["translate"] = cells.affine.inverse(cells.data_to_world(window[:2]))
         source, image = source_image(self._viewer, cells), None
         if source is not None:
             pixels = np.asarray(image_data(source)[window.slices])
