@@ -489,6 +489,44 @@ def test_measuring_that_is_cancelled_can_begin_again(viewer):
     review.close()
 
 
+def accepted_and_large(viewer):
+    """Add cells that take a while to be measured, two of them accepted earlier."""
+    said = {"class": ["", "basophil", "basophil", ""], "decision": ["", "accepted", "accepted", ""]}
+    return viewer.add_labels(np.tile(three_cells(), (5, 5)), features={**said, "class_by": "person"})
+
+
+def test_undo_of_what_was_drawn_while_cells_were_measured_leaves_earlier_decisions(viewer):
+    with closing(LayerReview(viewer, accepted_and_large(viewer))) as review:
+        assert review.measuring
+        review.labels.paint((300, 400), 77)
+        soon(lambda: not review.measuring and review.count == 4, 60)
+        review.undo()
+        assert review.cells["label"].tolist() == [1, 2, 3]
+        assert review.cells["decision"].tolist() == ["accepted", "accepted", ""]
+
+
+def test_what_the_layer_knows_stays_where_measuring_was_cancelled(viewer):
+    """An empty table was written over it by the next step."""
+    layer = accepted_and_large(viewer)
+    layer.paint((300, 400), 77)
+    before = layer.features
+    with closing(LayerReview(viewer, layer)) as review:
+        review._job.cancel()
+        soon(lambda: not review.measuring, 60)
+        review.undo()
+        assert (layer.data == 77).sum() == 0
+        with pytest.raises(EditError, match="are measured"):
+            review.set_classes(review.classes, {"monocyte": "Monozyt"})
+        layer.features.iloc[3, 0] = "monocyte"  # typed
+        QApplication.instance().focusChanged.emit(None, None)
+        assert layer.features is before
+        review.measure()
+        soon(lambda: not review.measuring, 60)
+        assert review.cells["decision"].tolist() == ["accepted", "accepted", ""]
+        assert review.checked([(0, 3)])
+        assert review.cells["class"].tolist() == ["basophil", "basophil", "monocyte"]
+
+
 def test_numbers_too_large_for_the_type_that_labels_had_stay_what_they_are(viewer):
     layer = viewer.add_labels(three_cells(np.uint16))
     review = LayerReview(viewer, layer)

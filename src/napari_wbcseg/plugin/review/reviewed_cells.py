@@ -234,7 +234,7 @@ class ReviewedCells(MeasuredCells):
         EditError
             If cells are still being measured: their classes may be about to change.
         """
-        if self.measuring:
+        if self.measuring or not self.planes:
             raise EditError("Wait until the cells are measured, then change the classes.")
         if not renamed:
             self._begin()
@@ -273,6 +273,8 @@ class ReviewedCells(MeasuredCells):
 
     def _begin(self, edited: Sequence[Place] | None = None) -> None:
         """Remember what there is before a step: an edit of the layer, or what a person says."""
+        if not self.planes:
+            return  # what was decided earlier is not known yet, and would be taken back with the step
         self._done = [*self._done[-_MOST_STEPS:], self._step(edited)]
         self._undone = []
         self.noted.emit("")  # what Ctrl-Z takes back is another step now
@@ -313,7 +315,7 @@ class ReviewedCells(MeasuredCells):
         It writes into the table that is there, which is compared with what it was. Say whether it differs.
         """
         features = self.labels.features
-        if features is not self._features or CLASS not in features:
+        if not self.planes or features is not self._features or CLASS not in features:
             return False
         now = features[CLASS]
         typed = (now.notna() & now.ne(self._said)).to_numpy()
@@ -349,6 +351,9 @@ class ReviewedCells(MeasuredCells):
     def _announce(self) -> None:
         self._take_typed()
         self._table = None
+        if not self.planes:  # measuring was cancelled: the features are of cells that the table lacks
+            self.changed.emit()
+            return
         if not self.measuring:  # others may have written what is being measured
             ours = ["plane", *COLUMNS, *probability_columns(self.cells)]
             others = known_cells(self.labels).columns.difference(ours)
