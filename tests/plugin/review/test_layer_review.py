@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_wbcseg import load_result, save
 from napari_wbcseg.box import Box
-from napari_wbcseg.errors import EditError
+from napari_wbcseg.errors import EditError, SettingsError
 from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.plugin.review.layer_review import LayerReview
 from napari_wbcseg.plugin.review.training_set import field_writer
@@ -446,6 +446,24 @@ def test_a_class_typed_into_naparis_own_table_is_a_persons_word(viewer):
         QApplication.instance().focusChanged.emit(None, None)  # as the field that was typed into goes
         soon(lambda: review.cells["class_by"].iloc[2] == "person")
         assert layer.features["class_by"].tolist()[3] == "person"
+
+
+def test_a_class_that_can_have_no_such_name_is_refused_or_loses_its_spaces(viewer):
+    """Whatever showed the classes ended in a traceback from then on."""
+    layer = add_three(viewer, features={"class": ["", "blast ", "", ""]})
+    said, place = [], 0
+    with closing(LayerReview(viewer, layer)) as review:
+        assert review.cells["class"].tolist() == ["blast", "", ""]
+        review.noted.connect(said.append)
+        place = list(layer.features).index("class")
+        layer.features.iloc[2, place], layer.features.iloc[3, place] = "lymphocyte ", "x" * 61
+        review.checked([])
+        assert review.cells["class"].tolist() == ["blast", "lymphocyte", ""]
+        assert layer.features["class"].tolist()[1:] == ["blast", "lymphocyte", ""]
+        assert "at most 60 characters" in said[-1]
+        with pytest.raises(SettingsError, match="at most 60 characters"):
+            review.name([(0, 3)], "x" * 61)
+        assert review.classes.names[-1] == "blast"
 
 
 def test_columns_of_others_stay_and_labels_far_apart_are_kept_too(viewer):

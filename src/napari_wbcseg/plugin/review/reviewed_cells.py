@@ -22,10 +22,11 @@ from ...classification.classes import (
     PROBABILITY,
     UNSURE,
     ClassList,
+    class_of,
     probability_columns,
 )
 from ...classification.naming import said_by_model
-from ...errors import EditError
+from ...errors import EditError, SettingsError
 from ...segmentation.measure import COLUMNS
 from ...segmentation.tracking import Change, TrackedCells
 from ..shared.counts import counts_of
@@ -209,8 +210,11 @@ class ReviewedCells(MeasuredCells):
         ------
         EditError
             If none is given, or one of them is not there.
+        SettingsError
+            If no class can be called so.
         """
         chosen = self.checked(cells, 1)
+        self.classes.covering([name])
         self._begin()
         self._decisions.name(chosen, name)
         self._announce()
@@ -324,8 +328,14 @@ class ReviewedCells(MeasuredCells):
         self._begin()
         there = set(self.keys())
         for cell, name, new in zip(cells_of(features), now, typed, strict=True):
-            if new and cell in there:
-                self._decisions.name([cell], str(name))
+            if not (new and cell in there):
+                continue
+            name = str(name).strip()
+            try:
+                self.classes.covering([name])
+                self._decisions.name([cell], name)
+            except SettingsError as error:  # no class can be called so
+                self.noted.emit(str(error))
         self._said = now.copy()
         return True
 
@@ -339,6 +349,8 @@ class ReviewedCells(MeasuredCells):
         self._keep_features()
         features = self._features
         self.known = known_cells(self.labels)
+        if CLASS in self.known:  # others may have left a space behind a name, which no class can have
+            self.known[CLASS] = class_of(self.known).str.strip()
         if {"check", "flag"} <= set(features):  # what was flagged is flagged anew
             self.known["check"] = features["check"].eq(True) & features["flag"].isna()
         self._certainty = known_values(self.labels, "certainty")
