@@ -289,6 +289,24 @@ def test_what_was_said_of_a_cell_that_is_gone_is_not_said_of_a_new_one(review):
     assert review.cells.set_index("label").loc[3, "class"] == "basophil"
 
 
+def test_a_new_cell_gets_no_number_of_one_that_was_accepted_or_swallowed(review):
+    """The number of one drawn by hand was free again: the new cell was accepted, or the flag was gone."""
+    layer, cut = review.labels, np.array([[10.0, 30.0], [50.0, 30.0]])
+    draw_new(layer)
+    layer.fill((90, 130), 4)
+    soon(lambda: 4 in set(review.cells["label"]))
+    review.accept([(0, 4)])
+    review.reject([(0, 4)])
+    assert review.split((0, 1), cut) == [(0, 1), (0, 5)]
+    assert review.cells["decision"].tolist() == [""] * 4
+    review.undo()
+    review.undo()
+    layer.fill((90, 130), 3)
+    soon(lambda: review.count == 3)
+    review.split((0, 1), cut)
+    assert review.cells.set_index("label").loc[3, "flag"] == "2 pieces; swallowed 4"
+
+
 def test_pieces_take_no_other_cells_number_where_the_type_is_nearly_used_up(viewer):
     labels = np.zeros((60, 300), np.uint8)
     for number, label in enumerate((1, 1, 1, 2, 3, 4, 5, 6, 8, 255)):

@@ -81,6 +81,12 @@ class Decisions:
             for label in re.findall(r"\d+", str(flag).partition("swallowed")[2])
         }
 
+    @property
+    def cells(self) -> set[Cell]:
+        """The cells of which something is remembered, there or not."""
+        swallowed = ((plane, label) for plane, label, _ in self._swallowed)
+        return {*self.state.accepted, *self.state.named, *swallowed}
+
     def accept(self, cells: Mapping[Cell, Accepted]) -> None:
         """Accept cells, and take a person's word for their classes; if all are accepted, take that back."""
         accepted, named = self.state

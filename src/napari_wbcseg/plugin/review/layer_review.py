@@ -151,7 +151,7 @@ class LayerReview(ReviewedCells):
 
     def _unused_labels(self) -> Iterator[int]:
         # Not of a cell that was rejected: what was said of that would be said of the new one.
-        known = {*self.known["label"], *(label for _, label in (*self.keys(), *self._decisions.state.named))}
+        known = {*self.known["label"], *(label for _, label in (*self.keys(), *self._decisions.cells))}
         return unused_labels(image_data(self.labels), int(max(known, default=0)) + 1)
 
     def _edit(
