@@ -346,6 +346,22 @@ def test_a_mask_is_split_into_its_pieces(viewer):
     assert review.image_problem
 
 
+def test_why_an_outline_that_was_found_is_not_drawn_is_said(viewer, monkeypatch):
+    """It was a traceback; of cells on disk all of them were read before."""
+    found = Box(0, 0, 2, 2), np.ones((2, 2), bool)
+    monkeypatch.setattr("napari_wbcseg.plugin.review.layer_review.outline_at", lambda *_: found)
+    layer = viewer.add_labels(np.tile(np.arange(256, dtype=np.uint8), (4, 1)))
+    said = []
+    with closing(LayerReview(viewer, layer, viewer.add_image(discs((4, 256), ()), rgb=True))) as review:
+        review.noted.connect(said.append)
+        review.outline_at(0, (0, 0), lambda cell: None)
+        soon(lambda: said)
+        assert "have no number left" in said[-1]
+        layer.editable = False
+        with pytest.raises(EditError, match="switched off"):
+            review.outline_at(0, (0, 0), lambda cell: None)
+
+
 @pytest.mark.parametrize(
     ("ask", "words"),
     [

@@ -439,6 +439,20 @@ def test_the_last_decision_is_kept_where_the_cells_are_closed_while_one_is_writt
     assert (kept[1], kept[2]) == ("basophil", "monocyte")
 
 
+def test_keys_that_correct_outlines_read_no_slide_on_disk(viewer, result, qtbot, monkeypatch):
+    """The buttons are off, but the keys read all of it, and ended in a traceback."""
+    review = in_review(viewer, result, qtbot)
+    for module in ("layer_review", "scripted"):
+        monkeypatch.setattr(f"napari_wbcseg.plugin.review.{module}.plane_of", lambda *_: pytest.fail("reads"))
+    for action in ("outline_missed", "split"):
+        review._act(action)
+        assert "are on disk" in review.message.text()
+    assert not review.canvas.outlining
+    for call in (lambda: review.split(np.zeros((2, 2))), lambda: review.outline_at((600, 600))):
+        with pytest.raises(EditError, match="are on disk"):
+            call()
+
+
 def test_a_part_lies_where_the_slide_was_moved_and_none_is_taken_while_one_is_put_back(
     viewer, result, forced, qtbot, monkeypatch
 ):

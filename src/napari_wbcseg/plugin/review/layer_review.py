@@ -40,6 +40,15 @@ ON_DISK = (
 class LayerReview(ReviewedCells):
     """Corrects the cells of one Labels layer, follows what else is drawn in it, and keeps what is said."""
 
+    def require_editable(self) -> None:
+        """Raise `EditError` if no outline can be changed: cells are on disk, or the layer is locked."""
+        layer = self.labels
+        if self.on_disk:
+            raise EditError(ON_DISK)
+        if layer.multiscale or not layer.editable:
+            why = "it has several resolutions" if layer.multiscale else "its editing is switched off"
+            raise EditError(f"The layer {layer.name} cannot be edited: {why}.")
+
     def reject(self, cells: Iterable[Cell]) -> None:
         """Take cells that are none out of the labels; the layer's Undo brings them back.
 
@@ -91,13 +100,14 @@ class LayerReview(ReviewedCells):
         point : tuple of float
             Row and column, pixels.
         found : callable
-            Called with the cell that was added; the job tells why none was.
+            Called with the cell that was added. The job tells why none was, or `noted` why it is not drawn.
 
         Raises
         ------
         EditError
-            If there is no image.
+            If there is no image, or the layer cannot be edited.
         """
+        self.require_editable()
         self.update_now()
         if self.image is None:
             raise EditError("Choose the image of the cells first: the outline is found in it.")
@@ -110,12 +120,13 @@ class LayerReview(ReviewedCells):
             source, predictor = PixelSource(image, value_range), Predictor(*_method(info), progress)
             return outline_at(source, labels, point, diameter, predictor, drawn)
 
-        return in_background(
-            work,
-            "Outlining the cell",
-            done=lambda outline: found(self._add(plane, *outline)),
-            cleanup=self.cleanup,
-        )
+        def add(outline: tuple[Box, np.ndarray]) -> None:
+            try:
+                found(self._add(plane, *outline))
+            except EditError as error:  # the type of the labels has no number left, say
+                self.noted.emit(str(error))
+
+        return in_background(work, "Outlining the cell", done=add, cleanup=self.cleanup)
 
     def _add(self, plane: int, box: Box, mask: np.ndarray) -> Cell:
         """Draw a cell, given by its pixels in a box, and accept it."""
@@ -172,12 +183,8 @@ class LayerReview(ReviewedCells):
         EditError
             If the layer cannot be edited.
         """
+        self.require_editable()
         layer = self.labels
-        if self.on_disk:
-            raise EditError(ON_DISK)
-        if layer.multiscale or not layer.editable:
-            why = "it has several resolutions" if layer.multiscale else "its editing is switched off"
-            raise EditError(f"The layer {layer.name} cannot be edited: {why}.")
         planes: dict[int, list[int]] = {}
         for plane, label in cells:
             planes.setdefault(plane, []).append(label)

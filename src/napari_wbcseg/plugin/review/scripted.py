@@ -280,6 +280,7 @@ class ScriptedReview(Panel):
             The cells that there are now; they are selected.
         """
         review = self.need_review()
+        review.require_editable()  # before a plane is read, which on disk is a whole slide
         if stroke is None:
             cell = self._need_selected("split")[-1]
         else:

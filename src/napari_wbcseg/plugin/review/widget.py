@@ -126,6 +126,7 @@ class ReviewWidget(ScriptedReview):
         if self._stroke.waits:
             self._stroke.close()
             return
+        review.require_editable()
         if len(selected) == 1 and review.cells["pieces"].iloc[review.keys().index(selected[0])] > 1:
             self.split()
             return
@@ -141,6 +142,8 @@ class ReviewWidget(ScriptedReview):
         """Begin to outline what is clicked, or stop."""
         labels, canvas = self.need_review().labels, self.canvas
         assert canvas is not None
+        if not canvas.outlining:
+            self.need_review().require_editable()
         canvas.outlining = not canvas.outlining
         self.panel.waiting("outline_missed", canvas.outlining)
         stop = (lambda _: self._stop_tools()) if canvas.outlining else None
