@@ -124,8 +124,9 @@ def test_what_is_missing_is_told_beside_the_button(viewer, widget, tmp_path, qtb
     assert "labels layer" in widget._problem.text()
     viewer.add_labels(np.zeros((5, 5), int), name="other")
     assert "other has shape (5, 5) and smear (120, 160)" in widget._problem.text()
-    widget.folder = tmp_path / "nowhere"
-    assert "nothing at" in widget._problem.text()
+    for nothing in (tmp_path / "nowhere", "a name that is too long " * 20):
+        widget.folder = nothing
+        assert "nothing at" in widget._problem.text()
     assert not widget._train_button.isEnabled()
     widget.folder = tmp_path
     plan_of(widget, qtbot)
@@ -219,6 +220,9 @@ def test_what_it_starts_from_brings_its_settings(widget, small_model):
     assert widget.settings == TrainingSettings.for_recipe("robust")
     with pytest.raises(ValueError, match="nobody"):
         widget.start_from = "nobody"
+    widget.start_from = "leishman"
+    widget.start_from = ""
+    assert widget.settings == TrainingSettings(), "a new network of the same recipe"
 
 
 # While it trains -------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from os.path import exists  # `Path.exists` raises where a name is too long, or a folder may not be entered
 from pathlib import Path
 
 from napari.components import ViewerModel
@@ -142,7 +143,7 @@ class SourcePanel(QWidget):
         if not self.folder:
             raise DatasetError("Choose the folder or archive with the training images.")
         folder = user_path(self.folder)
-        if not folder.exists():
+        if not exists(folder):
             raise DatasetError(f"There is nothing at {self.folder}. Choose a folder or archive.")
         masks: MaskReading = self.masks.currentData()
         # The training process reads a folder by the rule; what is read in another way is handed to it.

@@ -112,7 +112,10 @@ class TrainWidget(Panel):
 
     @start_from.setter
     def start_from(self, name: str) -> None:
-        self.start.name = name
+        if name:
+            self.start.name = name
+        else:
+            self.start.begin_anew(self.start.recipe)
 
     @property
     def settings(self) -> TrainingSettings:
