@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
@@ -437,6 +438,24 @@ def test_a_number_that_is_on_several_planes_is_a_cell_on_each(viewer, tmp_path, 
     image = viewer.add_image(np.stack([discs(centres=CENTRES)] * 2), rgb=True)
     added = field_writer(image, layer)(silent)
     assert [[one.label for one in field.decisions] for field in added] == [[], [1]]
+
+
+def test_cells_on_disk_are_read_for_the_training_set_by_the_worker_alone(viewer, tmp_path, monkeypatch):
+    """Of a slide the window waited for all of them."""
+    monkeypatch.setenv("WBCSEG_CORRECTIONS", str(tmp_path / "training"))
+    read = []
+
+    def noted(part):
+        read.append(part.shape)
+        return part
+
+    cells = da.from_array(three_cells()).map_blocks(noted, dtype=np.int32, meta=np.zeros((0, 0), np.int32))
+    layer, image = viewer.add_labels(cells), viewer.add_image(discs(centres=CENTRES), rgb=True)
+    read.clear()
+    write = field_writer(image, layer)
+    assert read == []
+    (field,) = write(silent)
+    assert (field.cells, read) == (3, [(120, 160)])
 
 
 def test_what_the_model_and_an_earlier_review_knew_is_taken_over_and_kept_in_the_layer(viewer):

@@ -42,7 +42,9 @@ def field_writer(image: Image | None, labels: Labels | None) -> Callable[[Progre
         If the layers cannot be trained on.
     """
     image, labels = checked_pair(image, labels)
-    pixels, drawn = image_data(image), np.array(image_data(labels))
+    pixels, drawn = image_data(image), image_data(labels)
+    if isinstance(drawn, np.ndarray):  # painted in place; what is on disk is read by the worker
+        drawn = drawn.copy()
     said = known_values(labels, "decision")
     height, width, unit = pixel_size(image)
     path, stack = path_of(image), drawn.ndim == 3
@@ -55,7 +57,7 @@ def field_writer(image: Image | None, labels: Labels | None) -> Callable[[Progre
         value_range = bit_range(pixels)
         added: list[Correction] = []
         for plane, cells in enumerate(drawn if stack else [drawn]):
-            picture = pixels[plane] if stack else pixels
+            cells, picture = np.asarray(cells), pixels[plane] if stack else pixels
             here = {label: one for (there, label), one in said.items() if there == plane and label and one}
             decisions = [CellDecision(label=label, decision=one) for label, one in here.items()]
             for window, suffix in _windows(cells, set(here)):
