@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -82,17 +82,27 @@ class Learning(QObject):
         """
         review = self._review
         review.update_now()
-        if review.image is None:
-            raise EditError("The classes are told by the image: choose one of the shape of the cells.")
+        self._require_image()
         if not review.count and not review.measuring:
             raise EditError("There is no cell to learn from.")
         self.wanted = True
         self._follow_names()
 
     def forget(self) -> None:
-        """Suggest nothing more in this picture: the classes are again as they were found."""
+        """Suggest nothing more in this picture: the classes are again as they were found.
+
+        Raises
+        ------
+        EditError
+            If there is no image.
+        """
+        self._require_image()
         self.wanted = False
         self._follow_names()
+
+    def _require_image(self) -> None:
+        if self._review.image is None:
+            raise EditError("The classes are told by the image: choose one of the shape of the cells.")
 
     @property
     def suggests(self) -> bool:
@@ -156,6 +166,11 @@ class Learning(QObject):
             return
         if suggestions is None and review.suggestions is None:
             return
+        if suggestions is not None:  # cells that changed meanwhile are looked at anew
+            now = _places(review.cells)
+            probabilities = suggestions.probabilities
+            as_seen = [now.get(cell) == self._seen[cell][0] for cell in probabilities.index]
+            suggestions = replace(suggestions, probabilities=probabilities[as_seen])
         self._name_in_layer(suggestions)
         before = review.cells[CLASS]
         review.suggest(suggestions)
@@ -174,6 +189,7 @@ class Learning(QObject):
 
     def _on_cancelled(self) -> None:
         self.wanted = False
+        self.learnt.emit("")
 
     def _name_in_layer(self, suggestions: Suggestions | None) -> None:
         """Say with the layer what tells its classes now."""
@@ -212,7 +228,6 @@ def _keep(classifier: ClassifierFile) -> None:
     """Keep what was learnt for the next picture; of what nobody taught there is no file."""
     file = learnt_file()
     if classifier.header.taught:
-        file.parent.mkdir(parents=True, exist_ok=True)
         ClassifierFile.write(file, classifier.header, classifier.weights)
     else:
         file.unlink(missing_ok=True)
@@ -246,10 +261,15 @@ class _View:
         return cls(labels, image_data(image), review.cells, diameter)
 
 
+def _places(cells: pd.DataFrame) -> dict[Cell, tuple[float, ...]]:
+    """Return row, column and area of each cell, which tell whether it is the one that was looked at."""
+    where = cells[["row", "col", "area"]].to_numpy(float).tolist()
+    return dict(zip(keys_of(cells), map(tuple, where), strict=True))
+
+
 def _look(view: _View, classifier: ClassifierFile, seen: Seen, progress: Progress) -> Seen:
     """Return the embedding of each cell; only those are looked at that were not, as they are now."""
-    where = view.cells[["row", "col", "area"]].to_numpy(float).tolist()
-    places = dict(zip(keys_of(view.cells), map(tuple, where), strict=True))
+    places = _places(view.cells)
     cells = view.cells.loc[[cell not in seen or seen[cell][0] != place for cell, place in places.items()]]
     _, embedding = predict_labels(view.labels, cells, view.image, view.diameter, classifier, progress)
     looked = {cell: (places[cell], one) for cell, one in zip(keys_of(cells), embedding, strict=True)}

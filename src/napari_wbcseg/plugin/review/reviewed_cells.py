@@ -131,8 +131,8 @@ class ReviewedCells(MeasuredCells):
 
     @property
     def taken_back(self) -> set[Cell]:
-        """The cells whose class a person took back, since the layer got its cells."""
-        return {cell for cell, name in self._decisions.state.named.items() if not name}
+        """The cells whose class a person took back, or called unsure, since the layer got its cells."""
+        return {cell for cell, name in self._decisions.state.named.items() if name in ("", UNSURE)}
 
     @property
     def count(self) -> int:

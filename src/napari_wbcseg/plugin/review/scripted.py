@@ -114,7 +114,6 @@ class ScriptedReview(Panel):
         self.large.refresh()
         for name, press in self.panel.buttons.items():
             press.setEnabled(self.review is not None and not (on_disk and name in EDITING))
-        self._show_learnt()
         self._on_changed()
         self._on_measured()
 
@@ -146,11 +145,7 @@ class ScriptedReview(Panel):
     def _on_changed(self) -> None:
         self.panel.update()
         self.differential.refresh()
-        if self.review is None:
-            return
-        there, selected = set(self.review.keys()), self.selected
-        if not there.issuperset(selected):
-            self.panel.selection.select(cell for cell in selected if cell in there)
+        self._show_learnt()
         self._draw_later.start()
 
     def _on_measured(self) -> None:
