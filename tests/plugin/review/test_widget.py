@@ -109,6 +109,15 @@ def test_rows_and_cells_are_selected_both_ways(viewer, widget, qtbot):
     assert widget.selected == [(0, 2)], "the brush is left alone"
 
 
+def test_an_image_that_was_opened_after_the_cells_can_be_clicked_too(viewer, open_review):
+    layer = viewer.add_labels(three_cells(), name="mine")
+    widget = open_review(viewer)
+    image = viewer.add_image(discs(centres=CENTRES), rgb=True, name="smear")
+    assert (viewer.layers.selection.active, widget.image) == (image, image)
+    click(viewer, layer, 90, 70)
+    assert widget.selected == [(0, 3)]
+
+
 def test_frames_follow_an_edit_and_leave_the_active_layer_to_the_user(viewer, widget, qtbot):
     widget.select([(0, 2)])
     soon(lambda: not widget._draw_later.isActive())
@@ -294,6 +303,14 @@ def test_layers_may_be_renamed_removed_and_exchanged(viewer, widget):
         widget.accept()
 
 
+def test_what_is_selected_in_a_layer_is_not_in_the_next(viewer, widget):
+    """A cell of the same number was, and went with the key that rejects."""
+    widget.select([(0, 2)])
+    viewer.add_labels(three_cells(), name="others")
+    assert widget.labels.name == "others"
+    assert widget.selected == []
+
+
 def test_two_viewers_keep_to_themselves_and_closing_leaves_nothing(make_napari_viewer, open_review, qtbot):
     widgets = []
     for _ in range(2):
@@ -388,6 +405,17 @@ def test_a_cell_is_selected_in_3d_though_the_mouse_has_not_moved_since(viewer, o
     assert viewer.layers.selection.active is viewer.layers[active]
     assert viewer.layers["selected cells"].nshapes == 1
     assert widget.panel.table.selectionModel().selectedRows()
+
+
+def test_a_line_of_which_no_plane_is_known_cuts_nothing(viewer, open_review):
+    """It was taken for one on the first plane, whichever cell was selected."""
+    layer = viewer.add_labels(np.stack([three_cells()] * 2))
+    widget = open_review(viewer)
+    widget.select([(1, 2)])
+    viewer.dims.ndisplay = 3
+    with pytest.raises(EditError, match="one plane"):
+        widget.split(np.array([[10.0, 110.0], [50.0, 110.0]]))
+    assert layer.data.max() == 3
 
 
 def test_cells_of_a_single_picture_are_framed_in_3d(viewer, open_review):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -50,8 +50,8 @@ class OnCanvas(QObject):
     Parameters
     ----------
     review : LayerReview
-    images : sequence of Layer
-        Pictures under the cells: a click counts when one of them is active, too.
+    images : callable
+        Gives the pictures under the cells: a click counts when one of them is active, too.
     selection : Selection
 
     Attributes
@@ -63,10 +63,12 @@ class OnCanvas(QObject):
     #: Emitted with the plane and the place, row and column in pixels, of a click while a cell is missed.
     missed = Signal(int, object)
 
-    def __init__(self, review: LayerReview, images: Sequence[Layer], selection: Selection) -> None:
+    def __init__(
+        self, review: LayerReview, images: Callable[[], Sequence[Layer]], selection: Selection
+    ) -> None:
         super().__init__()
         self._review, self._viewer, self._selection = review, review.viewer, selection
-        self._clicked = [review.labels, *images]
+        self._images = images
         self.outlining = False
         self._frames: Shapes | None = None
         self._framed: list[tuple[int, Box]] = []
@@ -153,7 +155,8 @@ class OnCanvas(QObject):
         active, labels = viewer.layers.selection.active, self._review.labels
         if event.button != 1 or not labels.visible:
             return
-        if active is not None and (active not in self._clicked or str(active.mode) != "pan_zoom"):
+        clicked = [None, labels, *self._images()]
+        if active not in clicked or (active is not None and str(active.mode) != "pan_zoom"):
             return
         start = np.array(event.pos)
         yield

@@ -93,15 +93,14 @@ class LayerChoice:
         viewer.layers.events.inserted.connect(self._watch)
         self._watch()
 
-    @property
-    def images(self) -> list[Layer]:
-        """The images that are offered."""
+    def fitting_images(self) -> list[Layer]:
+        """Return the images that are offered."""
         return [layer for layer in self._viewer.layers if self._fits(layer)]
 
     def take_source(self) -> None:
         """Offer the images for the chosen cells, and choose the one that they were found in."""
         self.image.reset_choices()
-        if self._source() in self.images:
+        if self._source() in self.fitting_images():
             self.image.value = self._source()
 
     def _watch(self, event: Any = None) -> None:
@@ -113,7 +112,7 @@ class LayerChoice:
 
     def _look(self) -> None:
         """Offer the images that have the shape of the cells by now."""
-        if isalive(self.image.native) and self.image.value not in self.images:
+        if isalive(self.image.native) and self.image.value not in self.fitting_images():
             self.take_source()
 
     def _source(self) -> Layer | None:

@@ -105,6 +105,7 @@ class ScriptedReview(Panel):
         if self.cleanup.done:
             return  # a removed panel's lists go on following the viewer, and two reviews would disagree
         self._let_go(later=True)
+        self.panel.selection.select([])  # another layer has other cells of these numbers
         labels = self.labels
         self.panel.layers.take_source()
         if labels is not None and labels.ndim in (2, 3):
@@ -122,7 +123,7 @@ class ScriptedReview(Panel):
         review.changed.connect(self._on_changed)
         review.measured.connect(self._on_measured)
         review.noted.connect(self.say)
-        self.canvas = OnCanvas(review, self.panel.layers.images, self.panel.selection)
+        self.canvas = OnCanvas(review, self.panel.layers.fitting_images, self.panel.selection)
         self.learning = learning = Learning(review)
         learning.learnt.connect(self._show_learnt)
         learning.failed.connect(self.fail)
@@ -279,7 +280,9 @@ class ScriptedReview(Panel):
         if stroke is None:
             cell = self._need_selected("split")[-1]
         else:
-            plane = review.plane or 0
+            plane = review.plane
+            if plane is None:
+                raise EditError("Show one plane of the stack first: the line is in that.")
             wanted = [label for where, label in reversed(self.selected) if where == plane]
             cell = plane, label_under(plane_of(review.labels, plane), stroke, wanted)
         parts = review.split(cell, stroke)
