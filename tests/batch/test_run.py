@@ -30,10 +30,11 @@ from napari_wbcseg.batch.folder import BatchItem, Run
 from napari_wbcseg.batch.process import process
 from napari_wbcseg.batch.report import report_pictures
 from napari_wbcseg.batch.run import BatchResult, collect, renew_tables, segment_files
-from napari_wbcseg.errors import Cancelled, OutputError
+from napari_wbcseg.errors import BusyError, Cancelled, OutputError
 from napari_wbcseg.images.tiff_writer import write_tiff
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.differential import differential_of
+from napari_wbcseg.results.formats.tables import write_cells
 from napari_wbcseg.results.origins import file_sha256
 from napari_wbcseg.results.records import ResultRecord, RunRecord
 from napari_wbcseg.segmentation.large.result import LargeResult
@@ -580,6 +581,25 @@ class TestRunAgain:
         run(items[3:4], out, model, again=True)
         person.join()
         assert np.array_equal(load_result(out / "0003-result.json").labels, corrected.labels)
+
+    def test_so_is_what_is_saved_while_the_run_writes_its_tables(
+        self, items: list[BatchItem], out: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        busy: list[BusyError] = []
+
+        def write_when_a_person_has_saved(*arguments: Any) -> Path:
+            if not busy:
+                correct(out, items[3])
+                with pytest.raises(BusyError) as refused:
+                    renew_tables(out)
+                busy.append(refused.value)
+            return write_cells(*arguments)
+
+        monkeypatch.setattr("napari_wbcseg.batch.run.write_cells", write_when_a_person_has_saved)
+        run(items, out, model)
+        counts, cells, _ = results(out)
+        assert counts.set_index("image").loc["0003.png", "count"] == 2
+        assert (cells["image"] == "0003.png").sum() == 2
 
     def test_corrections_without_their_labels_are_not_written_over(
         self, items: list[BatchItem], out: Path, model: ModelFile

@@ -299,7 +299,7 @@ def _write_run(
         Which images seem to be there twice, as their rows say too; which classes are unusual.
     """
     folder, tables, told, gallery = outputs.folder, [], list[ResultClasses](), Gallery()
-    hashes: dict[BatchItem, str | None] = {}
+    hashes, read = dict[BatchItem, str | None](), dict[Path, int]()
     for item in items:
         if rows.get(item, {}).get("status") != "ok":
             continue
@@ -325,6 +325,7 @@ def _write_run(
             result = with_pictures(item, result, outputs, write=True)
             if not result.in_doubt:
                 add_to_gallery(gallery, item.image, result.gallery)
+        read[file] = _last_change(file)
     twice = counted_twice(hashes, outputs)
     for said, group in twice.items():
         for item in group:
@@ -336,7 +337,16 @@ def _write_run(
     record.write(folder / RUN_FILE)
     found = pooled_results(told)
     write_report(folder / REPORT_FILE, record, _entries(outputs, known), found, gallery)
+    if any(_last_change(file) != then for file, then in read.items()):
+        return _write_run(outputs, record, items, rows)  # who saved meanwhile found the folder busy
     return (*twice, found.unusual) if found.unusual else tuple(twice)
+
+
+def _last_change(file: Path) -> int:
+    """Return when a file was written, in nanoseconds; 0 where it is gone."""
+    with suppress(OSError):
+        return file.stat().st_mtime_ns
+    return 0
 
 
 def _entries(outputs: Outputs, rows: Mapping[BatchItem, Row]) -> Iterator[dict[str, object]]:
