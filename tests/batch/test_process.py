@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,13 @@ import zarr
 from PIL import Image
 
 from napari_wbcseg import SegmentationSettings
+from napari_wbcseg.batch import process as process_module
+from napari_wbcseg.batch.classify import classify_results
 from napari_wbcseg.batch.run import collect, renew_tables, segment_files
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.formats.registry import FORMATS
 from napari_wbcseg.results.records import ResultRecord
+from napari_wbcseg.segmentation.result import Segmentation
 
 from ..dark_model import spots
 
@@ -152,6 +157,24 @@ def test_an_image_replaced_while_it_is_read(
     assert not (folder.with_name("out") / "moving-result.json").exists()
 
 
+def test_a_slide_replaced_while_it_is_segmented_is_done_again(
+    folder: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide, real = folder / "slide.zarr", process_module.segment_large
+    zarr.save_array(str(slide), IMAGE)
+
+    def replaced(*arguments: Any, **options: Any) -> Segmentation:
+        found = real(*arguments, **options)
+        shutil.rmtree(slide)
+        zarr.save_array(str(slide), spots((150, 150), ((40, 40), (110, 110)))[0])
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(process_module, "segment_large", replaced)
+        assert table(folder, model).loc["slide.zarr", "count"] == 1
+    assert table(folder, model).loc["slide.zarr", "count"] == 2
+
+
 def test_a_result_that_was_corrected_stays_one_of_the_version_that_made_it(
     folder: Path, model: ModelFile
 ) -> None:
@@ -169,8 +192,9 @@ def test_a_result_that_was_corrected_stays_one_of_the_version_that_made_it(
     assert (now.versions, now.created, now.seconds) == (made.versions, made.created, made.seconds)
 
 
+@pytest.mark.parametrize("follow", [renew_tables, classify_results])
 def test_in_a_corrected_stack_each_number_of_the_tables_is_one_cell_of_the_labels(
-    folder: Path, model: ModelFile
+    folder: Path, model: ModelFile, follow: Callable[[Path], object]
 ) -> None:
     tifffile.imwrite(folder / "stack.tif", np.stack([IMAGE] * 2), photometric="rgb")
     table(folder, model)
@@ -178,7 +202,7 @@ def test_in_a_corrected_stack_each_number_of_the_tables_is_one_cell_of_the_label
     labels = tifffile.imread(out / "stack-labels.tif")
     labels[1, :9, :9] = labels[0].max()  # another program counts in each plane anew
     tifffile.imwrite(out / "stack-labels.tif", labels)
-    renew_tables(out)
+    follow(out)
     cells = pd.read_csv(out / "cells.csv").query("image == 'stack.tif'")
     labels = tifffile.imread(out / "stack-labels.tif")
     assert len(cells) == 3

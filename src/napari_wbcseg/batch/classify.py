@@ -107,6 +107,7 @@ def _classify(
         large.classify(open_large(path).full, classifier, source, progress)
         refreshed(item, record, outputs)
         return
+    record, _ = refreshed(item, record, outputs)  # another program may have given one number to several cells
     result, image = load_result(file), read_file(path).pixels
     classified = replace(
         result,

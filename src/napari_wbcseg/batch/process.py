@@ -207,6 +207,8 @@ def _large(
     folder = run.large_folder(item.name)
     with network:
         start = time.perf_counter()
+        # As it is now: where another takes its place meanwhile, the next run sees that.
+        stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
         image = open_large(item.path)
         progress(0, 0, "Segmenting")  # unless that is over for which this was done
         run.record_file(item.name).unlink(missing_ok=True)
@@ -214,10 +216,9 @@ def _large(
             shutil.rmtree(folder, ignore_errors=True)
         result = segment_large(image, folder, run.model, run.settings, progress, client=client)
     notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *result.notes]
-    wanted = [name for name in run.formats if name not in ("tiff", "csv", "overlay")]
+    wanted = [name for name in run.formats if name not in ("tiff", "json", "csv", "overlay")]
     notes += _not_written(wanted, result.labels.shape, large=True)
     result = replace(result, notes=tuple(dict.fromkeys(notes)))
-    stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
     return write_result(item, result, folder.name, image, stamp, run, progress, start)
 
 
