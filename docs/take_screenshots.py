@@ -20,11 +20,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from qtpy.QtWidgets import QApplication
-from take_demo_picture import main as take_demo_picture
 
+import napari_wbcseg
 from napari_wbcseg import synthetic_smear
 from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
+from napari_wbcseg.results.formats.pictures import draw_overlay
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -45,12 +46,24 @@ def rest(seconds: float = 1.0) -> None:
     wait_for(lambda: time.monotonic() - start > seconds)
 
 
+def save(picture: Image.Image, name: str) -> None:
+    """Save a picture in 256 colours, to keep it small."""
+    picture.quantize(256, Image.Quantize.FASTOCTREE).save(IMAGES / name, optimize=True)
+
+
 def take(viewer: napari.Viewer, name: str) -> None:
-    """Save a picture of the window, in 256 colours to keep it small."""
+    """Save a picture of the window."""
     picture = viewer.window.screenshot(canvas_only=False, flash=False)
-    Image.fromarray(picture[..., :3]).quantize(256, Image.Quantize.FASTOCTREE).save(
-        IMAGES / name, optimize=True
-    )
+    save(Image.fromarray(picture[..., :3]), name)
+
+
+def take_demo() -> None:
+    """Take what ``wbcseg demo`` shows, in the size of the README."""
+    smear = synthetic_smear()
+    result = napari_wbcseg.segment(smear.image)
+    overlay = Image.fromarray(draw_overlay(smear.image, result.labels, result.cells))
+    save(overlay.resize((768, 576), Image.Resampling.LANCZOS), "demo.png")
+    print(f"demo.png: {result.summary}; {smear.count} were drawn")
 
 
 def take_diameter(viewer: napari.Viewer, segment: SegmentWidget) -> None:
@@ -129,7 +142,7 @@ def take_session(folder: Path) -> None:
 
 def main() -> None:
     """Take every picture."""
-    take_demo_picture()
+    take_demo()
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1400, 900)
     image, truth = viewer.open_sample("napari-wbcseg", "synthetic_smear", seed=3)
