@@ -15,7 +15,7 @@ need_packages() {
     for package in "$@"; do
         # Newer releases have some of them under a name that ends in t64.
         known="$(dpkg-query -W -f '${db:Status-Status} ' "$package" "${package}t64" 2>/dev/null || true)"
-        [[ "$known" == *installed* && "$known" != *not-installed* ]] || missing+=("$package")
+        [[ " $known" == *" installed "* ]] || missing+=("$package")
     done
     if [ ${#missing[@]} -eq 0 ]; then return; fi
     if [ "$(id -u)" -ne 0 ]; then
