@@ -124,20 +124,21 @@ def segment(
             image_progress=add_bar(bars),
             report=report,
         )
-    _print_result(result, out)
+    _print_result(result, out, again)
     if result.failed:
         complain(f"{result.failed} of {counted(len(items), 'input')} failed; see above or counts.csv.")
         raise typer.Exit(FAILED)
 
 
-def _print_result(result: BatchResult, out: Path) -> None:
+def _print_result(result: BatchResult, out: Path, again: bool) -> None:
     from ..batch.report import REPORT_FILE
 
     _print_counts(result.rows, result.notices)
     typer.echo(f"Results: {out}")
     typer.echo(f"Report:  {out / REPORT_FILE}")
     if result.kept:
-        typer.echo(f"Done before, and not again: {counted(result.kept, 'image')}. --again does all.")
+        advice = "" if again else " --again does all."  # with it, those are of others than were given
+        typer.echo(f"Done before, and not again: {counted(result.kept, 'image')}.{advice}")
     elif result.outdated:
         typer.echo(
             "Model, classifier, settings or version changed since the last run into this folder: "
