@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -151,8 +152,14 @@ def test_what_killed_runs_left_half_written_is_removed(tmp_path: Path, model: Mo
     (out / ".0001.ome.zarr.0123456789ab.old" / "0").mkdir(parents=True)
     for name in (".0001-labels.tif.0123456789ab.part", ".report.html.0123456789ab.part", ".mine.part"):
         (out / name).write_text("of a process that died")
+    for path in out.iterdir():
+        os.utime(path, (1, 1))
+    (out / ".0002-labels.tif.0123456789ab.part").write_text("of a person who is saving")
     run(write(tmp_path / "in", 1), out, model)
-    assert [path.name for path in out.glob(".*")] == [".mine.part"]
+    assert sorted(path.name for path in out.glob(".*")) == [
+        ".0002-labels.tif.0123456789ab.part",
+        ".mine.part",
+    ]
 
 
 def test_the_head_of_a_file_is_opened_once_before_it_is_read(

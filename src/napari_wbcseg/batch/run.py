@@ -41,6 +41,9 @@ from .report import REPORT_FILE, Gallery, add_to_gallery, write_report
 if TYPE_CHECKING:
     from distributed import Client
 
+#: Seconds that a half-written file lies still before it is removed: a person may be saving beside the run.
+_UNTOUCHED = 60.0
+
 
 @dataclass(frozen=True)
 class BatchResult:
@@ -194,7 +197,7 @@ def segment_files(
         items = with_others_done(given, earlier, run)
         # Before hours of work are done, show that their results can be kept.
         _with_inputs(record, items, {}, {}, folder).write(folder / RUN_FILE)
-        remove_leftovers(folder)
+        remove_leftovers(folder, _UNTOUCHED)
         rows, finished = dict[BatchItem, Row](), False
 
         def take(item: BatchItem, row: Row) -> None:
@@ -225,7 +228,7 @@ def segment_files(
             progress(total, total, "")
             finished = True
         finally:
-            remove_leftovers(folder)  # of workers that died
+            remove_leftovers(folder, _UNTOUCHED)  # of workers that died
             if not finished:
                 take_up(items, run.segmented)  # what was written meanwhile, or lacks but a format
             record = record.model_copy(update={"finished": finished})
