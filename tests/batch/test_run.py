@@ -24,7 +24,14 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_wbcseg import Segmentation, SegmentationSettings, load_result, save, segment
+from napari_wbcseg import (
+    Segmentation,
+    SegmentationSettings,
+    load_result,
+    save,
+    segment,
+    segment_large,
+)
 from napari_wbcseg.batch import process as process_module
 from napari_wbcseg.batch.folder import BatchItem, Run
 from napari_wbcseg.batch.process import process
@@ -38,6 +45,7 @@ from napari_wbcseg.results.formats.tables import write_cells
 from napari_wbcseg.results.origins import file_sha256
 from napari_wbcseg.results.records import ResultRecord, RunRecord
 from napari_wbcseg.segmentation.large.result import LargeResult
+from napari_wbcseg.words import note_of_part
 
 from ..dark_model import spots, write_dark_model
 from .folders import assert_same_results, results, write_images
@@ -151,6 +159,25 @@ class TestManyImages:
         assert differential_of(tmp_path / "out")[0].white_cells == 1
         assert run(items, tmp_path / "out", model).kept == 1
 
+    def test_again_goes_on_with_a_large_image_at_which_it_was_stopped(
+        self, tmp_path: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        items = two_large_images(tmp_path / "in")[:1]
+        run(items, tmp_path / "out", model)
+
+        def found_and_stopped(*arguments: Any, **options: Any) -> None:
+            segment_large(*arguments, **options)
+            raise Cancelled("Enough.")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(process_module, "segment_large", found_and_stopped)
+            with pytest.raises(Cancelled):
+                run(items, tmp_path / "out", model, again=True)
+        large = LargeResult.open(tmp_path / "out" / "a-cells")
+        large.keep_said(large.cells.assign(**{"class": "blast", "class_by": "person"}))
+        run(items, tmp_path / "out", model, again=True)
+        assert pd.read_csv(tmp_path / "out" / "counts.csv")["blast"].tolist() == [1]
+
     def test_a_large_image_that_became_another_does_not_count_where_a_run_was_stopped(
         self, tmp_path: Path, model: ModelFile
     ) -> None:
@@ -258,14 +285,22 @@ class TestRunAgain:
     def test_what_lacks_but_a_format_counts_though_a_run_was_stopped(
         self, items: list[BatchItem], out: Path, model: ModelFile
     ) -> None:
-        def stop(done: int, total: int, stage: str) -> None:
-            raise Cancelled("Enough.")
-
         with pytest.raises(Cancelled):
-            run(items, out, model, formats=("geojson",), progress=stop)
+            run(items, out, model, formats=("geojson",), progress=stop_at_once)
         counts = results(out)[0]
         assert len(counts) == 5
         assert differential_of(out)[0].white_cells == counts["white_cells"].sum()
+
+    def test_cells_of_a_part_count_nowhere_where_a_run_was_stopped(
+        self, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        found = load_result(out / "0003-result.json")
+        notes = (*found.notes, note_of_part("the region", several=False))
+        save(dataclasses.replace(found, notes=notes), out / "0003", "tiff")
+        with pytest.raises(Cancelled):
+            run(items, out, model, progress=stop_at_once)
+        assert len(results(out)[0]) == 4
+        assert differential_of(out)[0].white_cells == results(out)[0]["count"].sum()
 
     def test_files_of_formats_not_asked_for_again_tell_of_the_same_cells(
         self, items: list[BatchItem], out: Path, model: ModelFile
@@ -359,6 +394,16 @@ class TestRunAgain:
         run(items, out, model, settings=SETTINGS.replace(check_below=0.9))
         assert (out / "0001.geojson").read_text() == "drawn by hand"
         assert list((out / "0003.ome.zarr").iterdir()) == []
+
+    def test_where_another_file_cannot_be_written_what_was_found_stays(
+        self, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        (out / "0003.ome.zarr").mkdir()
+        (out / "0003.ome.zarr" / "mine").touch()
+        (row,) = run(items[3:4], out, model, formats=("ome-zarr",)).rows[-1:]
+        assert "0003.ome.zarr" in row["error"]
+        assert load_result(out / "0003-result.json").count == 3
+        assert redone(items, out, model) == []
 
     def test_labels_that_are_none_any_more_are_said_and_left_alone(
         self, items: list[BatchItem], out: Path, model: ModelFile
@@ -635,9 +680,7 @@ def test_after_kill_9_only_what_is_missing_is_done(tmp_path: Path, model: ModelF
     process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
     process.wait()
     assert not (out / "counts.csv").exists()
-    (out / ".0001-labels.tif.0123456789ab.part").write_text("of the process that died")
     again = redone(items, out, model)
     assert 0 < len(again) < len(items)
-    assert not list(out.glob(".*.part"))
     run(items, tmp_path / "other", model)
     assert_same_results(out, tmp_path / "other")

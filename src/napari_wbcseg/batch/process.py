@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 #: One file is segmented while one is read and two are written.
 _THREADS = 4
-#: Pixels held at once, besides one image of any size: 150 to 600 MB.
+#: Pixels held at once, 150 to 600 MB; an image that has more is held alone.
 _MOST_PIXELS = 50_000_000
 #: A record, and the cells that it is of.
 _Done = tuple[ResultRecord, pd.DataFrame]
@@ -143,6 +143,8 @@ def _segmented(item: BatchItem, run: Run, progress: Progress) -> _Done | None:
     ------
     ImageError
         If a person corrected it since the run chose its name.
+    OutputError
+        If a file that it lacked cannot be written.
     """
     known = None if run.again else run.segmented(item)
     if known is None:
@@ -155,6 +157,8 @@ def _segmented(item: BatchItem, run: Run, progress: Progress) -> _Done | None:
         return None
     try:
         return _with_all_files(item, known, run, progress)
+    except (Cancelled, OutputError):  # what was found is sound
+        raise
     except WBCSegError:  # damaged
         if run.corrected(item):
             raise
@@ -204,15 +208,16 @@ def _large(
     item: BatchItem, run: Run, progress: Progress, network: AbstractContextManager[Any], client: Client | None
 ) -> _Done:
     """Segment a large file into a folder of its own; a run that was interrupted goes on where it stopped."""
-    folder = run.large_folder(item.name)
+    folder, record = run.large_folder(item.name), run.record_file(item.name)
     with network:
         start = time.perf_counter()
         # As it is now: where another takes its place meanwhile, the next run sees that.
         stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
         image = open_large(item.path)
         progress(0, 0, "Segmenting")  # unless that is over for which this was done
-        run.record_file(item.name).unlink(missing_ok=True)
-        if run.again and (folder / PLAN_FILE).is_file():  # what was found before would be taken up
+        done = record.exists()
+        record.unlink(missing_ok=True)
+        if run.again and done and (folder / PLAN_FILE).is_file():  # what was found would be taken up
             shutil.rmtree(folder, ignore_errors=True)
         result = segment_large(image, folder, run.model, run.settings, progress, client=client)
     notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *result.notes]

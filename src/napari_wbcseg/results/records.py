@@ -26,7 +26,7 @@ from ..segmentation.large.result import LargeResult
 from ..segmentation.measure import COLUMNS
 from ..segmentation.result import ABOUT, Placement, Segmentation, counts, marked_in
 from ..settings import SegmentationSettings
-from ..words import in_doubt
+from ..words import in_doubt, of_part
 from .formats.tables import count_column, table_to_columns
 from .names import LABELS_SUFFIX, LARGE_SUFFIX, RESULT_SUFFIX, RUN_FILE
 from .origins import FileRecord, ImageRecord, ModelRecord, file_sha256, here_and_now
@@ -451,7 +451,8 @@ class RunRecord(Record):
         own = self.settings, self.model.hash, told_by, self.versions.get("napari-wbcseg")
         path = one.file(folder)
         alike = result.settings is None or result.made_by(*own)
-        return alike and path is not None and result.is_of(path, folder)
+        whole = result.corrected or not of_part(result.notes)
+        return alike and whole and path is not None and result.is_of(path, folder)
 
     @classmethod
     def start(
