@@ -7,8 +7,8 @@ A file that is read in tiles is none of these: its tiles are spread over the wor
 from __future__ import annotations
 
 import json
+import logging
 import signal
-import socket
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, KilledWorker, WorkerPlugin, get_worker
+from distributed import Client, KilledWorker, LocalCluster, WorkerPlugin, get_worker
 
 from ..errors import ImageError, ModelError, OutputError, first_line
 from ..executors import ClusterError, completed
@@ -36,7 +36,6 @@ from .process import process
 _OF_A_PIXEL = 150
 _OF_A_HELD_PIXEL = 20
 _CONNECT_SECONDS = 20
-_LOOPBACK_SECONDS = 5
 # The processes of a cluster watch themselves up to a hundred times a second, which takes two seconds of the
 # processor a minute each. And they give memory back at once, for which a tile's arrays are mapped anew each
 # time: a third of a worker's time went there (glibc: a set M_TRIM_THRESHOLD fixes M_MMAP_THRESHOLD too).
@@ -89,24 +88,13 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
     Raises
     ------
     ClusterError
-        If no scheduler answers.
+        If no scheduler answers, or no processes can be started.
     """
-    import logging
-
-    from distributed import LocalCluster
-
     # What is lost is told in a sentence; dask would print a traceback before it.
     for name in ("distributed", "distributed.client", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
-        _require_loopback()
-        count = workers or 1
-        options = {"threads_per_worker": max(1, available_cpus() // count), "dashboard_address": None}
-        with (
-            dask.config.set(_OWN_WAYS),
-            LocalCluster(n_workers=count, silence_logs=logging.CRITICAL, **options) as local,
-            _Client(local) as client,
-        ):
+        with dask.config.set(_OWN_WAYS), _local_cluster(workers or 1) as local, _Client(local) as client:
             client.register_plugin(_DeafToCtrlC())
             yield client
         return
@@ -124,6 +112,19 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
         yield client
 
 
+def _local_cluster(count: int) -> LocalCluster:
+    """Start processes on this machine, and what they need to find each other."""
+    threads = max(1, available_cpus() // count)
+    options = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+    try:
+        return LocalCluster(n_workers=count, threads_per_worker=threads, **options)
+    except RuntimeError as error:  # where there is no loopback network, say
+        raise ClusterError(
+            f"Processes cannot be started on this machine ({first_line(error)}). Leave --workers out: the "
+            "work is then done in this process."
+        ) from None
+
+
 def _address_in(file: Path) -> str:
     """Return the address in a scheduler file, which ``dask scheduler --scheduler-file`` writes."""
     try:
@@ -132,18 +133,6 @@ def _address_in(file: Path) -> str:
         raise ClusterError(
             f"{file} is no scheduler file of dask: give the one that `dask scheduler --scheduler-file` "
             "writes, or the address that it prints."
-        ) from None
-
-
-def _require_loopback() -> None:
-    """Refuse to start processes that could not find each other; dask would wait for them without end."""
-    try:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            socket.create_connection(server.getsockname(), timeout=_LOOPBACK_SECONDS).close()
-    except OSError as error:
-        raise ClusterError(
-            f"Processes on this machine cannot reach each other ({error.strerror}): it has no loopback "
-            "network. Leave --workers out: the work is then done in this process."
         ) from None
 
 
