@@ -83,6 +83,18 @@ def test_a_part_that_cannot_be_trained_on_is_no_part() -> None:
     assert cut_in_two(pair, 0.5, left_out=lambda part: "too small") is None
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("fields", [1, 4])
+def test_pictures_without_a_cell_are_all_trained_on_beside_some_with_cells(fields: int, seed: int) -> None:
+    pairs = [replace(field([(20, 60), (100, 60)]), name=f"{i}", group=f"{i}") for i in range(fields)]
+    without = [replace(field([]), name=f"without-{i}", group="no-cells") for i in range(4)]
+    split = split_validation([*without[:2], *pairs, *without[2:]], 0.2, seed)
+    assert [pair for pair in split.training if pair.group == "no-cells"] == without
+    assert any(pair.labels.any() for pair in split.training)
+    assert all(pair.labels.any() for pair in split.validation)
+    assert split.validation
+
+
 def test_nothing_is_kept_aside_where_that_is_asked_for() -> None:
     split = split_validation(dark_disc_pairs(3), 0.0, seed=0)
     assert (len(split.training), split.validation) == (3, [])

@@ -187,14 +187,15 @@ def split_validation(pairs: Pairs, fraction: float, seed: int, left_out: LeftOut
 
     Whole groups are kept aside where there are several. Pairs of a single group are split
     among themselves; a single image is cut in two between its cells; and of an image
-    with one cell, both sides get all of it. The note says so.
+    with one cell, both sides get all of it. The note says so. Pictures without a cell are all
+    trained on: nothing could be validated on them alone.
 
     Parameters
     ----------
     pairs : sequence of TrainingPair
-        At least one.
+        At least one with a cell.
     fraction : float
-        Share of the pairs to reach, at least one of them. At 0 nothing is kept aside.
+        Share of the pairs with cells to reach, at least one of them. At 0 nothing is kept aside.
     seed : int
     left_out : callable
         Why a part of an image is of no use, in words; nothing when it is.
@@ -206,19 +207,20 @@ def split_validation(pairs: Pairs, fraction: float, seed: int, left_out: LeftOut
     """
     if fraction <= 0:
         return Split(list(pairs), [])
-    if len(pairs) > 1:
-        groups, note = [pair.group for pair in pairs], ""
+    with_cells = [pair for pair in pairs if pair.labels.any()]
+    if len(with_cells) > 1:
+        groups, note = [pair.group for pair in with_cells], ""
         if len(set(groups)) == 1:
-            groups = [str(i) for i in range(len(pairs))]
+            groups = [str(i) for i in range(len(with_cells))]
             note = "All images belong together; the validation score says little about other slides."
-        kept = _kept_aside(groups, fraction * len(pairs), seed)
-        both = list(zip(pairs, groups, strict=True))
-        training = [pair for pair, group in both if group not in kept]
-        return Split(training, [pair for pair, group in both if group in kept], note)
-    halves = cut_in_two(pairs[0], fraction, left_out)
+        kept = _kept_aside(groups, fraction * len(with_cells), seed)
+        aside = [pair for pair, group in zip(with_cells, groups, strict=True) if group in kept]
+        return Split([pair for pair in pairs if pair not in aside], aside, note)
+    halves = cut_in_two(with_cells[0], fraction, left_out)
     if halves is not None:
         note = "Of the one image a part is kept aside; the validation score says little about other slides."
-        return Split([halves[0]], [halves[1]], note)
+        training = [halves[0] if pair is with_cells[0] else pair for pair in pairs]
+        return Split(training, [halves[1]], note)
     note = "There is too little to keep anything aside: the validation score is on the very cells that are "
     return Split(list(pairs), list(pairs), f"{note}trained on.")
 
