@@ -108,6 +108,48 @@ def test_fields_that_the_model_it_goes_on_from_has_learnt_from_are_not_called_un
     assert "on cells that were trained on" in comparison.verdict
 
 
+def disc_field(name: str, seed: int) -> TrainingPair:
+    """Draw a field that is like no other, with two cells that a cut can go between."""
+    image = np.random.default_rng(seed).integers(150, 255, (100, 100, 3), np.uint8)
+    labels = np.zeros((100, 100), np.int32)
+    for number, row in enumerate((15, 65), 1):
+        labels[row : row + 20, 40:60] = number
+    image[labels > 0] //= 3
+    return TrainingPair(name, image, labels, name)
+
+
+def test_nor_are_those_of_which_it_has_learnt_a_part_or_more_than_this_part() -> None:
+    first, second = disc_field("b", 1), disc_field("a", 2)
+
+    def planned(fields: list[TrainingPair], start: ModelFile) -> FineTuningPlan:
+        return plan_fine_tuning(fields, start, original_pairs(), FAST)
+
+    def learnt(plan: FineTuningPlan) -> ModelFile:
+        return plan.finish(START)[0]
+
+    one_part = planned([first], START)
+    of_a_part = learnt(one_part)
+    assert not planned([first], of_a_part).scores_what_start_saw, "the other part was kept aside"
+    both = planned([first, second], of_a_part)
+    assert {pair.name for pair in (*both.own, *both.held_out)} == {"a", "b"}
+    assert both.scores_what_start_saw == (both.held_out[0].name == "b")
+    assert (
+        replace(both, own=both.held_out, held_out=both.own).scores_what_start_saw
+        != both.scores_what_start_saw
+    )
+    of_all = learnt(replace(both, own=[*both.own, *both.held_out], held_out=one_part.held_out))
+    assert planned([first], of_all).scores_what_start_saw
+
+
+def test_an_original_without_a_cell_is_not_what_forgetting_is_measured_on(few_smears: None) -> None:
+    empty = replace(disc_field("empty", 3), labels=np.zeros((100, 100), np.int32), white_cell=20.0)
+    for recipe in ("robust", "classic"):
+        replay = make_replay([empty], recipe)
+        assert {pair.group.split()[0] for pair in (*replay.training, *replay.held_out)} == {"@synthetic"}
+        assert replay.held_out
+        assert replay.training
+
+
 def test_it_is_kept_only_if_the_user_says_so(
     tuned: FineTuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

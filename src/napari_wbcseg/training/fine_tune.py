@@ -39,6 +39,7 @@ from .train import train
 #: the one that gains most of those that lose no more than half of what is allowed (benchmarks/finetune.md).
 BLEND = 0.7
 _LEARNT = "fine_tuned_on"  # in the header of a model
+_PART_OF = "part of "  # there, before a field that was cut in two
 
 #: Fold of the SigTuple set that forgetting is measured on, and that is never replayed.
 ORIGINAL_FOLD = 2
@@ -180,6 +181,9 @@ class FineTuningPlan:
         What the user should know before it starts.
     blend : float
         Share of the tuned weights in the new model, in (0, 1].
+    cut : str
+        What a model remembers the field by that was cut in two, to train on one part and score on the
+        other; empty where none was.
     """
 
     start: ModelFile
@@ -189,6 +193,7 @@ class FineTuningPlan:
     settings: TrainingSettings
     notes: tuple[str, ...]
     blend: float = BLEND
+    cut: str = ""
 
     def blended(self, tuned: ModelFile) -> ModelFile:
         """Return the new model: the tuned weights averaged with those it started from, where it had them."""
@@ -206,6 +211,7 @@ class FineTuningPlan:
         seen = self.scores_what_it_saw or self.scores_what_start_saw
         comparison = compare_models(self.start, new, self.held_out, self.replay.held_out, seen, progress)
         learnt = {*new.header.extra.get(_LEARNT, ()), *map(_digest, self.own)}
+        learnt |= {_PART_OF + self.cut} if self.cut else set()
         header = new.header.replace(
             extra={**new.header.extra, _LEARNT: sorted(learnt)},
             scores={**new.header.scores, **comparison.scores},
@@ -222,7 +228,7 @@ class FineTuningPlan:
     @property
     def job(self) -> TrainingJob:
         """What a training process is asked to do, with all that `plan_of` needs after a crash."""
-        named = ("own", "held_out", "notes", "blend")
+        named = ("own", "held_out", "notes", "blend", "cut")
         kept = {name: getattr(self, name) for name in named} | {"replay": vars(self.replay)}
         name = f"{self.start.name}-tuned"
         return TrainingJob(self.pairs, self.settings, name, self.start, self.described, kept)
@@ -257,8 +263,9 @@ class FineTuningPlan:
     @property
     def scores_what_start_saw(self) -> bool:
         """Whether the model that it goes on from was fine-tuned on some of what both are scored on."""
-        learnt = self.start.header.extra.get(_LEARNT, ())
-        return any(_digest(pair) in learnt for pair in self.held_out)
+        scored = {*map(_digest, self.held_out)}
+        whole_or_part = scored | {self.cut} | {_PART_OF + digest for digest in scored}
+        return not whole_or_part.isdisjoint(self.start.header.extra.get(_LEARNT, ()))
 
 
 def _digest(pair: TrainingPair) -> str:
@@ -311,6 +318,8 @@ def plan_fine_tuning(
     own_pairs = [_as_own(pair) for pair in chosen.training]
     nothing_aside = chosen.validation in ([], chosen.training)
     held_out = own_pairs if nothing_aside else [_as_own(pair) for pair in chosen.validation]
+    used, left_out = [*chosen.training, *chosen.validation], [name for name, _ in chosen.left_out]
+    cut = [_digest(pair) for pair in own if pair not in used and pair.name not in left_out]
     replay = make_replay(original, settings.recipe, settings.seed, progress, own)
     notes = [*chosen.notes]
     if chosen.left_out_summary:
@@ -320,8 +329,9 @@ def plan_fine_tuning(
             "The original training images are not on this computer: synthetic smears stand in for them. "
             "`wbcseg download` fetches the public ones (10 MB), which keeps more of what the model knows."
         )
+    settings = settings.replace(validation_fraction=0.0)
     return FineTuningPlan(
-        start, own_pairs, held_out, replay, settings.replace(validation_fraction=0.0), tuple(notes), blend
+        start, own_pairs, held_out, replay, settings, tuple(notes), blend, cut[0] if cut else ""
     )
 
 
@@ -375,25 +385,24 @@ def make_replay(
     """
     if original is None:
         original = local_sigtuple(TRAIN_FOLDER)
-    training: list[TrainingPair] = []
     parts = []
     progress(0, 0, "Reading the original images")
     pairs = [] if original is None else pairs_of(original)
     among_own = {id(pair) for pair, _ in find_duplicates(pairs, own)}
-    pairs = [pair for pair in pairs if id(pair) not in among_own]
-    if not pairs:
-        held_out = _smears(_SCORED_SEED, _SCORED_SMEARS, progress)
-    else:
-        training, held_out = _sampled(pairs, np.random.default_rng((seed, 0x5A3)))
+    others = [pair for pair in pairs if id(pair) not in among_own]
+    training, held_out = _sampled(others, np.random.default_rng((seed, 0x5A3)))
+    if training:
         parts.append(f"a sample of the original data ({counted(len(training), 'image')})")
-    if recipe == "robust" or not pairs:
+    else:
+        held_out = _smears(_SCORED_SEED, _SCORED_SMEARS, progress)
+    if recipe == "robust" or not training:
         training += _smears(seed, _SYNTHETIC_SMEARS, progress)
         parts.append(f"{_SYNTHETIC_SMEARS} synthetic smears")
     return Replay(training, held_out, " and ".join(parts))
 
 
 def _sampled(pairs: Pairs, rng: np.random.Generator) -> tuple[list[TrainingPair], list[TrainingPair]]:
-    """Return some pairs to train on, and others of the same kind to score on."""
+    """Return some pairs to train on, and others of the same kind to score on; none without a cell."""
     # SigTuple in tiles and without its doubtful masks; other sets as they come, in a family of their own.
     others = [pair for pair in pairs if not pair.group.startswith("fold-")]
     tiles = cut_tiles([pair for pair in pairs if pair.group.startswith("fold-")])
