@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy_methods import Baseline, Method, ModelMethod, StarDist, stardist_missing
+from accuracy_methods import Baseline, Method, ModelMethod
 from accuracy_scores import SCORERS, Outcome, score
 from accuracy_sets import (
     BenchImage,
@@ -170,8 +170,8 @@ def draw_sheet(outcome: Outcome, path: Path, side: int = 260, columns: int = 6) 
     cv2.imwrite(str(path), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
 
 
-def make_methods(args: argparse.Namespace) -> tuple[list[Method], list[str]]:
-    """Build the methods asked for, and say which could not be and why."""
+def make_methods(args: argparse.Namespace) -> list[Method]:
+    """Build the methods asked for."""
     given: dict[str, list[str]] = {}
     for text in args.model:
         name, _, path = text.partition("=")
@@ -179,24 +179,11 @@ def make_methods(args: argparse.Namespace) -> tuple[list[Method], list[str]]:
             sys.exit(f"--model {text} is not NAME=PATH.")
         given.setdefault(name, []).append(path)
     wanted = list(dict.fromkeys([*args.methods, *given]))
-    methods: list[Method] = []
-    skipped = []
-    for name in wanted:
-        if name == "baseline":
-            methods.append(Baseline())
-        elif name == "stardist":
-            why = stardist_missing(args.stardist_python)
-            folder = Path(given.get(name, [""])[0])
-            if not why and not (folder / "about.json").is_file():
-                why = "no trained model; train one with train_stardist.py and give --model stardist=FOLDER"
-            if why:
-                skipped.append(f"stardist: skipped, {why}.")
-            else:
-                methods.append(StarDist(folder, args.stardist_python))
-        else:
-            built_in = {"robust": "wbc"}.get(name, name)
-            methods.append(ModelMethod(name, given.get(name, [built_in])))
-    return methods, skipped
+    built_in = {"robust": "wbc"}
+    return [
+        Baseline() if name == "baseline" else ModelMethod(name, given.get(name, [built_in.get(name, name)]))
+        for name in wanted
+    ]
 
 
 def _cells(outcomes: dict[str, Outcome]) -> dict[str, str]:
@@ -234,7 +221,7 @@ def main() -> None:
     parser.add_argument(
         "--sets", nargs="+", choices=list(SCORERS), default=[name for name in SCORERS if name != "synthetic"]
     )
-    parser.add_argument("--methods", nargs="+", default=["classic", "robust", "baseline", "stardist"])
+    parser.add_argument("--methods", nargs="+", default=["classic", "robust", "baseline"])
     parser.add_argument("--model", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--sigtuple-folds", nargs="+", default=["2"], help="numbers from 0 to 4, or all")
     parser.add_argument("--limit", type=int, help="images of each set, for a quick look")
@@ -242,7 +229,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, action="append", default=[], help=".md or .json; repeatable")
     parser.add_argument("--sheet", type=Path, help="folder for pictures of the worst cases")
     parser.add_argument("--failures", action="store_true", help="name every image that went wrong")
-    parser.add_argument("--stardist-python", default=sys.executable, help="a Python that has StarDist")
     args = parser.parse_args()
     folds = list(range(5)) if "all" in args.sigtuple_folds else [int(f) for f in args.sigtuple_folds]
     if not set(folds) <= set(range(5)):
@@ -251,9 +237,7 @@ def main() -> None:
     if not root:
         console.print("WBCSEG_DATA is not set: only what is drawn can be scored.")
     data = Data(Path(root) if root else None, folds, args.limit, args.seed)
-    methods, notes = make_methods(args)
-    for note in notes:
-        console.print(note, style="yellow")
+    methods, notes = make_methods(args), []
     rows: dict[str, dict[str, Outcome]] = {method.name: {} for method in methods}
     for name in args.sets:
         items = data.get(name)
@@ -276,8 +260,6 @@ def main() -> None:
             if args.sheet:
                 draw_sheet(outcome, args.sheet / f"{method.name.split()[0]}_{name}.png")
             outcome.worst.clear()
-    for method in methods:
-        method.close()
     if args.limit:
         notes.append(f"A quick look: at most {args.limit} images of each set.")
     folds_text = ", ".join(map(str, folds))

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
+import re
 
 import numpy as np
 import pandas as pd
@@ -40,9 +35,6 @@ class Method:
         """Return labels int32 (H, W) of an image uint8 (H, W, 3)."""
         raise NotImplementedError
 
-    def close(self) -> None:
-        """Free what the method holds."""
-
 
 def seen_in(training_data: str, fold: int) -> str:
     """Say whether a description of training data includes a SigTuple fold.
@@ -50,8 +42,6 @@ def seen_in(training_data: str, fold: int) -> str:
     Everything that names SigTuple counts as trained on it, unless it says ``without fold N``
     or ``without folds N, M``.
     """
-    import re
-
     text = training_data.lower()
     if "sigtuple" not in text:
         return NEVER
@@ -96,65 +86,3 @@ class Baseline(Method):
         from baseline import segment_classically
 
         return segment_classically(image)
-
-
-class StarDist(Method):
-    """StarDist in a Python of its own, which needs another Keras than ours.
-
-    Parameters
-    ----------
-    folder : Path
-        Written by ``train_stardist.py``.
-    python : str
-        The Python that has StarDist.
-    """
-
-    name = "stardist"
-
-    def __init__(self, folder: Path, python: str = sys.executable) -> None:
-        self.training_data = json.loads((folder / "about.json").read_text())["training_data"]
-        script = Path(__file__).with_name("train_stardist.py")
-        self._process = subprocess.Popen(
-            [python, str(script), "predict", "--out", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-        self._folder = tempfile.TemporaryDirectory()
-        self._expect("ready")
-
-    def _expect(self, word: str) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.strip() == word:
-                return
-        raise RuntimeError("StarDist's process ended; run train_stardist.py predict by hand to see why.")
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Segment an image in the other process."""
-        assert self._process.stdin is not None
-        place = Path(self._folder.name)
-        np.save(place / "image.npy", image)
-        self._process.stdin.write(f"{place / 'image.npy'}\t{place / 'labels.npy'}\n")
-        self._process.stdin.flush()
-        self._expect("done")
-        return np.load(place / "labels.npy")
-
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(30)
-        self._folder.cleanup()
-
-
-def stardist_missing(python: str) -> str:
-    """Return why StarDist cannot run in a Python, or nothing."""
-    command = [python, "-c", "import importlib.util as u; print(u.find_spec('stardist') is not None)"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{python} does not run: {error}"
-    return "" if answer == "True" else f"stardist is not installed for {python}"

@@ -8,7 +8,7 @@
 rate against the engine's limit), first (a fresh process, a crowd, memory), engines (their rates, and
 how their cells differ), large, folder, slide (one on a cluster), napari. Each is taken in a process of
 its own. Images are drawn unless WBCSEG_DATA has the SigTuple set, whose fields ``image``, ``network``,
-``first`` and ``engines`` then take, and with ``--real`` ``large`` as well.
+``first`` and ``engines`` then take.
 """
 
 from __future__ import annotations
@@ -135,21 +135,20 @@ def measure_engines(args: argparse.Namespace, folder: str) -> str:
 
 
 def measure_large(args: argparse.Namespace, folder: str) -> str:
-    """Compose smears of several sizes, and segment them with this package and with StarDist."""
+    """Compose smears of several sizes, and segment them with this package and with StarDist's network."""
     rows: Rows = []
     # Processor seconds a megapixel: what else the machine does changes them little.
     ours: dict[float, float] = {}
     dense: list[float] = []
     for size in args.sizes:
         console.print(f"  {size:g} megapixels")
-        place = compose(folder, size, args.real)
+        place = compose(folder, size)
         found = measure("speed_large", "sparse", place=str(place), out=str(Path(folder) / "large"))
         ours[size] = found["cpu"] / found["megapixels"]
         row = [f"{size:g}", f"{found['cells']}", f"{found['seconds'] / found['megapixels']:.3f}"]
         row += [f"{ours[size]:.3f}", f"{found['peak_mb']:,}", "", "", "", ""]
         if args.stardist_python and size <= args.largest_dense:
-            options = {"place": str(as_npy(place)), "model": args.stardist_model}
-            other = measure("speed_large", "stardist", python=args.stardist_python, **options)
+            other = measure("speed_large", "stardist", python=args.stardist_python, place=str(as_npy(place)))
             dense.append(other["cpu"] / other["megapixels"])
             row[5:] = [
                 f"{other['seconds'] / other['megapixels']:.2f}",
@@ -159,9 +158,7 @@ def measure_large(args: argparse.Namespace, folder: str) -> str:
             ]
         rows.append(row)
     after = []
-    if dense and args.stardist_model:
-        after.append(f"StarDist: the model in {Path(args.stardist_model).name}, whole.")
-    elif dense:
+    if dense:
         after.append(
             "StarDist: its default 2D network, the dense prediction alone, without the search for polygons."
         )
@@ -173,7 +170,7 @@ def measure_large(args: argparse.Namespace, folder: str) -> str:
         )
     if args.cellpose_python:
         least = min(ours)
-        place = as_npy(compose(folder, least, args.real))
+        place = as_npy(compose(folder, least))
         other = measure("speed_large", "cellpose", python=args.cellpose_python, place=str(place))
         rate = other["cpu"] / other["megapixels"]
         after.append(
@@ -183,15 +180,12 @@ def measure_large(args: argparse.Namespace, folder: str) -> str:
     beyond = [rate for size, rate in ours.items() if size > 12]
     if len(beyond) > 1:
         spread = (max(beyond) - min(beyond)) / min(beyond)
-        after.append(
-            f"In blocks, seconds a megapixel differ by {spread:.0%} from the smallest to the largest."
-        )
+        after.append(f"In blocks, processor seconds a megapixel differ by {spread:.0%} over these sizes.")
     costs = "s a megapixel", "processor s a megapixel", "peak MB"
     return section(
         "Large images",
-        ("Pieces of SigTuple's fields" if args.real else "Synthetic fields")
-        + " of one megapixel, laid side by side, with a white cell to 600 red ones. Memory is the peak of a "
-        "process of its own, Python and libraries included.",
+        "Synthetic fields of one megapixel, laid side by side, with a white cell to 600 red ones. Memory is "
+        "the peak of a process of its own, Python and libraries included.",
         ("megapixels", "cells found", *costs, f"StarDist: {costs[0]}", *costs[1:], "ratio, processor"),
         rows,
         "\n".join(after),
@@ -230,7 +224,7 @@ def _crew(workers: int) -> str:
 
 def measure_slide(args: argparse.Namespace, folder: str) -> str:
     """Time one slide in one process of one thread, and on clusters of such processes."""
-    place = compose(folder, args.slide, args.real)
+    place = compose(folder, args.slide)
     rows: Rows = []
     found = []
     for workers in (0, 1, 2):
@@ -301,10 +295,8 @@ def main() -> None:
     parser.add_argument("--folder-images", type=int, default=12, help="images of `folder`")
     parser.add_argument("--slide", type=float, default=64.0, help="megapixels of `slide`")
     parser.add_argument("--starts", type=int, default=2, help="starts of napari, of each kind")
-    parser.add_argument("--real", action="store_true", help="compose `large` of SigTuple's images")
     parser.add_argument("--stardist-python", help="Python of an environment that has StarDist")
     parser.add_argument("--cellpose-python", help="Python of an environment that has Cellpose")
-    parser.add_argument("--stardist-model", help="folder of a model of benchmarks/train_stardist.py")
     parser.add_argument("--largest-dense", type=float, default=_LARGEST_DENSE, help="megapixels for StarDist")
     parser.add_argument("--scratch", help="folder for images and results; kept, to be used again")
     parser.add_argument("--out", type=Path, help="Markdown file to write")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -17,8 +16,8 @@ _FIELDS, _WITH_CELL = 5, 3
 _WARM = 2_000_000
 
 
-def compose(folder: str, megapixels: float, real: bool = False) -> Path:
-    """Write a smear of real density to a zarr array, block by block, and return its place.
+def compose(folder: str, megapixels: float) -> Path:
+    """Write a smear of usual density to a zarr array, block by block, and return its place.
 
     Five fields of one megapixel are laid side by side, each turned or mirrored at random,
     three of them with one white cell.
@@ -26,10 +25,10 @@ def compose(folder: str, megapixels: float, real: bool = False) -> Path:
     import zarr
 
     side = round((megapixels * 1e6) ** 0.5)
-    place = Path(folder) / f"{'real' if real else 'synthetic'}-{side}.zarr"
+    place = Path(folder) / f"synthetic-{side}.zarr"
     if place.exists():
         return place
-    fields = _real_fields() if real else _synthetic_fields()
+    fields = _synthetic_fields()
     part = place.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     array = zarr.open_array(
@@ -57,32 +56,6 @@ def _synthetic_fields() -> list[np.ndarray]:
         ).image
         for seed in range(_FIELDS)
     ]
-
-
-def _real_fields() -> list[np.ndarray]:
-    """Compose fields of pieces of SigTuple's images, at the same density of white cells."""
-    from napari_wbcseg.datasets.sigtuple import read_sigtuple
-
-    piece = 125  # the tiles of the set have 128 pixels
-    empty, full = [], []
-    for pair in read_sigtuple(Path(os.environ["WBCSEG_DATA"]) / "sigtuple"):
-        height, width = pair.labels.shape
-        for top in range(0, height - piece + 1, piece):
-            for left in range(0, width - piece + 1, piece):
-                part = slice(top, top + piece), slice(left, left + piece)
-                (full if pair.labels[part].any() else empty).append(pair.image[part])
-    rng = np.random.default_rng(0)
-    fields = []
-    for number in range(_FIELDS):
-        field = np.empty((_TILE, _TILE, 3), np.uint8)
-        places = [(r, c) for r in range(0, _TILE, piece) for c in range(0, _TILE, piece)]
-        for r, c in places:
-            field[r : r + piece, c : c + piece] = empty[rng.integers(len(empty))]
-        if number < _WITH_CELL:
-            r, c = places[rng.integers(len(places))]
-            field[r : r + piece, c : c + piece] = full[rng.integers(len(full))]
-        fields.append(field)
-    return fields
 
 
 def sparse(place: str, out: str, model: str = "wbc") -> dict[str, Any]:
@@ -123,34 +96,24 @@ def as_npy(place: Path) -> Path:
     return copy
 
 
-def stardist(place: str, model: str | None = None) -> dict[str, Any]:
-    """Segment an image with StarDist, in tiles of about 1024 pixels as its documentation says.
+def stardist(place: str) -> dict[str, Any]:
+    """Time the dense prediction of StarDist's default 2D network, with the weights it begins with.
 
-    Without a trained model, the default 2D network with the weights it begins with: then
-    the dense prediction alone is timed, without its search for the best polygons.
+    In tiles of about 1024 pixels, as its documentation says, and without its search for the best polygons.
     """
     from stardist.models import Config2D, StarDist2D
 
     image = np.load(place, mmap_mode="r")
     tiles = tuple(max(1, int(np.ceil(side / 1024))) for side in image.shape[:2])
-    if model is not None:
-        network = StarDist2D(None, name="model", basedir=model)
-    else:
-        network = StarDist2D(Config2D(axes="YXC", n_channel_in=3), name=None, basedir=None)
+    network = StarDist2D(Config2D(axes="YXC", n_channel_in=3), name=None, basedir=None)
     network.predict(image[:256, :256].astype(np.float32) / 255)
     scaled = image.astype(np.float32) / 255
     if image.shape[0] * image.shape[1] <= _WARM:
         network.predict(scaled, n_tiles=(*tiles, 1), show_tile_progress=False)
     start, cpu = time.perf_counter(), time.process_time()
-    cells: int | None = None
-    if model is not None:
-        labels = network.predict_instances(scaled, n_tiles=(*tiles, 1), show_tile_progress=False)[0]
-        cells = int(labels.max())
-    else:
-        network.predict(scaled, n_tiles=(*tiles, 1), show_tile_progress=False)
+    network.predict(scaled, n_tiles=(*tiles, 1), show_tile_progress=False)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    megapixels = image.shape[0] * image.shape[1] / 1e6
-    return {"megapixels": megapixels, "seconds": seconds, "cpu": cpu, "cells": cells}
+    return {"megapixels": image.shape[0] * image.shape[1] / 1e6, "seconds": seconds, "cpu": cpu}
 
 
 def cellpose(place: str) -> dict[str, Any]:
