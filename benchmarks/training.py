@@ -123,22 +123,6 @@ def table(seconds: float) -> str:
     )
 
 
-class Repeated:
-    """The same few batches for ever: what training would be if preparing them took no time."""
-
-    heavy = False
-
-    def __init__(self, batches: object, count: int) -> None:
-        self.drawn = [batches.draw(0, index) for index in range(count)]  # type: ignore[attr-defined]
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def draw(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.drawn[index]
-
-
 def waiting(steps: int, rounds: int, processes: int | None) -> str:
     """Return how long the network waits, told by the feeder, and by the time that fixed batches save."""
     from napari_wbcseg.network.backend import import_keras
@@ -153,32 +137,32 @@ def waiting(steps: int, rounds: int, processes: int | None) -> str:
     count = helper_processes(describe_device().kind) if processes is None else processes
     model = build_unet(ROBUST, dtype=dtype_policy("auto"))
     model.compile(optimizer=keras.optimizers.Adam(1e-4), loss=RECIPES["robust"].loss)
-    times: dict[str, list[float]] = {"drawn": [], "fixed": []}
-    shares = []
-    fixed = Repeated(batches, steps)
-    feeder = Feeder(batches.draw, steps, 10_000, count)
+    ready = [batches.draw(0, index) for index in range(steps)]  # as if preparing them took no time
+    feeder = Feeder(batches.draw, steps, rounds, count)
     dataset = as_dataset(feeder.get, steps)
-    model.fit(as_dataset(fixed.draw, steps), verbose=0)  # traced before anything is timed
+    fixed = as_dataset(lambda epoch, index: ready[index], steps)
+    model.fit(fixed, verbose=0)  # traced before anything is timed
+
+    def epoch_seconds(data: object) -> float:
+        start = time.perf_counter()
+        model.fit(data, verbose=0, shuffle=False)
+        return time.perf_counter() - start
+
+    drawn, shares = [], []
     for epoch in range(rounds):
-        for kind in times:
-            data = dataset if kind == "drawn" else as_dataset(fixed.draw, steps)
-            if kind == "drawn":
-                data.epoch = epoch
-                feeder.waited = 0.0
-            start = time.perf_counter()
-            model.fit(data, verbose=0, shuffle=False)
-            times[kind].append(time.perf_counter() - start)
-            if kind == "drawn":
-                shares.append(feeder.waited / times[kind][-1])
+        dataset.epoch, feeder.waited = epoch, 0.0
+        drawn.append(epoch_seconds(dataset))
+        shares.append(feeder.waited / drawn[-1])
     feeder.close()
-    drawn, same = (statistics.median(times[kind]) for kind in ("drawn", "fixed"))
+    # Only now, for what is drawn ahead would slow these, and those after them would not wait for it.
+    same = [epoch_seconds(fixed) for _ in range(rounds)]
+    drawn_s, same_s, waited = map(statistics.median, (drawn, same, shares))
     images = steps * settings.batch_size
     drawers = f"{count} processes" if count else "a thread"
     return (
         f"{machine()} Robust recipe, {steps} steps of {settings.batch_size}, {rounds} rounds, batches from "
-        f"{drawers}: {images / drawn:.1f} images/s, and {images / same:.1f} with batches that lie ready "
-        f"({drawn / same - 1:+.1%}). The network waited for at most {statistics.median(shares):.2%} of the "
-        "time."
+        f"{drawers}: {images / drawn_s:.1f} images/s, and {images / same_s:.1f} with batches that lie ready "
+        f"({drawn_s / same_s - 1:+.1%}). The network waited for at most {waited:.2%} of the time."
     )
 
 
