@@ -8,7 +8,8 @@
 ``zheng_dataset1`` is split in two by image number. The cells to train on are spread evenly over
 the first half; the whole second half is scored on. What is forgotten is measured on SigTuple fold
 2, of which nothing is replayed. Copies of a picture are left out. A run that was interrupted goes on
-where it stopped, when it is given the same folder. No model that is shipped has seen the set.
+where it stopped, when it is given the same folder; what is in it is taken as it is, so name another one for
+another seed, limit or replay. No model that is shipped has seen the set.
 
 ``--choose-blend`` never looks at that second half. It tries how much of the tuned weights to take
 on cells of two other kinds: fields of TXL-PBC, outlined from their boxes, and the first half of
