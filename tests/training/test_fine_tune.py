@@ -29,6 +29,7 @@ from napari_wbcseg.training.fine_tune import (
     plan_of,
 )
 from napari_wbcseg.training.folder import TrainingJob, read_job, write_job
+from napari_wbcseg.training.plan import make_plan
 
 from ..tiny_networks import RICH, TINY, dark_disc_pairs, random_model
 
@@ -83,6 +84,12 @@ def test_a_sample_of_the_original_is_replayed_and_another_is_scored(tuned: FineT
     assert len(tuned.comparison.new_original.rows) == len(replay.held_out)
     ours = [pair for pair in tuned.plan.pairs if pair.group.startswith("own")]
     assert len(ours) >= len(replay.training) // 2, "the few weigh about as much as the many"
+
+
+def test_a_field_that_is_repeated_to_weigh_more_is_told_once() -> None:
+    plan = plan_fine_tuning([disc_field("one", 1)], START, original_pairs(), FAST)
+    assert len(plan.pairs) == 6 + 6
+    assert "7 white cells in 7 images: 12 tiles an epoch" in make_plan(plan.pairs, plan.settings).summary
 
 
 def test_the_model_tells_both_scores_and_where_it_comes_from(tuned: FineTuned) -> None:

@@ -80,7 +80,7 @@ class TrainingPlan:
         cells = count_cells(self.training)
         anew = "" if self.recipe == "classic" else ", composed anew each time"
         text = (
-            f"Trains on {counted(cells, 'white cell')} in {counted(len(self.training), 'image')}: "
+            f"Trains on {counted(cells, 'white cell')} in {counted(len(set(self.training)), 'image')}: "
             f"{counted(self.tiles, 'tile')} an epoch{anew}."
         )
         if self.validation:
@@ -146,8 +146,8 @@ def make_plan(pairs: Pairs, settings: TrainingSettings, fine_tuning: bool = Fals
 
 
 def count_cells(pairs: Pairs) -> int:
-    """Return the number of cells in some pairs."""
-    return sum(len(np.unique(pair.labels[pair.labels > 0])) for pair in pairs)
+    """Return the number of cells in some pairs, of one that is given several times once."""
+    return sum(len(np.unique(pair.labels[pair.labels > 0])) for pair in set(pairs))
 
 
 def _expectations(cells: int, validation_cells: int, fine_tuning: bool) -> list[str]:

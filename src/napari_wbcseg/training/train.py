@@ -174,8 +174,8 @@ def train(
         stop = should_stop or (lambda: False)
         TrainingLoop(settings, state, feeder, kept, checkpoint, shown, progress, emit, stop).fit(model)
         where = f" from {Path(data).name}" if isinstance(data, str | Path) else ""
-        described = training_data or f"{counted(len(pairs), 'image')}{where}"
-        trained = network.trained(model, state, facts | {"images": len(pairs)}, described)
+        described = training_data or f"{counted(len(set(pairs)), 'image')}{where}"
+        trained = network.trained(model, state, facts | {"images": len(set(pairs))}, described)
         if folder is not None:
             trained = ModelFile.write(folder / f"{trained.name}{SUFFIX}", trained.header, trained.weights)
             table = pd.DataFrame(state.history, columns=None if state.history else ["epoch"])
@@ -195,7 +195,7 @@ def _start_event(
         "recipe": network.settings.recipe,
         "device": facts["device"],
         "precision": facts["arithmetic"],
-        "images": len(plan.training),
+        "images": len(set(plan.training)),
         "validation_images": len(plan.validation),
         "plan": " ".join(part for part in (plan.summary, plan.left_out_summary) if part),
         "steps": feeder.steps,
