@@ -440,6 +440,18 @@ def test_a_number_that_is_on_several_planes_is_a_cell_on_each(viewer, tmp_path, 
     assert [[one.label for one in field.decisions] for field in added] == [[], [1]]
 
 
+def test_what_is_called_a_platelet_is_no_cell_to_train_on(viewer, tmp_path, monkeypatch):
+    monkeypatch.setenv("WBCSEG_CORRECTIONS", str(tmp_path / "training"))
+    image, layer = viewer.add_image(discs(centres=CENTRES), rgb=True), viewer.add_labels(three_cells())
+    with closing(LayerReview(viewer, layer)) as review:
+        review.accept([(0, 1)])
+        review.name([(0, 1), (0, 2)], "platelet")
+        review.name([(0, 3)], "erythroblast")
+    (field,) = field_writer(image, layer)(silent)
+    assert field.cells == 1
+    assert field.decisions == ()
+
+
 def test_cells_on_disk_are_read_for_the_training_set_by_the_worker_alone(viewer, tmp_path, monkeypatch):
     """Of a slide the window waited for all of them."""
     monkeypatch.setenv("WBCSEG_CORRECTIONS", str(tmp_path / "training"))

@@ -10,6 +10,7 @@ from napari.layers import Image, Labels
 from napari.utils.notifications import show_info
 
 from ...box import label_boxes
+from ...classification.classes import CLASS, PLATELET
 from ...datasets.corrections import CellDecision, Correction, add_correction
 from ...errors import DatasetError
 from ...images.pixels import border
@@ -31,7 +32,8 @@ def field_writer(image: Image | None, labels: Labels | None) -> Callable[[Progre
     """Return what adds the fields of two layers, as they are now, to the training set.
 
     Of a stack, the planes with a cell are added. Of an image above 2048 pixels, windows of 512
-    around the cells that were decided on, or around all cells where none was.
+    around the cells that were decided on, or around all cells where none was. What is called a
+    platelet is left out: a network that is trained on the field is to outline it no more.
 
     What is returned is for a worker thread. It raises `DatasetError` if no cell is drawn, or the training set
     cannot be written, and `ImageError` if the image cannot be used.
@@ -45,7 +47,7 @@ def field_writer(image: Image | None, labels: Labels | None) -> Callable[[Progre
     pixels, drawn = image_data(image), image_data(labels)
     if isinstance(drawn, np.ndarray):  # painted in place; what is on disk is read by the worker
         drawn = drawn.copy()
-    said = known_values(labels, "decision")
+    said, classes = known_values(labels, "decision"), known_values(labels, CLASS)
     height, width, unit = pixel_size(image)
     path, stack = path_of(image), drawn.ndim == 3
     name = path.stem if path else image.name
@@ -58,6 +60,9 @@ def field_writer(image: Image | None, labels: Labels | None) -> Callable[[Progre
         added: list[Correction] = []
         for plane, cells in enumerate(drawn if stack else [drawn]):
             cells, picture = np.asarray(cells), pixels[plane] if stack else pixels
+            platelets = [cell[1] for cell, name in classes.items() if cell[0] == plane and name == PLATELET]
+            if platelets:
+                cells = np.where(np.isin(cells, platelets), 0, cells)
             here = {label: one for (there, label), one in said.items() if there == plane and label and one}
             decisions = [CellDecision(label=label, decision=one) for label, one in here.items()]
             for window, suffix in _windows(cells, set(here)):
