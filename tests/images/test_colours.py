@@ -80,6 +80,13 @@ def test_grey_of_few_bits_reaches_from_black_to_white(tmp_path: Path, bits: int,
     assert_both_are(tmp_path / "a.tif", 255 - expected if white_is_zero else expected)
 
 
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_where_white_is_zero_black_is_the_largest_of_the_bits(tmp_path: Path, bits: int) -> None:
+    levels = np.linspace(0, 2**bits - 1, 64, dtype=np.uint16).reshape(4, 16)
+    tifffile.imwrite(tmp_path / "a.tif", levels, photometric="miniswhite", bitspersample=bits, metadata=None)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), 2**bits - 1 - levels)
+
+
 def test_a_palette(tmp_path: Path) -> None:
     table = np.random.default_rng(0).integers(0, 255, (3, 256), np.uint8)
     indices = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)

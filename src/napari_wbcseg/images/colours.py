@@ -51,7 +51,8 @@ def conversion(page: tifffile.TiffPage, name: str) -> Conversion:
         return _stretched(page)
     if photometric == PHOTOMETRIC.MINISWHITE and (whole or dtype.kind == "b"):
         stretched = _stretched(page)
-        return lambda pixels: np.invert(stretched(pixels))
+        black = 2**page.bitspersample - 1 if page.bitspersample > 8 else 255
+        return lambda pixels: black - stretched(pixels)
     if photometric == PHOTOMETRIC.PALETTE and page.colormap is not None and page.colormap.ndim == 2:
         table = page.colormap.T
         # Some programs write the levels of 8 bits where TIFF wants 16.
