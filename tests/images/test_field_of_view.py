@@ -58,6 +58,12 @@ def test_a_black_picture_is_not_all_surround() -> None:
     assert field_of_view(np.zeros((50, 60, 3), np.uint8)) is None
 
 
+def test_of_a_tiny_picture_on_paper_something_is_left() -> None:
+    image = np.full((33, 21, 3), 255, np.uint8)
+    image[:, 8:12] = np.random.default_rng(0).integers(0, 250, (33, 4, 3))
+    assert field_of_view(image) is None
+
+
 def test_outside_the_field_there_is_empty_slide() -> None:
     inside = np.hypot(ROWS - 150, COLS - 200) < 140
     image = normalised(surrounded(inside))

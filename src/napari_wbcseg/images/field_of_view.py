@@ -152,7 +152,7 @@ def field_of_view(pixels: np.ndarray, paper: Sequence[np.ndarray] | None = None)
             beside = parts[place] != number
             lit = _lit(small[place], beside)
             field[place] &= True if lit is None else lit | beside
-    if field is None:
+    if field is None or not field.any():  # of a picture of a few pixels its edge is all
         return None
     return cv2.resize(field.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
 
