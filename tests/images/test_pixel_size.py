@@ -42,6 +42,7 @@ def sizes(x: str, y: str, x_unit: str = "", y_unit: str = "") -> str:
         (sizes("0.1", "0.1").replace('"', "'"), ""),
         (sizes("0.1", "0.1", "&#181;m", "&#xB5;m"), ""),
         (sizes("0.1", "0.1", "μm", "μm"), ""),  # the Greek letter
+        (sizes("0.1", "0.1", "Âµm", "Âµm"), ""),  # UTF-8 that was read as Latin letters
         (sizes("0.1", "0.1", "microns", "micrometers"), ""),
         (sizes("1E-7", "1E-7", "m", "m"), ""),
         (sizes("1000", "1000", "Å", "Å"), ""),
@@ -101,6 +102,14 @@ def test_imagej(
         tmp_path / "a.tif", GREY, imagej=True, resolution=resolution, metadata={"unit": unit, "axes": "YX"}
     )
     assert read_pixel_size(tmp_path / "a.tif") == expected
+
+
+@pytest.mark.parametrize("unit", ["PhysicalSizeUnit", "PhysicalSizeXUnit"])
+def test_the_words_of_ome_in_a_plain_tiff(tmp_path: Path, unit: str) -> None:
+    """As scripts write them with tifffile."""
+    size = {"PhysicalSizeX": 1e-4, "PhysicalSizeY": 1e-4, unit: "mm", unit.replace("X", "Y"): "mm"}
+    tifffile.imwrite(tmp_path / "a.tif", GREY, metadata={"axes": "YX", **size})
+    assert read_pixel_size(tmp_path / "a.tif") == TENTH
 
 
 def test_resolutions_of_prints_say_nothing_of_the_slide(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ UNIT_NAMES = {
     **{"cm": "centimeter", "dm": "decimeter", "m": "meter", "inch": "inch"},
 }
 
-_PREFIXES = {"pico": "pm", "nano": "nm", "micro": "µm", "milli": "mm", "centi": "cm", "deci": "dm", "": "m"}
 _SYMBOLS = {
-    **{f"{prefix}met{end}": symbol for prefix, symbol in _PREFIXES.items() for end in ("er", "re")},
-    **dict.fromkeys(("micron", "um", "μm", "mum", "\\u00b5m", "\\u03bcm", "Âµm"), "µm"),
-    **dict.fromkeys(("angstrom", "ångström", "ångstrom", "Å", "a"), "Å"),
+    **{spelt: unit for unit, name in UNIT_NAMES.items() for spelt in (name, name.replace("meter", "metre"))},
+    # Also escaped, and as it is read where its two bytes are taken for two letters.
+    **dict.fromkeys(("um", "µm", "μm", "micron", "mum", "\\u00b5m", "\\u03bcm", "âµm"), "µm"),
+    **dict.fromkeys(("a", "å", "ångström", "ångstrom"), "Å"),
     **dict.fromkeys(("in", "inches", '"'), "inch"),
     "px": "pixel",
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
@@ -301,9 +301,8 @@ def stated_pixel_size(
 ) -> Stated | None:
     """Return what a TIFF states of one of its images, given by a page and what OME-XML says of it."""
     shaped: dict[str, Any] = (file.shaped_metadata or ({},))[0]
-    if "PhysicalSizeX" in shaped:
-        unit = str(shaped.get("PhysicalSizeUnit", "µm"))
-        return Stated(shaped.get("PhysicalSizeY"), shaped["PhysicalSizeX"], unit, unit)
+    if (physical := _physical_size(shaped, shaped.get("PhysicalSizeUnit", "µm"))) is not None:
+        return physical
     if file.ome_metadata:
         return described.pixel_size if described else None
     if file.is_svs:
@@ -315,14 +314,22 @@ def stated_pixel_size(
     if not all(resolutions):
         return None
     down, across = (1 / value for value in resolutions)
-    unit = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
-    if unit_symbol(unit) in CENTIMETRES:
+    unit = unit_symbol(str((file.imagej_metadata or {}).get("unit", "")))
+    if unit in CENTIMETRES:
         return Stated(down, across, unit, unit)
     of_resolution = getattr(page.tags.get("ResolutionUnit"), "value", 1)
     if of_resolution == 2:
         return of_dots(*resolutions)
     unit = "cm" if of_resolution == 3 else ""
     return Stated(down, across, unit, unit)
+
+
+def _physical_size(known: Mapping[str, Any], unit: str = "µm") -> Stated | None:
+    """Return the size of a pixel in the words of OME, which others use too; a unit where none is said."""
+    if "PhysicalSizeX" not in known or "PhysicalSizeY" not in known:
+        return None
+    units = (known.get(f"PhysicalSize{axis}Unit", unit) for axis in "YX")
+    return Stated(known["PhysicalSizeY"], known["PhysicalSizeX"], *units)
 
 
 def _rational(tag: Any) -> float:
@@ -358,14 +365,9 @@ def ome_images(xml: str) -> Iterator[OmeImage]:
             continue
         known = element.attrib
         planes = math.prod(int(known.get(f"Size{axis}", 1)) for axis in "ZCT")
-        stated = None
-        if "PhysicalSizeX" in known and "PhysicalSizeY" in known:
-            units = (known.get(f"PhysicalSize{axis}Unit", "µm") for axis in "YX")
-            stated = Stated(known["PhysicalSizeY"], known["PhysicalSizeX"], *units)
-        channels = (one.attrib for one in element if str(one.tag).rpartition("}")[2] == "Channel")
-        yield OmeImage(
-            planes, stated, [(one.get("Name", ""), _rrggbb(one.get("Color", ""))) for one in channels]
-        )
+        attributes = (one.attrib for one in element if str(one.tag).rpartition("}")[2] == "Channel")
+        channels = [(one.get("Name", ""), _rrggbb(one.get("Color", ""))) for one in attributes]
+        yield OmeImage(planes, _physical_size(known), channels)
 
 
 def _rrggbb(colour: str) -> str:
