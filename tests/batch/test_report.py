@@ -80,6 +80,10 @@ class TestPictures:
         )
         pictures = report_pictures(np.stack([image, image]), stack)["pictures"]
         assert [picture.caption for picture in pictures] == ["plane 1 of 0 to 1", "1, 0.30"]
+        # Full brightness is that of the stack, as for the count: plane 1 is a quarter as bright as plane 0.
+        uneven = np.stack([image.astype(np.uint16) * 16, image.astype(np.uint16) * 4])
+        shown = report_pictures(uneven, stack)["pictures"][0]
+        assert np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.jpeg)))).mean() < 0.35 * image.mean()
 
 
 def test_the_report_of_a_run(tmp_path: Path, model: ModelFile) -> None:

@@ -356,6 +356,13 @@ def test_settings_given_as_a_dict_get_a_sentence(dark: ModelFile) -> None:
         segment(spots()[0], dark, settings)
 
 
+@pytest.mark.parametrize(("threshold", "cutoff"), [(21, 20), (10, 50)])
+def test_settings_by_which_no_cell_can_be_found_are_refused(smear, threshold: int, cutoff: int) -> None:
+    settings = SegmentationSettings(recipe="classic", grey_threshold=threshold, dark_cutoff=cutoff)
+    with pytest.raises(SettingsError, match=rf"between the dark cutoff, {cutoff}, .* raise the other"):
+        segment(smear.image, settings=settings)
+
+
 @pytest.mark.parametrize(
     ("recipe", "channels", "heads"),
     [

@@ -19,7 +19,7 @@ from ..classification.classes import CLASS, CLASS_PROBABILITY, class_of
 from ..classification.differential import Differential
 from ..errors import OutputError
 from ..files import written_whole
-from ..images.pixel_source import PixelSource
+from ..images.pixel_source import PixelSource, plane_sources
 from ..images.pixels import resample
 from ..images.prepare import as_rgb8
 from ..images.read import LargeImage
@@ -150,7 +150,7 @@ def report_pictures(image: Any, result: Segmentation) -> dict[str, list[Any]]:
         ``gallery``: cells of each class, the least sure first, at most 12.
     """
     levels = image.levels if isinstance(image, LargeImage) else ()
-    planes = [PixelSource(plane) for plane in (image if result.stacked else levels[:1] or [image])]
+    planes = plane_sources(levels[0] if levels else image, result.stacked)
     return {"pictures": _pictures(planes, result, levels), "gallery": _gallery(planes, result)}
 
 

@@ -169,7 +169,7 @@ def model_and_settings(
     ModelError
         If the model does not exist, its file is broken, or it is no network of its recipe.
     SettingsError
-        If the settings are of another recipe, or none.
+        If the settings are of another recipe, or none, or no cell can be found by them.
     """
     if not isinstance(settings, SegmentationSettings | None):
         raise SettingsError(
@@ -185,6 +185,11 @@ def model_and_settings(
         raise SettingsError(
             f"The model {file.name} was trained for the recipe {file.header.recipe}, and the settings ask "
             f"for {settings.recipe}: choose a model of that recipe, or set recipe to {file.header.recipe}."
+        )
+    if settings.recipe == "classic" and settings.grey_threshold - settings.dark_cutoff < 2:
+        raise SettingsError(
+            f"No grey level lies between the dark cutoff, {settings.dark_cutoff}, and the grey threshold, "
+            f"{settings.grey_threshold}, so that no cell can be found: lower the one, or raise the other."
         )
     if settings.classes not in (None, BUILT_IN_CLASSIFIER):
         settings = settings.replace(classes=str(user_path(settings.classes).resolve()))
