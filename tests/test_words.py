@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import napari_wbcseg
-from napari_wbcseg.images.opened import focus_note
-from napari_wbcseg.images.prepare import DARK_BACKGROUND
+from napari_wbcseg.images.focus import focus_note
+from napari_wbcseg.images.illumination import DARK_BACKGROUND
 from napari_wbcseg.words import counted, duration, in_doubt, readable
 
 

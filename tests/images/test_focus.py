@@ -1,4 +1,4 @@
-"""How sharp an image is, in diameters of its cells."""
+"""How sharp an image is, in diameters of its cells, and which planes are of one place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from napari_wbcseg.images.focus import PARAMETERS, edge_spread
+from napari_wbcseg import synthetic_smear
+from napari_wbcseg.images.focus import PARAMETERS, edge_spread, is_one_field
 
 
 def discs(diameter: int, blur: float) -> np.ndarray:
@@ -34,3 +35,11 @@ def test_noise_does_not_make_a_blurred_picture_sharp() -> None:
 
 def test_an_image_of_one_colour_has_no_edges() -> None:
     assert edge_spread(np.full((30, 40, 3), 0.5, np.float32), 20) == 0.0
+
+
+def test_planes_of_one_field_are_known_and_those_of_others_too() -> None:
+    smear = synthetic_smear((256, 256), seed=5).image
+    planes = [cv2.GaussianBlur(smear, (0, 0), sigma).astype(np.float32) for sigma in (0.5, 2.0, 4.0)]
+    assert is_one_field(planes)
+    other = synthetic_smear((256, 256), seed=6).image.astype(np.float32)
+    assert not is_one_field([*planes, other])

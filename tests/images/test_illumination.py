@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_wbcseg.images.illumination import absorbed, background_colour, transmittance
+from napari_wbcseg.images.illumination import (
+    absorbed,
+    background_colour,
+    has_dark_background,
+    transmittance,
+)
+from napari_wbcseg.images.prepare import prepare_image
 from napari_wbcseg.synthetic.smear import synthetic_smear
 
 colours = st.tuples(*(st.integers(60, 255) for _ in range(3)))
@@ -81,3 +87,32 @@ def test_density_is_0_on_the_empty_slide_and_adds_up_in_stain() -> None:
     assert density[15, 15] == pytest.approx(1.0)
     pixels[10:20, 10:20] = 0
     assert np.isfinite(absorbed(pixels, background_colour(pixels))).all()
+
+
+class TestDarkBackground:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def smear() -> np.ndarray:
+        return synthetic_smear((256, 256), seed=5).image
+
+    def asked(self, image: np.ndarray) -> bool:
+        return has_dark_background(prepare_image(image))
+
+    def test_an_inverted_picture_is_asked_about(self, smear: np.ndarray) -> None:
+        assert not self.asked(smear)
+        assert self.asked(255 - smear)
+        assert self.asked((255 - smear)[..., 1].astype(np.uint16) * 200)
+
+    def test_a_fluorescence_picture_is_asked_about(self) -> None:
+        rows, cols = np.mgrid[:256, :256]
+        glow = sum(
+            200 * np.exp(-((rows - r) ** 2 + (cols - c) ** 2) / 400) for r, c in ((60, 60), (150, 180))
+        )
+        assert self.asked(np.clip(glow + 5, 0, 255).astype(np.uint8))
+
+    def test_the_dark_surround_of_an_eyepiece_is_no_dark_background(self, smear: np.ndarray) -> None:
+        rows, cols = np.mgrid[:256, :256]
+        outside = np.hypot(rows - 128, cols - 128) > 80
+        round_field = np.where(outside[..., None], 4, smear).astype(np.uint8)
+        assert np.median(round_field) == 4
+        assert not self.asked(round_field)

@@ -1,4 +1,4 @@
-"""Bringing arrays to one scale, and what is asked about them."""
+"""Bringing arrays to one scale."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_wbcseg import synthetic_smear
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.images import prepare
 from napari_wbcseg.images.prepare import (
     bit_range,
-    has_dark_background,
     held,
-    is_one_field,
     preparation_notes,
     prepare_image,
 )
@@ -155,40 +152,3 @@ def test_the_given_array_is_left_alone() -> None:
 def test_what_is_not_an_image_is_explained(array: np.ndarray, words: str) -> None:
     with pytest.raises(ImageError, match=words):
         prepare_image(array)
-
-
-class TestQuestions:
-    @pytest.fixture(scope="class")
-    @staticmethod
-    def smear() -> np.ndarray:
-        return synthetic_smear((256, 256), seed=5).image
-
-    def asked(self, image: np.ndarray) -> bool:
-        return has_dark_background(prepare_image(image))
-
-    def test_an_inverted_picture_is_asked_about(self, smear: np.ndarray) -> None:
-        assert not self.asked(smear)
-        assert self.asked(255 - smear)
-        assert self.asked((255 - smear)[..., 1].astype(np.uint16) * 200)
-
-    def test_a_fluorescence_picture_is_asked_about(self) -> None:
-        rows, cols = np.mgrid[:256, :256]
-        glow = sum(
-            200 * np.exp(-((rows - r) ** 2 + (cols - c) ** 2) / 400) for r, c in ((60, 60), (150, 180))
-        )
-        assert self.asked(np.clip(glow + 5, 0, 255).astype(np.uint8))
-
-    def test_the_dark_surround_of_an_eyepiece_is_no_dark_background(self, smear: np.ndarray) -> None:
-        rows, cols = np.mgrid[:256, :256]
-        outside = np.hypot(rows - 128, cols - 128) > 80
-        round_field = np.where(outside[..., None], 4, smear).astype(np.uint8)
-        assert np.median(round_field) == 4
-        assert not self.asked(round_field)
-
-    def test_planes_of_one_field_are_known_and_those_of_others_too(self, smear: np.ndarray) -> None:
-        import cv2
-
-        planes = [cv2.GaussianBlur(smear, (0, 0), sigma).astype(np.float32) for sigma in (0.5, 2.0, 4.0)]
-        assert is_one_field(planes)
-        other = synthetic_smear((256, 256), seed=6).image.astype(np.float32)
-        assert not is_one_field([*planes, other])

@@ -34,6 +34,10 @@ class FieldOfViewParameters:
         Share of the picture, and of one of its sides, that a surround takes: no cell cut by the border does.
     least_field : float
         Share of the picture that a field has, also one that the surround encloses; a smaller spot is glare.
+    edge : int
+        Pixels along the sides of that picture that are looked at first.
+    lit : float
+        Brightness, 0 to 255, from which on these are no surround: a little more than `dark` of the brightest.
     """
 
     side: int = 384
@@ -43,6 +47,8 @@ class FieldOfViewParameters:
     least_area: float = 0.004
     least_side: float = 0.12
     least_field: float = 0.15
+    edge: int = 8
+    lit: float = 70.0
 
 
 PARAMETERS = FieldOfViewParameters()

@@ -1,4 +1,4 @@
-"""The light that passes the empty slide, estimated and divided out."""
+"""The light that passes the empty slide, estimated, doubted and divided out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .pixels import brightness, percentiles
 
 @dataclass(frozen=True)
 class IlluminationParameters:
-    """Which pixels the colour of the empty slide is taken from.
+    """Which pixels the colour of the empty slide is taken from, and what is no bright slide.
 
     Attributes
     ----------
@@ -22,12 +22,21 @@ class IlluminationParameters:
         Brightness (0 to 255) of the field's edge and of padding, which do not take part.
     low, high : float
         Percentiles of brightness of the others; what lies above is glare.
+    dark_side : int
+        Pixels of the longer side that are looked at for a dark background.
+    dark_background, low_background : float
+        Median brightness of a field over its 99th percentile, and where it lies between the 1st and that: at
+        least 0.49 and 0.30 in 384 fields of seven public sets, marrow and phone pictures among them. Four in
+        five of the same fields inverted lie below one of these.
     """
 
     side: int = 512
     dark: float = 30.0
     low: float = 80.0
     high: float = 98.0
+    dark_side: int = 256
+    dark_background: float = 0.45
+    low_background: float = 0.28
 
 
 PARAMETERS = IlluminationParameters()
@@ -35,6 +44,13 @@ PARAMETERS = IlluminationParameters()
 BRIGHTEST = 1.25
 #: Transmittance below which a camera tells nothing.
 DARKEST = 0.02
+
+#: What is asked about a picture that `has_dark_background`.
+DARK_BACKGROUND = (
+    "The background is darker than the cells, as in an inverted or a fluorescence picture: is it "
+    "one? The models know stained cells on a bright slide, so do not trust this count; invert the "
+    "picture and count again."
+)
 
 
 def background_colour(pixels: np.ndarray) -> np.ndarray:
@@ -65,6 +81,23 @@ def background_colour(pixels: np.ndarray) -> np.ndarray:
     empty = np.compress((light >= low) & (light <= high), sample, axis=0)
     # Of what is sorted it is found soonest.
     return np.maximum([np.median(np.sort(colour)) for colour in empty.T], 1.0).astype(np.float32)
+
+
+def has_dark_background(pixels: np.ndarray) -> bool:
+    """Say whether most of a field, (H, W, 3) in 0..255, is far darker than its brightest parts."""
+    step = max(1, -(-max(pixels.shape[:2]) // PARAMETERS.dark_side))
+    sample = pixels[::step, ::step]
+
+    def dark(light: np.ndarray) -> bool:
+        least, middle, most = percentiles(light, 1, 50, 99)
+        low = middle - least < PARAMETERS.low_background * (most - least)
+        return low or middle < PARAMETERS.dark_background * most
+
+    light = brightness(sample)
+    if not dark(light):
+        return False
+    field = field_of_view(sample)  # the surround of an eyepiece's field is dark in any picture
+    return field is None or dark(light[field])
 
 
 def transmittance(pixels: np.ndarray, background: np.ndarray) -> np.ndarray:

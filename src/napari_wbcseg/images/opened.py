@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..box import Box
-from ..words import counted, listed
+from ..words import listed
+from .focus import focus_note
 from .pixel_size import PixelSize, Stated, in_micrometres
 
 CHUNK = 512
@@ -229,13 +230,4 @@ def main_images(found: Sequence[Candidate]) -> tuple[list[int], tuple[str, ...]]
     return chosen, (
         f"Of the images in the file the largest ({main} pixels) was taken; left out: {listed(shown, 4)}. "
         "Save what is to be counted too as a file of its own.",
-    )
-
-
-def focus_note(count: int) -> str:
-    """Return what is asked about a stack whose planes show one field."""
-    return (
-        f"The {counted(count, 'plane')} seem to be one field at several depths of focus, or times: are they? "
-        "Each plane was counted by itself, so that one cell counts up to that many times. Count one plane "
-        "instead."
     )

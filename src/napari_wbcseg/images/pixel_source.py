@@ -22,13 +22,9 @@ _SAMPLED_SIDE = 512
 _MOST_SKIPPED = 8  # pixels from one sample to the next, where all of an image is read for its samples
 _WINDOWS = 8  # along each side of a larger image
 _STRIP = 256  # rows whose colours are held at once
-# Pixels along the sides of a small copy that are looked at first for a surround, and the brightness that none
-# has: a little more than its share of the brightest slide.
-_EDGE, _LIT = 8, 70.0
+_READ_SIDE = 2048  # of the parts that are read at once for a small copy
 # What a user gives as an array may read a file, and that from one thread at a time.
 _ONE_READS = threading.Lock()
-#: Side of the parts that are read at once for a small copy, pixels.
-READ_SIDE = 2048
 
 
 class PixelSource:
@@ -100,10 +96,10 @@ class PixelSource:
 
         lines = sides(1, height - 1, width - 1)
         paper = paper_colours(self.read(*line).reshape(-1, 3) for line in lines)
-        edge = _EDGE * step
+        edge = FIELD.edge * step
         if min(height, width) > 2 * edge:
             edges = sides(edge, *((length - edge) // step * step for length in self.shape))
-            if not paper and all(reduced(box).max(axis=-1).min() > _LIT for box in edges):
+            if not paper and all(reduced(box).max(axis=-1).min() > FIELD.lit for box in edges):
                 return None
         mask = field_of_view(reduced(Box(0, 0, height, width)), paper)
         return None if mask is None else FieldOfView.of(mask, step)
@@ -170,7 +166,7 @@ class PixelSource:
         """
         import cv2
 
-        side = max(1, READ_SIDE // step) * step
+        side = max(1, _READ_SIDE // step) * step
         corners = list(product(range(box.top, box.bottom, side), range(box.left, box.right, side)))
         small = np.empty((-(-box.shape[0] // step), -(-box.shape[1] // step), 3), np.float32)
         for number, (top, left) in enumerate(corners):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,52 +10,27 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..words import readable
-from .field_of_view import field_of_view
-from .pixels import brightness, percentiles
 
 _BITS = (8, 10, 12, 14, 16)
 
 
 @dataclass(frozen=True)
 class PreparationParameters:
-    """What values and planes of an image are taken for.
+    """What values of an image are taken for, and what is read at once.
 
     Attributes
     ----------
     overshoot : float
         How much above a nominal maximum a float may lie, for resampling leaves such values.
-    sample_side : int
-        Pixels of the longer side that are looked at for the background.
-    dark_background, low_background : float
-        Median brightness of a field over its 99th percentile, and where it lies between the 1st and that: at
-        least 0.49 and 0.30 in 384 fields of seven public sets, marrow and phone pictures among them. Four in
-        five of the same fields inverted lie below one of these.
     held : int
         Bytes up to which an image is read at once.
-    focus_side, focus_blur : float
-        Pixels that neighbouring planes are compared with; what is coarser, such as the light, does not count.
-    one_field : float
-        Their correlation: above 0.95 a few micrometres out of focus, below 0.3 for other fields.
     """
 
     overshoot: float = 1.001
-    sample_side: int = 256
-    dark_background: float = 0.45
-    low_background: float = 0.28
     held: int = 320_000_000
-    focus_side: int = 96
-    focus_blur: float = 6.0
-    one_field: float = 0.8
 
 
 PARAMETERS = PreparationParameters()
-
-#: What is asked about a picture that `has_dark_background`.
-DARK_BACKGROUND = (
-    "The background is darker than the cells, as in an inverted or a fluorescence picture: is it "
-    "one? The models know stained cells on a bright slide, so do not trust this count; invert the "
-    "picture and count again."
-)
 
 
 def bit_range(array: Any) -> float:
@@ -219,40 +193,6 @@ def as_rgb8(array: Any, value_range: float | None = None) -> NDArray[np.uint8]:
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
         return array
     return np.rint(prepare_image(array, value_range)).astype(np.uint8)
-
-
-def has_dark_background(pixels: NDArray[np.float32]) -> bool:
-    """Say whether most of a field, (H, W, 3) in 0..255, is far darker than its brightest parts."""
-    step = max(1, -(-max(pixels.shape[:2]) // PARAMETERS.sample_side))
-    sample = pixels[::step, ::step]
-
-    def dark(light: NDArray[Any]) -> bool:
-        least, middle, most = percentiles(light, 1, 50, 99)
-        return middle < PARAMETERS.dark_background * most or middle - least < PARAMETERS.low_background * (
-            most - least
-        )
-
-    light = brightness(sample)
-    if not dark(light):
-        return False
-    field = field_of_view(sample)  # the surround of an eyepiece's field is dark in any picture
-    return field is None or dark(light[field])
-
-
-def is_one_field(planes: Iterable[NDArray[np.float32]]) -> bool:
-    """Say whether all planes of a stack, each (h, w, 3) and small, show one place, as a focus stack does."""
-    import cv2
-
-    size = (PARAMETERS.focus_side, PARAMETERS.focus_side)
-    before = None
-    for plane in planes:
-        small = cv2.resize(plane.mean(axis=-1), size, interpolation=cv2.INTER_AREA)
-        small -= cv2.GaussianBlur(small, (0, 0), PARAMETERS.focus_blur)
-        small /= max(float(np.linalg.norm(small)), 1e-6)
-        if before is not None and float((small * before).sum()) < PARAMETERS.one_field:
-            return False
-        before = small
-    return True
 
 
 def check_shape(shape: tuple[int, ...]) -> None:

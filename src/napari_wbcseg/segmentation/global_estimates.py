@@ -18,10 +18,9 @@ from ..box import Box
 from ..images.field_of_view import FieldOfView, fields_of
 from ..images.focus import OUT_OF_FOCUS, edge_spread
 from ..images.focus import PARAMETERS as FOCUS
-from ..images.illumination import background_colour, transmittance
+from ..images.illumination import DARK_BACKGROUND, background_colour, has_dark_background, transmittance
 from ..images.pixel_source import PixelSource
 from ..images.pixels import brightness
-from ..images.prepare import DARK_BACKGROUND, has_dark_background
 from ..images.samples import PARAMETERS as SAMPLES
 from ..images.samples import spread
 from ..network.model_file import ModelFile

@@ -14,10 +14,10 @@ from ..box import Box
 from ..classification.classify import class_list, classifier_of
 from ..errors import ImageError, ModelError, SettingsError
 from ..files import user_path
-from ..images.opened import focus_note
+from ..images.focus import focus_note, is_one_field
 from ..images.pictures import array_of
 from ..images.pixel_source import PixelSource
-from ..images.prepare import bit_range, held, is_one_field, lazy_array
+from ..images.prepare import bit_range, held, lazy_array
 from ..network.classifier import BUILT_IN_CLASSIFIER
 from ..network.library import load_model
 from ..network.model_file import ModelFile
