@@ -107,6 +107,7 @@ def test_imagej_composite_of_three_channels_is_rgb(tmp_path: Path) -> None:
         ({"Color": [0x0000FFFF, 0x00FF00FF, 0xFF0000FF - 2**32]}, (2, 1, 0)),
         ({"Name": ["R", "G", "B"], "Color": [0x0000FFFF, 0x00FF00FF, 0xFF0000FF - 2**32]}, (0, 1, 2)),
         ({"Name": ["DAPI", "x", "y"], "Color": [-1, -1, -1]}, (0, 1, 2)),
+        ({"Name": ["DAPI", "Blue", "Green", "Red"]}, (1, 2, 1, 0)),
     ],
 )
 @pytest.mark.parametrize("compression", [None, "zlib"])

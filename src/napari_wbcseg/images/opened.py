@@ -155,15 +155,22 @@ def chunk_of(side: int, step: int) -> int:
 _COLOURS = (("red", "r", "ff0000"), ("green", "g", "00ff00"), ("blue", "b", "0000ff"))
 
 
-def colour_order(channels: Sequence[tuple[str, str]]) -> list[int]:
-    """Return where the channels of red, green and blue lie; nothing where that is not said.
+def colour_order(channels: Sequence[tuple[str, str]], count: int) -> list[int]:
+    """Return where among so many channels those of red, green and blue lie; nothing where that is not said.
 
     Parameters
     ----------
     channels : sequence of (str, str)
         The name of each, which is believed first, and its colour, RRGGBB.
+    count : int
+        How many there are: what is said of another number is not believed.
+
+    Examples
+    --------
+    >>> colour_order([("DAPI", ""), ("Blue", ""), ("Green", ""), ("Red", "")], 4)
+    [3, 2, 1]
     """
-    for said in zip(*channels, strict=True):
+    for said in zip(*channels, strict=True) if len(channels) == count else ():
         words = [one.strip().lower() for one in said]
         places = [next((i for i, one in enumerate(words) if one in of), -1) for of in _COLOURS]
         if -1 not in places:

@@ -121,12 +121,10 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
     chosen, notes = main_images([_candidate(series) for _, series in every])
     fields = [every[i][1] for i in chosen]
     described = _described(file, every[chosen[0]][0])
-    order = colour_order(described.channels) if described else []
+    channels = described.channels if described else []
     levels = [
-        TiffPixels(
-            [plane for series in fields for plane in _planes(series.levels[number], name, order)], name, size
-        )
-        for number in range(min(len(series.levels) for series in fields))
+        TiffPixels([*chain(*(_planes(one, channels, name, size) for one in same))], name, size)
+        for same in zip(*(series.levels for series in fields), strict=False)
     ]
     first = fields[0]
     page = first.keyframe
@@ -152,8 +150,10 @@ def _candidate(series: tifffile.TiffPageSeries) -> Candidate:
     return Candidate(sizes["Y"], sizes["X"], form, str(series.name or ""), aside)
 
 
-def _planes(series: tifffile.TiffPageSeries, name: str, order: list[int]) -> list[list[_Plane]]:
-    """Return for each plane of a series where its colours lie: one place, or one for each, in an order."""
+def _planes(
+    series: tifffile.TiffPageSeries, channels: list[tuple[str, str]], name: str, size: int
+) -> list[list[_Plane]]:
+    """Return for each plane of a series where its colours lie: one place, or one for each, in their order."""
     page = series.keyframe
     samples, depth, height, width, _ = page.shaped
     axes, shape = series.axes, tuple(series.shape)
@@ -171,7 +171,7 @@ def _planes(series: tifffile.TiffPageSeries, name: str, order: list[int]) -> lis
     start = series.dataoffset if page.is_contiguous else None
     if start is None and len(pages) * samples < count:
         raise ImageError(f"{name} holds fewer images than it describes; it seems truncated. Save it again.")
-    check_expansion(count, _MOST_PLANES + len(pages), name)
+    check_expansion(count * plane_bytes, size, name)
     layout_of = cache(lambda page: _Layout.of(page, name))  # pages of several programs have each its own
     each = []
     for number in range(count):
@@ -186,7 +186,7 @@ def _planes(series: tifffile.TiffPageSeries, name: str, order: list[int]) -> lis
     planes = [axis for axis in before if axis not in colours]
     if "Z" in planes:  # the depths of one time follow each other, however they are stored
         grid = np.moveaxis(grid, planes.index("Z"), -2)
-    if order and grid.shape[-1] == len(order):
+    if order := colour_order(channels, grid.shape[-1]):
         grid = grid[..., order]
     return [[each[number] for number in row] for row in grid.reshape(-1, grid.shape[-1])]
 

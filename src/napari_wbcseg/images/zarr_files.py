@@ -202,10 +202,11 @@ def _stated_pixel_size(multiscales: dict[str, Any]) -> Stated | None:
 
 
 def _in_order(planes: Any, group: Any) -> Any:
-    """Bring three channels that are called red, green and blue, or shown so, into that order."""
+    """Take channels that are called red, green and blue, or shown so, in that order."""
     channels = [dict(one) for one in (_ome(group).get("omero") or {}).get("channels") or []]
-    order = colour_order([(str(one.get("label", "")), str(one.get("color", ""))) for one in channels])
-    return planes[..., order] if order and len(channels) == planes.shape[-1] else planes
+    said = [(str(one.get("label", "")), str(one.get("color", ""))) for one in channels]
+    order = colour_order(said, planes.shape[-1])
+    return planes[..., order] if order else planes
 
 
 def _ome(group: Any) -> dict[str, Any]:
