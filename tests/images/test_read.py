@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -480,6 +481,17 @@ def test_what_cannot_be_read_in_parts_is_said(tmp_path: Path) -> None:
     zarr.save_array(str(tmp_path / "stack.zarr"), np.zeros((5, 20, 30, 3), np.uint8))
     with pytest.raises(ImageError, match="grey or RGB"):
         open_large(tmp_path / "stack.zarr")
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").is_dir(), reason="the system does not tell which files are open"
+)
+def test_a_file_that_is_refused_is_not_kept_open(tmp_path: Path) -> None:
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, np.zeros((5, 20, 30), np.uint8), photometric="minisblack")
+    with pytest.raises(ImageError, match="is a stack"):
+        open_large(path)
+    assert path not in {Path(os.path.realpath(file)) for file in Path("/proc/self/fd").iterdir()}
 
 
 def test_what_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,8 +260,9 @@ def open_large(path: str | Path, *, fields: bool = False) -> LargeImage:
     import dask.array as da
 
     path = user_path(path)
-    with _in_sentences(path):
-        image = _open_pixels(path)  # kept open by the arrays that read from it
+    with _in_sentences(path), contextlib.ExitStack() as opened:
+        image = _open_pixels(path)
+        opened.callback(image.close)
         if not image.in_parts:
             raise ImageError(f"{path} cannot be read in parts; save it as a tiled TIFF or OME-Zarr.")
         notes = image.all_notes
@@ -278,6 +279,7 @@ def open_large(path: str | Path, *, fields: bool = False) -> LargeImage:
         if levels[0].shape[0] > 1 and not several:
             raise ImageError(f"{path} is a stack of shape {levels[0].shape}; give one image, grey or RGB.")
         np.asarray(image.levels[-1][:1, :1, :1])  # what cannot be decoded shows before hours of work
+        opened.pop_all()  # the arrays that read from it keep it open
     arrays, alpha_notes = tuple(one for one, _ in images), images[0][1]
     return LargeImage(arrays, str(path), (*notes, *alpha_notes), image.pixel_size[0])
 
