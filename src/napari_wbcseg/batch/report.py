@@ -202,7 +202,7 @@ def _gallery(planes: list[PixelSource], result: Segmentation) -> list[CellPictur
             source = planes[int(row["plane"]) if result.stacked else 0]
             half = round(_GALLERY_CONTEXT * (result.cell_diameter or row["diameter"]) / 2)
             part = source.read8(_window(row, half, source.shape))
-            pixels = resample(part, _CELL_SIDE / (2 * half), cv2.INTER_AREA)
+            pixels = resample(part, _CELL_SIDE / (2 * half))
             probability = round(row[sure], 2)
             pictures.append(CellPicture(one.name, _jpeg(pixels), int(row["label"]), probability))
     return pictures

@@ -21,16 +21,14 @@ def brightness(pixels: np.ndarray) -> np.ndarray:
     return np.asarray((pixels[..., 0] + pixels[..., 1] + pixels[..., 2]) / np.float32(3))
 
 
-def resample(image: np.ndarray, factor: float, how: int | None = None) -> np.ndarray:
-    """Scale an image, averaging where it shrinks.
+def resample(image: np.ndarray, factor: float) -> np.ndarray:
+    """Scale an image, averaging where it shrinks, and by cubic interpolation where it grows.
 
     Parameters
     ----------
     image : ndarray, shape (H, W) or (H, W, C)
     factor : float
         Size of the result over the size of the image.
-    how : int, optional
-        Interpolation of OpenCV; by default cubic, or by area where it shrinks.
 
     Returns
     -------
@@ -48,8 +46,7 @@ def resample(image: np.ndarray, factor: float, how: int | None = None) -> np.nda
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     if size == (width, height):
         return image
-    usual = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    return cv2.resize(image, size, interpolation=usual if how is None else how)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
 
 
 def percentiles(values: np.ndarray, *shares: float) -> list[float]:
