@@ -81,14 +81,15 @@ class OpenedImage:
     @property
     def all_notes(self) -> tuple[str, ...]:
         """The notes, with those on its depths, its orientation and its pixel size."""
-        notes = (*self.notes, focus_note(self.levels[0].shape[0])) if self.depths > 1 else self.notes
-        if self.orientation == 1:
-            return (*notes, *self.pixel_size[1])
-        turned = (
-            f"The camera noted that the picture was turned or mirrored (orientation {self.orientation}); it "
-            "was taken as it is stored, which is what napari shows, so that outlines lie on it."
-        )
-        return (*notes, turned, *self.pixel_size[1])
+        notes = [*self.notes]
+        if self.depths > 1:
+            notes.append(focus_note(self.levels[0].shape[0]))
+        if self.orientation != 1:
+            notes.append(
+                f"The camera noted that the picture was turned or mirrored (orientation {self.orientation}); "
+                "it was taken as it is stored, which is what napari shows, so that outlines lie on it."
+            )
+        return (*notes, *self.pixel_size[1])
 
 
 class LazyPixels(ABC):
@@ -224,9 +225,9 @@ def main_images(found: Sequence[Candidate]) -> tuple[list[int], tuple[str, ...]]
         What was left out, in a sentence.
     """
     everything = range(len(found))
-    real = [i for i in everything if not found[i].reduced and not _ASIDE.search(found[i].name)]
-    largest = max(real or everything, key=lambda i: found[i].height * found[i].width)
-    chosen = [i for i in (real or everything) if found[i].form == found[largest].form]
+    real = [i for i in everything if not found[i].reduced and not _ASIDE.search(found[i].name)] or everything
+    largest = max(real, key=lambda i: found[i].height * found[i].width)
+    chosen = [i for i in real if found[i].form == found[largest].form]
     left = [found[i] for i in everything if i not in chosen]
     if not left:
         return chosen, ()

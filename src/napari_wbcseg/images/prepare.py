@@ -196,6 +196,13 @@ def as_rgb8(array: Any, value_range: float | None = None) -> NDArray[np.uint8]:
 
 
 def check_shape(shape: tuple[int, ...]) -> None:
+    """Check that a shape is that of one image, grey or RGB, perhaps with alpha.
+
+    Raises
+    ------
+    ImageError
+        If it is not.
+    """
     if 0 in shape:
         raise ImageError(f"The image has no pixels (shape {shape}).")
     if len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4)):

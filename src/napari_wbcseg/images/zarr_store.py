@@ -1,4 +1,7 @@
-"""A folder of zarr arrays that may go while it is open, as that of a drive which is taken out."""
+"""A folder of zarr arrays that may go while it is open, as that of a drive which is taken out.
+
+In a module of its own, for it imports zarr.
+"""
 
 from __future__ import annotations
 
