@@ -280,8 +280,13 @@ class TrainingSettings(Settings):
             little, and some images kept aside whatever the recipe.
         **changes
             Fields that are to have another value.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such recipe or field, or a value is out of range.
         """
-        defaults = {**_FROM_SCRATCH[recipe], **(_FINE_TUNING[recipe] if fine_tuning else {})}
+        defaults = _FROM_SCRATCH.get(recipe, {}) | (_FINE_TUNING.get(recipe, {}) if fine_tuning else {})
         return cls(**{"recipe": recipe, **defaults, **changes})
 
 
