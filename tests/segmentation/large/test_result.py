@@ -245,3 +245,16 @@ def test_a_result_has_one_table(folder: Path, model: ModelFile) -> None:
     LargeResult.open(folder).replace_region(window, np.zeros(window.shape, np.int32))
     assert segment_large(picture(TRUTH), folder, model, SETTINGS, table="parquet").count == 3
     assert len(pd.read_parquet(folder / "cells.parquet")) == 3
+
+
+def test_other_files_of_the_name_of_the_table_are_a_users_own(folder: Path, model: ModelFile) -> None:
+    """A copy made before corrections took these in, and what a spreadsheet saved went with another run."""
+    mine = [folder / "cells.bak", folder / "cells.xlsx"]
+    for file in mine:
+        file.write_bytes((folder / "cells.csv").read_bytes())
+    before = mine[0].read_bytes()
+    segment_large(picture(TRUTH), folder, model, SETTINGS.replace(probability_threshold=0.6))
+    result = LargeResult.open(folder)
+    result.keep_said(each_named(result.cells, {2: "blast"}))
+    assert pd.read_csv(folder / "cells.csv")["class"].eq("blast").sum() == 1
+    assert [file.read_bytes() for file in mine] == [before] * 2

@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,8 @@ from ..detections import TileCells
 PROBABILITY_FOLDER = "probability.zarr"
 RESULT_FILE = "result.json"
 TableFormat = Literal["csv", "parquet"]
+#: What a table may be called; other files of that name, such as cells.xlsx or cells.bak, are a user's own.
+TABLES = tuple(f"cells.{kind}" for kind in get_args(TableFormat))
 
 # Steps of the probability that is stored: it packs well.
 _STEPS = np.float32(255)
@@ -30,7 +32,7 @@ _ARRAYS = ("rows", "classes", "proposals", "seen")
 
 
 def check_table(table: str) -> None:
-    if table not in ("csv", "parquet"):
+    if table not in get_args(TableFormat):
         raise SettingsError(f"A table of cells is written as csv or parquet, not as {table!r}.")
     if table == "parquet" and not any(find_spec(name) for name in ("pyarrow", "fastparquet")):
         raise SettingsError(
@@ -46,7 +48,7 @@ def table_file(folder: Path) -> Path:
     ValueError
         If there is none.
     """
-    return min(folder.glob("cells.*"))
+    return min(file for name in TABLES if (file := folder / name).exists())
 
 
 def write_table(table: pd.DataFrame, file: Path) -> None:

@@ -37,6 +37,7 @@ from ..tiles import Tile
 from .files import (
     PROBABILITY_FOLDER,
     RESULT_FILE,
+    TABLES,
     TableFormat,
     TileFiles,
     check_table,
@@ -191,8 +192,8 @@ class LargeRun:
         )
         state = self.out / _STATE_FOLDER
         state.mkdir(parents=True, exist_ok=True)
-        earlier = self.out / PLAN_FILE, self.out / RESULT_FILE, *self.out.glob("cells.*"), *state.iterdir()
-        for one in earlier:
+        earlier = [self.out / name for name in (PLAN_FILE, RESULT_FILE, *TABLES)]
+        for one in (*earlier, *state.iterdir()):
             one.unlink(missing_ok=True)
         Pyramid.create(self.out / LABELS_FOLDER, plan.shape, np.int32, opened.pixel_size)
         Pyramid.create(self.out / PROBABILITY_FOLDER, plan.shape, np.float32, opened.pixel_size)
