@@ -119,12 +119,14 @@ def test_labels_whose_folder_is_gone_are_not_saved_as_empty(tmp_path, result, la
         save(on_disk, tmp_path / "smear", "tiff")
 
 
-def test_other_files_of_labels_that_are_saved_anew_follow(tmp_path, result, labels, image):
-    save(result, tmp_path / "smear", EVERY, image=image)
+@pytest.mark.parametrize("name", ["smear-labels.tif", "smear.tif"])
+def test_other_files_of_labels_that_are_saved_anew_follow(tmp_path, result, labels, image, name):
+    save(result, tmp_path / name)
+    save(result, tmp_path / "smear", [one for one in FORMATS if one != "tiff"], image=image)
     corrected = dataclasses.replace(result, labels=np.where(labels == 3, 0, labels))
-    save(corrected, tmp_path / "smear", "tiff", image=image)
+    save(corrected, tmp_path / name, image=image)
     assert (tmp_path / "smear-overlay.png").exists()
-    save(corrected, tmp_path / "smear", "tiff")
+    save(corrected, tmp_path / name)
     assert not (tmp_path / "smear-overlay.png").exists(), "rather no picture than one of other cells"
     assert load_result(tmp_path / "smear.ome.zarr").count == 2
     assert pd.read_csv(tmp_path / "smear-cells.csv")["label"].tolist() == [9, 700]
@@ -229,6 +231,15 @@ def test_a_record_alone_does_not_take_the_place_of_that_of_other_cells(tmp_path,
     save(dataclasses.replace(result, notes=("of these very cells",)), tmp_path / "smear", "json")
     assert load_result(record).notes == ("of these very cells",)
     save(other, tmp_path / "smear", "tiff,json")
+
+
+def test_a_record_alone_goes_on_telling_of_labels_by_any_name(tmp_path, result, labels):
+    """It forgot those in NAME.tif, and with them that it must not be written over."""
+    save(result, tmp_path / "smear.tif")
+    (record,) = save(dataclasses.replace(result, notes=("of these cells",)), tmp_path / "smear", "json")
+    assert (load_result(record).count, load_result(record).notes) == (3, ("of these cells",))
+    with pytest.raises(OutputError, match=r"smear\.tif, which are others: save the labels too"):
+        save(dataclasses.replace(result, labels=np.roll(labels, 3, axis=1)), record)
 
 
 def test_the_record_of_a_large_image_is_not_written_over(tmp_path, result):

@@ -65,7 +65,7 @@ def add(
     from ..datasets.masks import read_labels
     from ..images.pixel_size import PixelSize
     from ..images.read import read_image, read_pixel_size
-    from ..results.load import record_beside
+    from ..results.names import record_beside
     from ..results.records import ResultRecord
 
     size = PixelSize(pixel_size, pixel_size, "µm") if pixel_size else read_pixel_size(image)

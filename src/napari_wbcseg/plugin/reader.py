@@ -68,13 +68,11 @@ def _read_sigtuple(path: Any) -> list[LayerDataTuple]:
 
 
 def _is_result(file: Path) -> bool:
-    from ..results.names import is_our_zarr
+    from ..results.names import is_our_zarr, record_beside
     from ..segmentation.large.folder import is_large_result
 
-    if file.is_dir():  # this is asked for every folder that is opened, so that no more is imported
+    if file.is_dir():
         return is_large_result(file) or is_our_zarr(file)
-    from ..results.load import record_beside
-
     # A slide may have a record of its name beside it, and is opened as itself.
     labels = file.suffix.lower() in (".tif", ".tiff") and record_beside(file) is not None
     return labels or file.name.endswith("-result.json")

@@ -25,25 +25,9 @@ from ..segmentation.result import Segmentation, with_unique_labels
 from ..settings import SegmentationSettings
 from ..sizes import equivalent_diameter
 from .formats.tables import columns_to_table
-from .names import LABELS_NAME, LABELS_SUFFIX, RECORD_KEY, RESULT_SUFFIX
+from .names import LABELS_NAME, RECORD_KEY, RESULT_SUFFIX, record_beside
 from .origins import ModelRecord, file_sha256
 from .records import RESULT_FORMAT, RUN_FORMAT, ResultRecord, RunRecord
-
-
-def record_beside(path: str | Path) -> Path | None:
-    """Return the ``NAME-result.json`` that belongs to a label TIFF, or None.
-
-    Parameters
-    ----------
-    path : str or Path
-        ``NAME-labels.tif`` or ``NAME.tif``.
-    """
-    path = user_path(path)
-    for base in dict.fromkeys((path.name.removesuffix(LABELS_SUFFIX), path.stem)):
-        record, labels = (path.with_name(f"{base}{suffix}") for suffix in (RESULT_SUFFIX, LABELS_SUFFIX))
-        if record.is_file() and (labels == path or not labels.is_file()):  # else the path may be its image
-            return record
-    return None
 
 
 def load_result(path: str | Path) -> Segmentation:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ..files import user_path
 from ..images.find import IMAGE_SUFFIXES
 from ..segmentation.large.folder import is_large_result
 
@@ -96,6 +97,22 @@ def image_names(paths: Sequence[Path]) -> dict[Path, str]:
     one_drive = len({path.anchor for path in whole.values()}) == 1
     shared = os.path.commonpath([path.parent for path in whole.values()]) if one_drive else ""
     return {path: (real.relative_to(shared) if shared else real).as_posix() for path, real in whole.items()}
+
+
+def record_beside(path: str | Path) -> Path | None:
+    """Return the ``NAME-result.json`` that belongs to a label TIFF, or None.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``NAME-labels.tif`` or ``NAME.tif``.
+    """
+    path = user_path(path)
+    for base in dict.fromkeys((path.name.removesuffix(LABELS_SUFFIX), path.stem)):
+        record, labels = (path.with_name(f"{base}{suffix}") for suffix in (RESULT_SUFFIX, LABELS_SUFFIX))
+        if record.is_file() and (labels == path or not labels.is_file()):  # else the path may be its image
+            return record
+    return None
 
 
 def is_output(path: Path) -> bool:

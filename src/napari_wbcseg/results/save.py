@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from os.path import getsize, isdir, isfile, realpath  # a `Path` raises where a name is too long
 from pathlib import Path
@@ -15,18 +15,27 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BusyError, ImageError, OutputError, SettingsError
+from ..errors import BusyError, ImageError, OutputError
 from ..files import locked, user_path
 from ..images.pixel_size import PixelSize
 from ..images.read import channels_of, read_file
 from ..progress import Progress, silent
 from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.result import Placement, Segmentation, with_unique_labels
-from .formats.registry import FORMATS, base_of, files_of, followers, format_names, format_of, write_anew
+from .formats.registry import (
+    FORMATS,
+    base_of,
+    files_of,
+    followers,
+    format_names,
+    format_of,
+    labels_beside,
+    labels_of,
+    write_anew,
+)
 from .layer import LabelsLayer, of_layer
-from .load import in_shape, record_beside
-from .names import no_text
-from .records import ResultRecord
+from .load import in_shape
+from .names import no_text, record_beside
 
 _MAX_PIXELS = 2**31
 _PATIENCE = 60.0  # seconds in which others have written the files of a picture
@@ -115,8 +124,7 @@ def save(
     targets = {name: path if formats is None else files_of(base, name)[0] for name in chosen}
     _require_free(targets, base, found, image)
     # Before the first is written: files of one name are of the same cells.
-    anew = files_of(base, "tiff")[0] in targets.values()
-    follow = {name: files_of(base, name)[0] for name in followers(base) if anew}
+    follow = {name: files_of(base, name)[0] for name in followers(base) if "tiff" in targets}
     for wanted, target in (follow | targets).items():
         FORMATS[wanted].check(target, found)
     with alone_with(base):
@@ -152,11 +160,11 @@ def _require_free(targets: Mapping[str, Path], base: Path, found: Segmentation, 
             raise OutputError(f"{target} is the picture that the cells were found in: choose another name.")
         elif _is_a_picture(wanted, target):
             raise OutputError(f"{target} is a picture, and no label image: choose another name.")
-        elif wanted == "tiff" and (other := _of_the_record(base)) not in (None, target):
+        elif wanted == "tiff" and (other := labels_of(base)) not in (None, target):
             raise OutputError(f"The record of {target} would be that of {other}: choose another name.")
-        elif wanted == "json" and "tiff" not in targets and not _has_labels(_labels_beside(base), found):
+        elif wanted == "json" and "tiff" not in targets and not _has_labels(labels_beside(base), found):
             raise OutputError(
-                f"{target} tells of the cells in {_labels_beside(base)}, which are others: save the labels "
+                f"{target} tells of the cells in {labels_beside(base)}, which are others: save the labels "
                 'too (formats="tiff"), or choose another name.'
             )
 
@@ -195,24 +203,6 @@ def _has_shades(pixels: np.ndarray, wanted: str) -> bool:
     within = (left != 0) & (right != 0)
     differing = np.count_nonzero(within & (left != right))
     return bool(differing > _DIFFERING * np.count_nonzero(within))
-
-
-def _of_the_record(base: Path) -> Path | None:
-    """Return the labels that the record of a name is of, if they are there; they may be called NAME.tif."""
-    (_, record) = files_of(base, "tiff")
-    with suppress(SettingsError):
-        found = ResultRecord.read(record)
-        labels = record.parent / found.labels
-        # Of a file it may be the record of a copy; of a large image the labels are a folder.
-        if isdir(labels) if found.large else isfile(labels) and record_beside(labels) == record:
-            return labels
-    return None
-
-
-def _labels_beside(base: Path) -> Path | None:
-    """Return the labels that a record of this name tells of, or would."""
-    (labels, _) = files_of(base, "tiff")
-    return _of_the_record(base) or (labels if isfile(labels) else None)
 
 
 def _has_labels(file: Path | None, found: Segmentation) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import WBCSegError
 from ...files import FileState
 from ...images.zarr_files import open_zarr
-from ...results.names import stem_of
+from ...results.names import record_beside, stem_of
 from ...segmentation.result import Placement
 from .counts import counted_name
 from .features import features_table
@@ -147,7 +147,7 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
     ImageError
         If the labels cannot be read, or are others than those of the record.
     """
-    from ...results.load import load_result, record_beside
+    from ...results.load import load_result
     from ...results.records import ResultRecord
 
     file = Path(path)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count, takewhile
-from os.path import exists  # a `Path` raises where a name is too long
+from os.path import exists, isdir, isfile  # a `Path` raises where a name is too long
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ...errors import SettingsError
 from ...images.tiff_writer import write_tiff
 from ...progress import Progress
 from ...segmentation.result import Segmentation
-from ..names import LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX, RESULT_SUFFIX, is_our_zarr
+from ..names import LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX, RESULT_SUFFIX, is_our_zarr, record_beside
 from ..records import ResultRecord
 from .geojson import write_geojson
 from .ome_zarr import check_ome_zarr, write_ome_zarr
@@ -77,8 +78,8 @@ def _tiff(path: Path, result: Segmentation, image: Any, progress: Progress) -> l
 
 
 def _json(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
-    (labels, _) = files_of(base_of(path), "tiff")
-    return [ResultRecord.of(result, path.parent, labels.name if labels.exists() else "").write(path)]
+    labels = labels_beside(base_of(path))
+    return [ResultRecord.of(result, path.parent, labels.name if labels else "").write(path)]
 
 
 def _overlay(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
@@ -189,6 +190,24 @@ def files_of(path: str | Path, formats: str | Iterable[str]) -> list[Path]:
     for name in format_names(formats):
         suffixes += [FORMATS[name].suffix, *[RESULT_SUFFIX] * (name == "tiff")]
     return [Path(f"{path}{suffix}") for suffix in dict.fromkeys(suffixes)]
+
+
+def labels_of(base: Path) -> Path | None:
+    """Return the labels that the record of a name is of, if they are there; they may be called NAME.tif."""
+    (_, record) = files_of(base, "tiff")
+    with suppress(SettingsError):
+        found = ResultRecord.read(record)
+        labels = record.parent / found.labels
+        # Of a file it may be the record of a copy; of a large image the labels are a folder.
+        if isdir(labels) if found.large else isfile(labels) and record_beside(labels) == record:
+            return labels
+    return None
+
+
+def labels_beside(base: Path) -> Path | None:
+    """Return the labels that a record of this name tells of, or would."""
+    (labels, _) = files_of(base, "tiff")
+    return labels_of(base) or (labels if isfile(labels) else None)
 
 
 def formats_there(path: str | Path) -> list[str]:
