@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_wbcseg import SegmentationSettings
+from napari_wbcseg import SegmentationSettings, save
 from napari_wbcseg.images.pixel_size import PixelSize
 from napari_wbcseg.results.formats.tables import failed_row, write_cells, write_counts
 from napari_wbcseg.results.records import ResultRecord
+from napari_wbcseg.segmentation.measure import measure_labels
 from napari_wbcseg.segmentation.result import Placement, Segmentation, counts, summary_of
 
 from ...drawings import two_discs
@@ -115,3 +116,10 @@ class TestTables:
         assert (tmp_path / "cells.csv").read_text() == "image,label,area,check\n"
         write_cells(tmp_path / "none.csv", [])
         assert (tmp_path / "none.csv").read_text() == "image\n"
+
+    def test_a_table_that_was_read_from_csv_is_saved_as_any(self, tmp_path: Path, labels: np.ndarray) -> None:
+        size = PixelSize(0.5, 0.5, "µm")
+        (path,) = save(segmentation(labels, measure_labels(labels)[0]), tmp_path / "a.csv", pixel_size=size)
+        again = segmentation(labels, pd.read_csv(path).assign(area_um2=0.0))
+        (other,) = save(again, tmp_path / "b.csv", pixel_size=size, name="a")
+        pd.testing.assert_frame_equal(pd.read_csv(other), pd.read_csv(path), rtol=1e-5)

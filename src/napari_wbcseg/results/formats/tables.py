@@ -92,12 +92,14 @@ def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.Da
     if pixel_size is None or pixel_size.micrometres is None:
         return cells
     measured = in_physical_units(cells, pixel_size.micrometres)
-    # Of pixels that are no squares these are not known, in the table of the window either.
-    table = cells.assign(**measured.filter(["circularity", "eccentricity"]))
-    for name, power in LENGTHS.items():
-        if name in table:
-            place = list(table.columns).index(name)
-            table.insert(place + 1, f"{name}_um{power if power > 1 else ''}", measured[name])
+    known = {name: power for name, power in LENGTHS.items() if name in cells}
+    in_um = {name: f"{name}_um{power if power > 1 else ''}" for name, power in known.items()}
+    # A table that was read from our own CSV has them already; of pixels that are no squares the shape is not
+    # known, in the table of the window either.
+    table = cells.drop(columns=in_um.values(), errors="ignore")
+    table = table.assign(**measured.filter(["circularity", "eccentricity"]))
+    for name, title in in_um.items():
+        table.insert(table.columns.get_loc(name) + 1, title, measured[name])
     return table
 
 
