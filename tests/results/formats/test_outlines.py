@@ -82,12 +82,13 @@ def test_labels_on_disk_have_the_outlines_that_they_have_in_memory(tmp_path, mon
     labels = disc_labels((200, 260), [(50, 60, 20), (64, 128, 9), (140, 199, 21)])
     labels[100:103, 5:255] = 4  # long
     labels[150:, [10, 120]] = labels[150, 10:121] = 5  # an arch, whose middle lies outside of it
+    labels[20:40, 150:170] = labels[20:30, 240:250] = 6  # in two pieces, one nearer to its middle
     zarr.save_array(str(tmp_path / "a.zarr"), labels)
     stored = zarr.open_array(str(tmp_path / "a.zarr"), mode="r")
     result = Segmentation(labels, measure_labels(labels)[0])
     expected = {one.label: one for one in outlines_of(result, silent)}
     found = {one.label: one for one in outlines_of(replace(result, labels=stored), silent)}
-    assert found.keys() == expected.keys() == {1, 2, 3, 4, 5}
+    assert found.keys() == expected.keys() == {1, 2, 3, 4, 5, 6}
     for label, one in found.items():
         assert geometry(one.polygons).equals(geometry(expected[label].polygons))
 

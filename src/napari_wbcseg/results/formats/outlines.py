@@ -89,15 +89,15 @@ def outlines_of(result: Segmentation, progress: Progress) -> Iterator[CellOutlin
 
 def _outlines_on_disk(labels: Any, cells: pd.DataFrame) -> Iterator[CellOutline]:
     """Yield the outline of each cell in a table, part by part of its labels (H, W)."""
-    places = cells[["label", "row", "col", "diameter"]]
+    places = cells.reindex(columns=["label", "row", "col", "diameter", "area"]).fillna({"area": 1})
     for part, rows in parts_of(labels, places, np.arange(len(cells))):
         inside = np.asarray(labels[part.slices])
-        for label, row, col, diameter in places.iloc[rows].itertuples(index=False):
+        for label, row, col, diameter, area in places.iloc[rows].itertuples(index=False):
             half = max(_LEAST_HALF, round(diameter))
             box = Box.square(row, col, half).within(labels.shape)
             mask = inside[box.relative_to(part).slices] == label
             # Long, or in pieces, or not there at all.
-            while box.cuts(mask, labels.shape) or not (mask.any() or box.shape == labels.shape):
+            while box.shape != labels.shape and (box.cuts(mask, labels.shape) or mask.sum() < area):
                 half *= 2
                 box = Box.square(row, col, half).within(labels.shape)
                 mask = np.asarray(labels[box.slices]) == label
