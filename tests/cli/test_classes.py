@@ -224,6 +224,14 @@ class TestClassify:
         said = wbcseg("differential", out).output
         assert "Not in it, as a run failed at them or did not come to them: 1 image." in said
 
+    def test_a_result_that_counts_as_it_is_named_is_not_missing(self, out: Path) -> None:
+        run = RunRecord.read(out / "run.json")
+        failed = [one.model_copy(update={"status": "failed"}) for one in run.inputs]
+        settings = run.settings.replace(min_area=400)
+        run.model_copy(update={"inputs": failed, "settings": settings}).write(out / "run.json")
+        assert differential_of("out")[0].missing == 2
+        assert differential_of(["out", "out/b-result.json"])[0].missing == 1
+
     def test_a_picture_that_counts_twice_is_told_of(self, out: Path, tmp_path: Path) -> None:
         one = wbcseg("differential", out).output
         shutil.copytree(out, tmp_path / "copy")

@@ -78,9 +78,9 @@ class Results(NamedTuple):
     told : dict of Path to ResultClasses or WBCSegError
         By the record of each result that counts; or why it cannot be read.
     outdated : set of Path
-        The records that the tables beside them do not tell of.
+        The whole paths of the records that the tables beside them do not tell of.
     missing : set of Path
-        The records that there would be, had the runs come to all their images, and failed at none.
+        Those of the records that there would be, had the runs come to all their images, and failed at none.
     """
 
     told: Mapping[Path, ResultClasses | WBCSegError]
@@ -99,7 +99,7 @@ class Results(NamedTuple):
         return replace(
             pooled_results(self.readable),
             outdated=len(self.outdated),
-            missing=len(self.missing - self.told.keys()),
+            missing=len(self.missing - {file.resolve() for file in self.told}),
             twice=len(pictures) - len({*pictures}),
         )
 
