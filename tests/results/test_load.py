@@ -13,7 +13,15 @@ import tifffile
 from PIL import Image
 from zarr import open_array
 
-from napari_wbcseg import SegmentationSettings, differential_of, load_result, replay, save, segment
+from napari_wbcseg import (
+    SegmentationSettings,
+    differential_of,
+    load_result,
+    replay,
+    save,
+    segment,
+    segment_large,
+)
 from napari_wbcseg.classification.naming import said_by_model
 from napari_wbcseg.errors import ImageError, ModelError, SettingsError
 from napari_wbcseg.images.pixel_size import PixelSize
@@ -294,6 +302,18 @@ class TestReplay:
             model_source=str(tmp_path / "dark.safetensors"),
         )
         return found, tmp_path / "out" / "a-result.json"
+
+    def test_of_a_large_file_the_image_is_taken_that_was(self, saved, tmp_path):
+        found, _ = saved
+        file, folder = tmp_path / "two.ome.tif", tmp_path / "out" / "two-cells"
+        with tifffile.TiffWriter(file, ome=True) as fields:
+            for field in (spots()[0], spots()[0][::-1].copy()):
+                fields.write(field, photometric="rgb", metadata={"axes": "YXS"})
+        model = tmp_path / "dark.safetensors"
+        large = segment_large(file, folder, model, found.settings)
+        record = ResultRecord.of(replace(large, model_source=str(model)), folder.parent, folder.name)
+        again = replay(record.write(folder.parent / "two-result.json"))
+        np.testing.assert_array_equal(again.labels, found.labels)
 
     def test_the_same_cells_are_found_again(self, saved):
         found, path = saved

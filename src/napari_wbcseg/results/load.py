@@ -15,7 +15,7 @@ from ..classification.classes import BUILT_IN_CLASSES
 from ..errors import ImageError, SettingsError
 from ..files import read_text, user_path
 from ..images.limits import check_memory
-from ..images.read import read_file
+from ..images.read import open_large, read_file
 from ..images.zarr_files import open_zarr, weigh
 from ..progress import Progress, silent
 from ..segmentation.large.result import LargeResult, note_of_gone
@@ -165,7 +165,7 @@ def record_now(record: ResultRecord, folder: Path) -> tuple[ResultRecord, pd.Dat
     Raises
     ------
     ImageError
-        If the labels, or the folder of a large image, are damaged or gone.
+        If the labels are damaged, or the folder of a large image is damaged or gone.
     """
     file = folder / record.labels
     if record.large:
@@ -231,7 +231,8 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
             raise ImageError(f"The image of {path} {gone} give the image itself.")
         if record.image.sha256 is not None and file_sha256(file) != record.image.sha256:
             raise ImageError(f"{file} has changed since {path} was saved (its SHA-256 differs).")
-        image = read_file(file).pixels
+        # Of several images in a large file the first was taken.
+        image = open_large(file).full if record.large else read_file(file).pixels
     found = segment(image, record.model.load(), settings_again(record), progress)
     if found.labels.shape != record.shape:
         return found
