@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.pipeline import segment
 from ..segmentation.result import Segmentation, with_unique_labels
 from ..settings import SegmentationSettings
-from ..sizes import equivalent_diameter
 from .formats.tables import columns_to_table
 from .names import LABELS_NAME, RECORD_KEY, RESULT_SUFFIX, record_beside
 from .origins import ModelRecord, file_sha256
@@ -113,15 +111,9 @@ def _gone(array: Any, before: pd.DataFrame, now: pd.DataFrame, path: Path) -> li
     # Of a chunk without cells there never was a file.
     lost = before.merge(now[["label", "area"]], how="left", indicator="kept")
     axes = ["plane", "row", "col"][-array.ndim :]
-    lost = lost[lost["kept"] == "left_only"].reindex(columns=[*axes, "area"]).dropna()
-    names = set[str]()
-    for *place, area in lost.itertuples(index=False):
-        reach = [*[0] * (array.ndim - 2), *[equivalent_diameter(area)] * 2]
-        spans = [
-            range(int(max(0, at - far)) // step, int(min(side - 1, at + far)) // step + 1)
-            for at, far, side, step in zip(place, reach, array.shape, array.chunks, strict=True)
-        ]
-        names |= {f"{array.path}/{array.metadata.encode_chunk_key(chunk)}" for chunk in product(*spans)}
+    places = lost[lost["kept"] == "left_only"].reindex(columns=axes).dropna().to_numpy()
+    chunks = (places // array.chunks).astype(int).tolist()
+    names = {f"{array.path}/{array.metadata.encode_chunk_key(tuple(chunk))}" for chunk in chunks}
     return sorted(name for name in names if not (path / name).exists())
 
 
