@@ -120,6 +120,26 @@ def test_a_result_of_a_file_is_saved_with_its_pixel_size_and_where_it_came_from(
     assert read_pixel_size(tmp_path / "slide-cells" / "probability.zarr") == PixelSize(1.0, 1.0)
 
 
+def test_a_result_is_opened_with_its_image_where_a_run_has_seen_that_last(
+    smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "slide.tif", tmp_path / "out"
+    tifffile.imwrite(file, smear[0], photometric="rgb", tile=(64, 64))
+    run = LargeRun(file, out, model, SETTINGS)
+    next(run.tiles())
+    done = len(list((out / "unfinished").iterdir()))
+    (tmp_path / "elsewhere").mkdir()
+    file = file.rename(tmp_path / "elsewhere" / "slide.tif")
+    run = LargeRun(file, out, model, SETTINGS)
+    assert len(list(run.tiles())) == TILES - done, "it is known wherever it lies"
+    run.finish()
+    assert LargeResult.open(out).image_file == file
+    file = file.rename(tmp_path / "slide.tif")
+    segment_large(file, out, model, SETTINGS, on_tile=pytest.fail)
+    segment_large(smear[0], out, model, SETTINGS, on_tile=pytest.fail)  # which is in no file
+    assert LargeResult.open(out).image_file == file
+
+
 def test_an_image_with_nothing_in_it(model: ModelFile, tmp_path: Path) -> None:
     empty = np.full((150, 200, 3), 230, np.uint8)
     for number, chosen in enumerate([SETTINGS, SegmentationSettings()]):

@@ -23,6 +23,7 @@ from ...executors import Capacity, ClusterError, completed
 from ...network.device import THREADS_VARIABLE
 from ...version import __version__
 from ..tile_work import Each, TileWork
+from .folder import PLAN_FILE
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -145,9 +146,9 @@ def _call(
 
 
 @contextmanager
-def on_workers(client: Client, work: TileWork, folder: Path, marker: str) -> Iterator[Each]:
-    """Do the parts of the work on an image on the workers of a cluster; see `sharing`."""
-    with sharing(client, work, folder, marker) as submit:
+def on_workers(client: Client, work: TileWork, folder: Path) -> Iterator[Each]:
+    """Do the parts of the work on an image, into a folder, on the workers of a cluster; see `sharing`."""
+    with sharing(client, work, folder, PLAN_FILE) as submit:
 
         def each(function: Callable[..., Any], items: Any, progress: Any) -> Iterator[tuple[Any, Any]]:
             waiting = {submit(partial(_of_work, function), item): item for item in items}

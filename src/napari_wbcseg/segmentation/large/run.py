@@ -75,9 +75,14 @@ class _Plan(BaseModel, frozen=True, extra="forbid"):
     estimates: GlobalEstimates
 
     @property
-    def text(self) -> bytes:
-        """What the file holds."""
-        return self.model_dump_json(indent=2).encode()
+    def run(self) -> str:
+        """By which its tiles are known, wherever the image lies."""
+        text = self.model_dump_json(exclude={"image", "relative"})
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def write(self, folder: Path) -> None:
+        """Write it into the folder of the result."""
+        write_atomically(folder / PLAN_FILE, self.model_dump_json(indent=2).encode(), OutputError)
 
 
 @dataclass(frozen=True)
@@ -151,8 +156,7 @@ class LargeRun:
         self._finished = (self.out / RESULT_FILE).exists()
         if self._finished:
             shutil.rmtree(self.out / _STATE_FOLDER, ignore_errors=True)
-        run = hashlib.sha256(plan.text).hexdigest()[:12]
-        self._kept = TileFiles(self.out / _STATE_FOLDER, run)
+        self._kept = TileFiles(self.out / _STATE_FOLDER, plan.run)
         self._work = TileWork(
             self.source,
             plan.estimates,
@@ -176,15 +180,13 @@ class LargeRun:
         if (before := self._taken_up(opened)) is not None:
             return *before, []
         self._require_own()
-        file = str(Path(opened.name).resolve()) if opened.name else ""
         # Workers read what they need: what is in memory would be sent to each.
         source = PixelSource(opened.full if self._client else held(opened.full))
         estimates, known = estimate(source, self.model, self.settings, self.progress)
         plan = _Plan(
             format=_FORMAT,
             version=__version__,
-            image=file,
-            relative=file and relative_path(file, self.out.resolve()),
+            **self._place_of(opened),
             digest=image_digest(source),
             shape=source.shape,
             **self._method,
@@ -197,8 +199,15 @@ class LargeRun:
             one.unlink(missing_ok=True)
         Pyramid.create(self.out / LABELS_FOLDER, plan.shape, np.int32, opened.pixel_size)
         Pyramid.create(self.out / PROBABILITY_FOLDER, plan.shape, np.float32, opened.pixel_size)
-        write_atomically(self.out / PLAN_FILE, plan.text, OutputError)  # last: the folder is laid out
+        plan.write(self.out)  # last: the folder is laid out
         return source, plan, known or []
+
+    def _place_of(self, opened: LargeImage) -> dict[str, Any]:
+        """Return where the plan says that the image lies; nothing of one that is in no file."""
+        if not opened.name:
+            return {}
+        file = Path(opened.name).resolve()
+        return {"image": str(file), "relative": relative_path(file, self.out.resolve())}
 
     def _taken_up(self, opened: LargeImage) -> tuple[PixelSource, _Plan] | None:
         """Return the image and the plan of the run before, if it did the same to the same image."""
@@ -211,7 +220,12 @@ class LargeRun:
         if not whole or old != old.model_copy(update=now):
             return None  # which is known without the image
         source = PixelSource(opened.full, old.estimates.value_range)
-        return (source, old) if image_digest(source) == old.digest else None
+        if image_digest(source) != old.digest:
+            return None
+        plan = old.model_copy(update=self._place_of(opened))
+        if plan != old:  # it was moved
+            plan.write(self.out)
+        return source, plan
 
     def _require_own(self) -> None:
         """Refuse a folder of other files, of cells that a person corrected, or of a damaged result."""
@@ -232,7 +246,7 @@ class LargeRun:
             return nullcontext(here(self._work, min(available_cpus(), MOST_THREADS)))
         from .cluster import on_workers  # needs an extra
 
-        return on_workers(self._client, self._work, self.out, PLAN_FILE)
+        return on_workers(self._client, self._work, self.out)
 
     def tiles(self, toward: Callable[[], tuple[float, float] | None] = lambda: None) -> Iterator[TileDone]:
         """Do the tiles that are not done yet.
