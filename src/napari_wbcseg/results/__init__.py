@@ -5,5 +5,5 @@ it back and `replay` does it again. For an image called ``NAME`` there are
 ``NAME-labels.tif`` with ``NAME-result.json``, ``NAME-cells.csv``, ``NAME.ome.zarr``,
 ``NAME-rois.zip``, ``NAME.geojson``, ``NAME-overlay.png`` and ``NAME-mask.jpg`` (as the
 SigTuple set has it); for a large image the folder ``NAME-cells``; for a run ``counts.csv``,
-``cells.csv`` and ``run.json``. Every file appears whole under its name or not at all.
+``cells.csv``, ``run.json`` and ``report.html``. Every file appears whole under its name or not at all.
 """

@@ -35,10 +35,7 @@ SHIFT = 4
 
 def write_image(path: str | Path, image: np.ndarray) -> Path:
     """Write a picture (H, W) or (H, W, 3) of uint8, in the format of the path's ending."""
-    suffix = Path(path).suffix.lower()
-    kind = Image.registered_extensions().get(suffix)
-    if kind is None:
-        raise OutputError(f"{path} cannot be written: {suffix or 'no ending'} is not a kind of picture.")
+    kind = Image.registered_extensions()[Path(path).suffix.lower()]
     options: dict[str, Any] = {"quality": 95} if kind == "JPEG" else {"optimize": False, "compress_level": 4}
     return write_atomically(path, encoded(image, kind, **options))
 
