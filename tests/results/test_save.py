@@ -94,6 +94,7 @@ def test_a_picture_of_which_only_the_pixels_are_known_is_not_written_over(tmp_pa
 def test_a_picture_of_which_nothing_is_known_is_not_written_over(tmp_path, result, image, mode):
     """One in grey was taken for labels."""
     noise = np.random.default_rng(0).integers(0, 9, image.shape, np.uint8)  # as every camera has
+    save(result, tmp_path / "smear", "json")  # a table, of no labels
     for name in ("smear.tif", "smear.jpg"):
         Image.fromarray(image - noise).convert(mode).save(tmp_path / name)
         before = (tmp_path / name).read_bytes()

@@ -35,7 +35,7 @@ from .formats.registry import (
 )
 from .layer import LabelsLayer, of_layer
 from .load import in_shape
-from .names import no_text, record_beside
+from .names import no_text
 
 _MAX_PIXELS = 2**31
 _PATIENCE = 60.0  # seconds in which others have written the files of a picture
@@ -181,12 +181,10 @@ def _is_the_picture(target: Path, file: Path | None, image: Any) -> bool:
 
 def _is_a_picture(wanted: str, target: Path) -> bool:
     """Whether labels or a mask would take the place of a picture, perhaps its only copy."""
-    if wanted not in ("tiff", "mask") or not isfile(target):
+    if wanted not in ("tiff", "mask") or not isfile(target) or labels_of(base_of(target)) == target:
         return False
-    if (channels := channels_of(target) or 1) >= 3 or record_beside(target) is not None:
-        return channels >= 3
     try:
-        return _has_shades(read_file(target).pixels, wanted)
+        return (channels_of(target) or 1) >= 3 or _has_shades(read_file(target).pixels, wanted)
     except ImageError:  # damaged, or too large
         return getsize(target) > 0
 
