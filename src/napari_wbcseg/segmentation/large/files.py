@@ -18,8 +18,6 @@ from ...files import write_atomically
 from ...words import no_formula
 from ..detections import TileCells
 
-PROBABILITY_FOLDER = "probability.zarr"
-RESULT_FILE = "result.json"
 TableFormat = Literal["csv", "parquet"]
 #: What a table may be called; other files of that name, such as cells.xlsx or cells.bak, are a user's own.
 TABLES = tuple(f"cells.{kind}" for kind in get_args(TableFormat))
@@ -51,7 +49,8 @@ def table_file(folder: Path) -> Path:
     return min(file for name in TABLES if (file := folder / name).exists())
 
 
-def write_table(table: pd.DataFrame, file: Path) -> None:
+def write_table(file: Path, table: pd.DataFrame) -> None:
+    """Write the table of a result, all digits, as its ending says."""
     content = io.BytesIO()
     if file.suffix == ".parquet":
         table.to_parquet(content, index=False)

@@ -37,8 +37,8 @@ from ...words import listed
 from ..global_estimates import GlobalEstimates
 from ..measure import GAP, find_regions, fitting_rows, measured_again, touching
 from ..result import ABOUT_IN_WORDS
-from .files import RESULT_FILE, read_table, table_file, write_table
-from .folder import LABELS_FOLDER, PLAN_FILE
+from .files import read_table, table_file, write_table
+from .folder import LABELS_FOLDER, PLAN_FILE, RESULT_FILE
 from .pyramid import Pyramid, Stamps
 
 _ADVICE = "put back what was changed, or segment again: in the shell with --again, else to another folder"
@@ -324,7 +324,7 @@ class LargeResult:
         return plan, GlobalEstimates.model_validate(plan["estimates"])
 
     def _write_table(self, edited: bool = True) -> None:
-        write_table(self.cells, table_file(self.folder))
+        write_table(table_file(self.folder), self.cells)
         file, self.edited = self.folder / RESULT_FILE, edited
         record = json.loads(file.read_text(encoding="utf-8"))
         record |= {"classifier": self.classifier, "classes": self.classes.to_list()}

@@ -34,17 +34,8 @@ from ..pipeline import DEFAULT_MODEL, as_array, model_and_settings
 from ..result import Placement, Segmentation
 from ..tile_work import Each, TileWork, WindowTiles, by_window, find_all, here
 from ..tiles import Tile
-from .files import (
-    PROBABILITY_FOLDER,
-    RESULT_FILE,
-    TABLES,
-    TableFormat,
-    TileFiles,
-    check_table,
-    table_file,
-    write_table,
-)
-from .folder import LABELS_FOLDER, PLAN_FILE
+from .files import TABLES, TableFormat, TileFiles, check_table, table_file, write_table
+from .folder import LABELS_FOLDER, PLAN_FILE, PROBABILITY_FOLDER, RESULT_FILE
 from .pyramid import Pyramid
 from .result import LargeResult
 
@@ -321,7 +312,7 @@ class LargeRun:
         classes = class_list(self._classifier)
         with self._executor() as each:
             cells, proposals = finish(self._work, each, self.progress)
-        write_table(cells, file)
+        write_table(file, cells)
         record = {
             "count": len(cells),
             "model": self.model.id,
@@ -342,7 +333,7 @@ class LargeRun:
         known.keep()
         before = table_file(self.out)
         if before != file:
-            write_table(known.cells, file)
+            write_table(file, known.cells)
             before.unlink()
         record = json.loads((self.out / RESULT_FILE).read_text(encoding="utf-8"))
         proposals = np.array(record["proposals"], np.int64).reshape(-1, 4)
