@@ -99,7 +99,7 @@ def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.Da
     table = cells.drop(columns=in_um.values(), errors="ignore")
     table = table.assign(**measured.filter(["circularity", "eccentricity"]))
     for name, title in in_um.items():
-        table.insert(table.columns.get_loc(name) + 1, title, measured[name])
+        table.insert(list(table.columns).index(name) + 1, title, measured[name])
     return table
 
 
