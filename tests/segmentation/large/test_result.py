@@ -12,7 +12,8 @@ import pytest
 from napari_wbcseg.box import Box
 from napari_wbcseg.classification.classes import CellClass, probability_columns
 from napari_wbcseg.classification.naming import each_named
-from napari_wbcseg.errors import ImageError
+from napari_wbcseg.errors import BusyError, ImageError
+from napari_wbcseg.files import locked
 from napari_wbcseg.network.classifier import read_classifier
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.large import pyramid
@@ -110,6 +111,31 @@ def test_corrections_of_our_own_are_in_the_table(folder: Path) -> None:
     again = LargeResult.open(folder)
     assert again.in_table
     assert again.cells["label"].tolist() == [1, 2, 4]
+
+
+def test_two_who_correct_one_result_lose_nothing_of_each_other(folder: Path) -> None:
+    """Each wrote the table that it had opened: cells that were gone came back."""
+    one, other = LargeResult.open(folder), LargeResult.open(folder)
+    for result, window in ((one, Box(30, 40, 60, 70)), (other, Box(50, 110, 80, 140))):
+        result.replace_region(window, np.zeros(window.shape, np.int32))
+    one.keep_said(each_named(other.cells[other.cells["label"] == 3], {3: "blast"}))
+    changed(folder, Box(120, 250, 160, 290), 0)
+    window = Box(0, 0, 20, 20)
+    cells = other.replace_region(window, np.ones(window.shape, np.int32)).set_index("label")["class"]
+    assert cells.to_dict() == {3: "blast", 4: ""}, "of a third program, too"
+    assert LargeResult.open(folder).in_table
+
+
+def test_a_result_that_another_is_changing_is_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_wbcseg.segmentation.large.result._PATIENCE", 0)
+    result = LargeResult.open(folder)
+    with (
+        locked(folder.parent / f".{folder.name}.lock", BusyError("Busy.")),
+        pytest.raises(BusyError, match="is being changed by another program"),
+    ):
+        result.keep_said(result.cells)
 
 
 def test_a_cell_drawn_as_it_was_has_the_stain_that_it_had(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import wraps
 from os.path import exists  # `Path.exists` raises where a folder may not be entered
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -23,8 +25,8 @@ from ...classification.classes import (
     probability_columns,
 )
 from ...classification.classify import class_list, classify_cells, parts_of
-from ...errors import ImageError, OutputError, reading
-from ...files import user_path, write_atomically
+from ...errors import BusyError, ImageError, OutputError, reading
+from ...files import FileState, locked, user_path, write_atomically
 from ...images.pixel_size import PixelSize
 from ...images.pixel_source import PixelSource
 from ...images.prepare import rgb_pixels
@@ -45,10 +47,37 @@ _ADVICE = "put back what was changed, or segment again: in the shell with --agai
 _LEAST_MARGIN = 64
 _MOST_MARGIN = 512  # from which on cells that are longer still are measured part by part
 _MOST_AT_ONCE = 2**24  # pixels about all pieces of a cell; what is spread wider is to check
+_PATIENCE = 60.0  # seconds in which another has written what was corrected
 #: Columns of what is said of a cell, besides its probabilities.
 _SAID = CLASS, CLASS_PROBABILITY, CLASS_BY, "check"
 #: Columns that a table has in any case, also one that another program wrote.
 _NEEDED = {"label": np.int64, **dict.fromkeys(("row", "col", "diameter", "certainty"), float), "check": bool}
+
+Given = ParamSpec("Given")
+Came = TypeVar("Came")
+
+
+def _alone(
+    change: Callable[Concatenate[LargeResult, Given], Came],
+) -> Callable[Concatenate[LargeResult, Given], Came]:
+    """Let a method change a result while nobody else does, and begin with what others made of it."""
+
+    @wraps(change)
+    def alone(self: LargeResult, *given: Given.args, **options: Given.kwargs) -> Came:
+        busy = BusyError(f"{self.folder} is being changed by another program: try again when that is done.")
+        with locked(self.folder.parent / f".{self.folder.name}.lock", busy, _PATIENCE):
+            if _table_state(self.folder) != self.table_state:
+                vars(self).update(vars(LargeResult.open(self.folder)))
+            return change(self, *given, **options)
+
+    return alone
+
+
+def _table_state(folder: Path) -> FileState | None:
+    """Return what the table of a result is like now; None where it is gone."""
+    with suppress(OSError, ValueError):
+        return FileState.of(table_file(folder))
+    return None
 
 
 @dataclass(eq=False)
@@ -76,6 +105,8 @@ class LargeResult:
         What the labels that were measured are known again by; empty in a result of an earlier version.
     in_table : bool
         Whether the table on disk has the same cells, and not those before another program changed labels.
+    table_state : FileState or None
+        What the table on disk was like when it was read or written here.
     """
 
     folder: Path
@@ -94,6 +125,7 @@ class LargeResult:
     backgrounds: tuple[tuple[float, float, float], ...] = ()
     stamps: Stamps = field(default_factory=dict)
     in_table: bool = True
+    table_state: FileState | None = None
 
     @classmethod
     def open(cls, folder: str | Path) -> LargeResult:
@@ -111,6 +143,7 @@ class LargeResult:
             record.setdefault("class_diameter", record.get("cell_diameter"))  # of an earlier version
             record["notes"] = tuple(record["notes"])
             record["backgrounds"] = tuple(map(tuple, record.get("backgrounds", ())))
+            table_state = _table_state(folder)  # before it is read
             cells = read_table(table_file(folder)).astype(_NEEDED)
             cells = cells.astype(dict.fromkeys(probability_columns(cells), float))  # of no type without cells
             places = [Path(image)] if (image := plan.get("image")) else []
@@ -124,18 +157,23 @@ class LargeResult:
                 classes=ClassList.from_list(record["classes"]) if "classes" in record else BUILT_IN_CLASSES,
                 **{name: record[name] for name in ABOUT_IN_WORDS if name in record},
                 stamps={name: tuple(stamp) for name, stamp in record.get("stamps", {}).items()},
+                table_state=table_state,
             )
-        if result.stamps:
-            result._follow_labels(tuple(plan["shape"]))
+        result._follow_labels(tuple(plan["shape"]))
         return result
 
     def _follow_labels(self, shape: tuple[int, ...]) -> None:
         """Measure what another program changed in the labels since they were measured."""
+        if not self.stamps:  # a result of an earlier version
+            return
         labels = self.labels.arrays[0]
         with reading(f"{self.labels.path}, changed by another program,", ImageError, _ADVICE):
             now = self.labels.stamps(self.stamps)
             parts, before = self.labels.changed(self.stamps, now), len(self.cells)
-            if parts and (labels.shape != shape or labels.dtype.kind not in "iu"):
+            if not parts:
+                self.stamps = now
+                return
+            if labels.shape != shape or labels.dtype.kind not in "iu":
                 raise ValueError(f"{labels.dtype} of shape {labels.shape}")
             known = self.cells
             self._measure((box, others) for box in parts if len(others := self._others_than_known(box)))
@@ -176,6 +214,7 @@ class LargeResult:
         """Return the labels of a part of the image."""
         return np.asarray(self.labels.arrays[0][window.slices])
 
+    @_alone
     def replace_region(
         self, window: Box, labels: np.ndarray, image: Any = None, said: pd.DataFrame | None = None
     ) -> pd.DataFrame:
@@ -201,10 +240,11 @@ class LargeResult:
         Raises
         ------
         ImageError
-            If the labels have another shape than the part.
+            If the labels have another shape than the part, or the result is damaged.
         OutputError
-            If the result cannot be written.
+            If the result cannot be written, or another program does not come to an end with it.
         """
+        self._follow_labels(self.labels.arrays[0].shape)
         before = self.region(window)
         if labels.shape != before.shape:
             raise ImageError(f"The corrected part is {labels.shape}, and was {before.shape}: load it again.")
@@ -228,6 +268,7 @@ class LargeResult:
             raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}.") from error
         return self.cells
 
+    @_alone
     def keep_said(self, cells: pd.DataFrame, classes: ClassList | None = None) -> None:
         """Write what was said of cells, their classes and whether they are to check, into the table on disk.
 
@@ -240,8 +281,8 @@ class LargeResult:
 
         Raises
         ------
-        OutputError
-            If the table cannot be written.
+        ImageError, OutputError
+            As `replace_region`.
         """
         self.cells, self.classes = self._with_said(cells), classes or self.classes
         self._write_table()
@@ -254,6 +295,7 @@ class LargeResult:
         values = pd.concat([new, known.drop(index=new.index, errors="ignore")])
         return _filled(self.cells.drop(columns=said, errors="ignore").join(values, on="label"))
 
+    @_alone
     def classify(
         self, image: Any, classifier: ClassifierFile, source: str, progress: Progress = silent
     ) -> None:
@@ -325,6 +367,7 @@ class LargeResult:
 
     def _write_table(self, edited: bool = True) -> None:
         write_table(table_file(self.folder), self.cells)
+        self.table_state = _table_state(self.folder)
         file, self.edited = self.folder / RESULT_FILE, edited
         record = json.loads(file.read_text(encoding="utf-8"))
         record |= {"classifier": self.classifier, "classes": self.classes.to_list()}
