@@ -50,7 +50,7 @@ def start(viewer, image):
 
 
 def test_cells_appear_tile_by_tile_what_is_on_view_first(viewer, image, qtbot, monkeypatch):
-    monkeypatch.setattr("napari_wbcseg.plugin.segment.run._IN_MEMORY", 1000)
+    monkeypatch.setattr("napari_wbcseg.plugin.segment.run.IN_MEMORY", 1000)
     monkeypatch.setenv("WBCSEG_THREADS", "1")  # of two that are done at once either may be the first
     viewer.scene.camera.center = (0, 230, 440) if hasattr(viewer, "scene") else (230, 440)
     note(image, path="slide.tif")
@@ -91,7 +91,7 @@ def test_a_result_that_fits_becomes_arrays_for_ordinary_layers(viewer, image, qt
 def test_the_labels_on_disk_outlast_the_last_tile_that_is_still_to_be_shown(viewer, image):
     run = SegmentRun(viewer, Panel(), lambda: image)
     run._source = image
-    (segmentation, arrays), levels = run._fill("dark", SETTINGS, silent, lambda done: None), run._levels
+    (segmentation, arrays, _), levels = run._fill("dark", SETTINGS, silent, lambda _: None), run._levels
     assert arrays is not None, "the result is in memory, and needs no folder"
     assert np.array_equal(np.asarray(levels[0]), segmentation.labels)
     copies, folder = copy.deepcopy(levels), Path(passing_folder(levels[0]).name)

@@ -379,6 +379,38 @@ def test_only_the_regions_are_segmented(viewer, widget, quick_segment, qtbot, la
     assert "Only the region" in widget.panel.notes.text()
 
 
+def test_regions_of_a_slide_become_a_picture_of_their_own(viewer, widget, quick_segment, qtbot, monkeypatch):
+    """Cells over all of a slide of 100,000 pixels a side would take 16 GB."""
+    import dask.array as da
+
+    for name, value in {"IN_MEMORY": 15_000, "_MARGIN": 10, "_MORE": 10}.items():
+        monkeypatch.setattr(f"napari_wbcseg.plugin.segment.layer_part.{name}", value)
+    whole = discs()
+    place = {"scale": (0.5, 0.5), "translate": (7, 9), "units": ("µm", "µm")}
+    slide = viewer.add_image(da.from_array(whole, chunks=(50, 50, 3)), rgb=True, name="slide", **place)
+    shape = [[25, 25], [25, 70], [60, 70], [60, 25]]
+    regions = viewer.add_shapes([shape], **place)
+    widget.image, widget.regions = slide, regions
+    segmentation, layers = run(widget, qtbot)
+    assert segmentation.count == 1, "of three cells one has its centre in the region"
+    picture = widget.image
+    assert picture.name == "region of slide"
+    assert np.array_equal(picture.data, whole[5:81, 5:91])
+    assert layers.cells.data.shape == picture.data.shape[:2]
+    np.testing.assert_allclose(layers.cells.data_to_world((0, 0)), slide.data_to_world((5, 5)))
+    (cell,) = segmentation.cells[["row", "col"]].to_numpy()
+    np.testing.assert_allclose(layers.cells.data_to_world(cell), slide.data_to_world((30, 30)), atol=0.5)
+    assert "1 white cell" in widget.panel.result.text()
+    again, same = run(widget, qtbot)
+    assert again.count == 1
+    assert same.cells is layers.cells, "on the picture, as on any"
+    regions.add([[0, 0], [0, 159], [119, 159], [119, 0]])
+    widget.image = slide
+    with qtbot.waitSignal(widget.failed, timeout=1000) as signal:
+        widget.run()
+    assert "160 × 120 pixels, and a picture" in signal.args[0]
+
+
 def test_only_the_plane_shown_is_segmented(viewer, widget, quick_segment, qtbot):
     stack = np.stack([discs(centres=[(40, 40)]), discs(), discs(centres=[])])
     viewer.add_image(stack, rgb=True, scale=(4, 1, 1))

@@ -25,7 +25,7 @@ from ..shared.jobs import Job, busy
 from ..shared.metadata import LayerInfo
 from ..shared.pictures import id_of, source_image
 from ..shared.unsaved import keep_unsaved, state_of
-from ..shared.viewer import image_data, placement, remove_layers
+from ..shared.viewer import image_data, placement_of_part, remove_layers
 from .layer_review import LayerReview
 
 #: Pixels of a part that is corrected at once.
@@ -132,8 +132,7 @@ class LargeEditor(QWidget):
                 f"{MOST_PIXELS // 10**6} million pixels."
             )
         labels = LargeResult.open(str(info.folder)).region(window)
-        place = placement(cells, 2)
-        place["translate"] = cells.affine.inverse(cells.data_to_world(window[:2]))
+        place = placement_of_part(cells, window[:2])
         source, image = source_image(self._viewer, cells), None
         if source is not None:
             pixels = np.asarray(image_data(source)[window.slices])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,11 +18,13 @@ from ...segmentation.result import Segmentation
 from ...words import note_of_part
 from ..shared.layer_check import check_layer
 from ..shared.regions import inside, region_outlines
-from ..shared.viewer import image_data, plane_shape
+from ..shared.viewer import image_data, plane_shape, times
 
 _MARGIN = 128  # pixels around a region, so that the cells on its outline are seen whole
 _MORE = 512  # where one of them is not
 _LARGEST = 2**28  # pixels of a plane; more do not fit into a napari layer, nor into most memories
+#: Pixels up to which a result becomes ordinary layers in memory, which can be corrected by hand.
+IN_MEMORY = 64_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,22 @@ class Part:
     window: Box
     outlines: tuple[np.ndarray, ...] = ()
     name: str = ""
+
+    @property
+    def of_slide(self) -> bool:
+        """Whether it lies in an image of which not all can have cells in memory."""
+        return bool(self.outlines) and _is_slide(self.shape)
+
+    def cut_out(self, progress: Progress) -> tuple[Part, Box]:
+        """Return the same of a picture of the regions and what is around them, and where that lies.
+
+        For a worker thread: the picture is read.
+        """
+        wide = replace(self, window=self.window.grown(_MORE, self.shape))
+        corner = np.array(wide.window[:2])
+        outlines = tuple(outline - corner for outline in self.outlines)
+        window = self.window.relative_to(wide.window)
+        return Part(wide.read(progress), wide.window.shape, None, window, outlines, self.name), wide.window
 
     def read(self, progress: Progress) -> np.ndarray:
         """Return the pixels; for a worker thread.
@@ -136,6 +155,10 @@ def check_part(layer: Image | None, regions: Shapes | None) -> str:
     return words
 
 
+def _is_slide(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 and math.prod(shape) > IN_MEMORY
+
+
 def _in_tiles(layer: Layer) -> bool:
     """Say whether the whole of a layer is segmented tile by tile, and so fills."""
     return layer.ndim == 2 and is_large(image_data(layer))
@@ -183,6 +206,12 @@ def choose_part(layer: Image, plane: int | None = None, regions: Shapes | None =
         window = _window(outlines, shape[-2:])
         if min(window.shape) <= 0:
             raise ImageError(f"The regions of {regions.name} do not lie on {layer.name}: draw them on it.")
+        if _is_slide(shape) and window.area > IN_MEMORY:
+            raise ImageError(
+                f"The regions of {regions.name} take {times(window.shape[::-1])} pixels, and a picture in "
+                f"memory at most {IN_MEMORY // 10**6} million: draw them smaller, or those that lie far "
+                "apart one after the other."
+            )
         words.append(f"the {'regions' if len(outlines) > 1 else 'region'} drawn in the layer {regions.name}")
     return Part(data, shape, plane, window, outlines, " in ".join(words[::-1]))
 

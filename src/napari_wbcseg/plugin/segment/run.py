@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Labels, Layer
+from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from ...box import Box
 from ...progress import Progress
 from ...segmentation.result import Segmentation, passing_folder
 from ...settings import SegmentationSettings
@@ -37,19 +38,17 @@ from ..shared.layers import (
 )
 from ..shared.metadata import note
 from ..shared.pictures import id_of
-from ..shared.viewer import image_data, middle_of_view, placement, remove_layers
-from .layer_part import Part
+from ..shared.viewer import image_data, middle_of_view, placement, placement_of_part, remove_layers
+from .layer_part import IN_MEMORY, Part
 
 if TYPE_CHECKING:
     from ...segmentation.large.run import TileDone
 
     Tell = Callable[[TileDone], object]
 
-# Pixels up to which the result becomes ordinary layers in memory, which can be corrected by hand.
-_IN_MEMORY = 64_000_000
-
-#: What was found, and its arrays for layers; None of what does not fit into memory.
-Outcome = tuple[Segmentation, LayerArrays | None]
+#: What was found, and its arrays for layers, None of what does not fit into memory; of regions of a slide the
+#: picture of these, and where it lies.
+Outcome = tuple[Segmentation, LayerArrays | None, tuple[np.ndarray, Box] | None]
 
 # Where unfinished work is, by what it is of: pressing Segment again after Cancel goes on with it.
 _folders: dict[tuple[str, str, str], TemporaryDirectory[str]] = {}
@@ -86,6 +85,8 @@ class SegmentRun(QObject):
         self._levels: list[Any] = []  # of the labels on disk, whose folder lasts as long as these
         #: The layer that fills while a large image is segmented.
         self.filling: Labels | None = None
+        #: The picture that the last run made of regions of a slide, if that is still the chosen image.
+        self.region: Image | None = None
         panel.cleanup.add(self._clear)
 
     @property
@@ -167,11 +168,11 @@ class SegmentRun(QObject):
         for array in arrays:
             array.store.temporary = folder
         _folders.pop(key, None)
-        if np.prod(result.labels.shape) > _IN_MEMORY:
-            return result, None
+        if np.prod(result.labels.shape) > IN_MEMORY:
+            return result, None, None
         labels, probability = np.asarray(result.labels), np.asarray(result.probability)
         result = replace(result, labels=labels, probability=probability)
-        return result, layer_arrays(result)
+        return result, layer_arrays(result), None
 
     def _on_tile(self, done: TileDone) -> None:
         """Show the cells of one tile more, in a layer that comes with the first."""
@@ -221,9 +222,13 @@ class SegmentRun(QObject):
             self.progressed.emit(done, total, stage)
 
     def _on_succeeded(self, outcome: Outcome) -> None:
-        segmentation, arrays = outcome
+        segmentation, arrays, region = outcome
         if not self._source_is_there():
             return
+        activate, self.region = self._is_chosen, None
+        if region is not None:
+            picture = self._add_region(*region)
+            self.region = picture if activate else None
         earlier = result_layers(self._viewer, self._source).get("cells")
         keep = self._keep_earlier
         if earlier is not None and (is_corrected(earlier) if keep is None else keep):
@@ -233,11 +238,22 @@ class SegmentRun(QObject):
             self._keep_filled(segmentation)
             return
         self._clear()
-        self._steps = layers_in_steps(
-            self._viewer, segmentation, self._source, arrays, activate=self._is_chosen
-        )
+        self._steps = layers_in_steps(self._viewer, segmentation, self._source, arrays, activate=activate)
         self.progressed.emit(1, 1, "Adding the layers")
         self._land(segmentation)
+
+    def _add_region(self, pixels: np.ndarray, window: Box) -> Image:
+        """Show regions of a slide as a picture of their own, which is the source of its cells."""
+        slide = self._source
+        picture = Image(
+            pixels,
+            rgb=slide.rgb,
+            name=f"region of {slide.name}",
+            **placement_of_part(slide, window[:2]),
+        )
+        insert_layer(self._viewer, self._viewer.layers.index(slide) + 1, picture, activate=False)
+        self._source, self._pixels = picture, picture.data
+        return picture
 
     def _source_is_there(self) -> bool:
         there = self._source in self._viewer.layers
@@ -284,5 +300,9 @@ def _segment(part: Part, model: str, settings: SegmentationSettings, progress: P
     """Find the cells of a part of a layer; in a worker thread."""
     from ...segmentation.pipeline import segment
 
+    region = None
+    if part.of_slide:
+        part, window = part.cut_out(progress)
+        region = part.data, window
     found = part.find(lambda pixels: segment(pixels, model, settings, progress), progress)
-    return found, layer_arrays(found)
+    return found, layer_arrays(found), region

@@ -275,6 +275,8 @@ class SegmentWidget(Panel):
         self.segmentation = segmentation
         if segmentation.cell_diameter is not None:
             self.panel.method.diameter.suggest(round(segmentation.cell_diameter, 1))
+        if self._run.region is not None:
+            self.image = self._run.region
         self._refresh()
         if layers.cells is not self.panel.cells():  # another image is chosen by now
             self.say(f"{LayerInfo.of(layers.cells).source}: {self._counts.words(layers.cells)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,13 @@ def placement(source: Layer | None, ndim: int) -> dict[str, Any]:
     else:  # what these do to the last axes
         whole = np.array(placement_of(source, source.ndim).affine or np.eye(source.ndim + 1))
         place["affine"] = whole[-ndim - 1 :, -ndim - 1 :]
+    return place
+
+
+def placement_of_part(source: Layer, corner: Sequence[int]) -> dict[str, Any]:
+    """Return what places a part of a plane that begins at a row and column of it."""
+    place = placement(source, 2)
+    place["translate"] = source.affine.inverse(source.data_to_world(corner))
     return place
 
 
