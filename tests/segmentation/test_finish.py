@@ -58,7 +58,7 @@ def test_cells_touch_across_the_seam_of_two_pieces(monkeypatch: pytest.MonkeyPat
     drawn = [Canvas([np.zeros(labels.shape, dtype)]) for dtype in (np.int32, np.float32)]
     settings = SegmentationSettings(recipe="classic", classes=None)
     light = GlobalEstimates(value_range=255, background=(230, 230, 230))
-    work = TileWork(PixelSource(image), light, load_model("classic"), settings, {}, *drawn)
+    work = TileWork(PixelSource(image), light, load_model("classic"), settings, None, {}, *drawn)
     found = Detections(labels, (labels > 0).astype(np.float32), np.zeros((0, 4), np.int64))
     (tile,) = work.tiles
     work.kept[0] = cells_of_tile(found, np.zeros(image.shape, np.float32), tile)
