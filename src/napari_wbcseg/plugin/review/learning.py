@@ -161,7 +161,8 @@ class Learning(QObject):
         self._first, self._seen, suggestions = outcome
         review = self._review
         del review.renamed[:renamings]
-        if review.renamed:  # meanwhile: these are the old names
+        review.update_now()
+        if review.renamed or review.measuring:  # meanwhile: these are the old names, or the old cells
             self._soon.start()
             return
         if suggestions is None and review.suggestions is None:
