@@ -12,6 +12,7 @@ from typing import Any
 
 import cloudpickle
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -298,6 +299,20 @@ def test_pictures_of_phones_and_of_the_web_are_read(
     assert read.dtype == np.uint8
     assert read.shape == smear.shape
     assert np.abs(read.astype(float) - smear).mean() <= off
+
+
+@pytest.mark.parametrize("codec", ["jp2", "j2k"])
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_white_of_a_jpeg_2000_is_white(tmp_path: Path, codec: str, bits: int) -> None:
+    """Pillow rounds more than 8 bits to 8, and the lightest beyond that: it was black."""
+    image = np.random.default_rng(0).integers(0, 2**bits, (30, 40, 3))
+    image = image.astype(np.uint8 if bits == 8 else np.uint16)
+    image[:5] = 2**bits - 1
+    options = {"codecformat": codec, "bitspersample": bits, "reversible": True, "level": 0}
+    (tmp_path / "a.jp2").write_bytes(imagecodecs.jpeg2k_encode(image, **options))
+    read = read_image(tmp_path / "a.jp2")
+    assert read.dtype == image.dtype
+    np.testing.assert_array_equal(read, image)
 
 
 def test_heic_without_what_reads_it_says_what_to_install(

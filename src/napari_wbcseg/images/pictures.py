@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,16 +103,26 @@ class PicturePixels:
         self.nbytes = opened.height * opened.width * max(3, self.shape[3])
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        import imagecodecs
-
         self._opened.load()
-        head = image_head(self._path)
-        if self._opened.format == "PNG" and head[24] == 16 and head[25] != 0:
-            # Pillow would cut colour PNG files of 16 bits down to 8.
-            image = imagecodecs.png_decode(self._path.read_bytes())
-        else:
-            image = array_of(self._opened)
+        decode = _decoder_of_deep_colours(self._opened, image_head(self._path))
+        image = array_of(self._opened) if decode is None else decode(self._path.read_bytes())
         return image.reshape(1, *image.shape[:2], -1)[key]
+
+
+def _decoder_of_deep_colours(opened: Image.Image, head: bytes) -> Callable[[bytes], NDArray[Any]] | None:
+    """Return what decodes colours of more than 8 bits, which Pillow cuts down; None where there are none.
+
+    In JPEG 2000 it rounds them besides, so that what is nearly white would become black.
+    """
+    import imagecodecs
+
+    if opened.format == "PNG" and head[24] == 16 and head[25] != 0:
+        return imagecodecs.png_decode
+    if opened.format == "JPEG2000" and len(opened.getbands()) > 1:
+        box = head.find(b"ihdr")  # else it is a bare codestream
+        if head[42 if box < 0 else box + 14] & 0x7F > 7:  # one less than the bits
+            return imagecodecs.jpeg2k_decode
+    return None
 
 
 def array_of(image: Image.Image) -> NDArray[Any]:
