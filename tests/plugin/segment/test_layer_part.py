@@ -11,9 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_wbcseg.errors import Cancelled
+from napari_wbcseg.images.illumination import absorbed, background_colour
+from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.plugin.segment.layer_part import choose_part
 from napari_wbcseg.plugin.shared.regions import region_outlines
 from napari_wbcseg.progress import silent
+from napari_wbcseg.results.save import with_current_cells
 
 from ..conftest import dark_discs, discs
 
@@ -49,6 +52,21 @@ def test_a_region_has_the_cells_whose_centre_is_in_it(smear, corner, sides):
     whole = dark_discs(smear)
     assert set(np.unique(whole.labels[found.labels > 0])) == {int(whole.labels[centre]) for centre in inside}
     assert len(found.proposals) == len(inside)
+
+
+@pytest.mark.parametrize("scales", [(1, 1), (64, 14)], ids=["bytes", "bright in another plane"])
+def test_cells_of_a_plane_that_are_drawn_again_are_measured_in_its_light(smear, scales):
+    from napari.layers import Image
+
+    dtype = np.uint8 if scales == (1, 1) else np.uint16
+    stack = np.stack([smear.astype(dtype) * dtype(scale) for scale in scales])
+    part = choose_part(Image(stack, rgb=True), 1)
+    light = tuple(PixelSource(stack[1]).background.tolist())
+    found = part.place(replace(dark_discs(smear), backgrounds=(light,)))
+    labels = found.labels * (found.labels != 2)
+    drawn = with_current_cells(replace(found, labels=labels, cells=found.cells[:0]), stack).cells
+    expected = absorbed(smear[CENTRES[0]], background_colour(smear))
+    np.testing.assert_allclose(drawn["mean_stain"], float(expected), atol=0.01)
 
 
 def test_all_of_a_layer_is_left_as_it_is(smear):

@@ -116,7 +116,8 @@ class Part:
         cells = found.cells.assign(row=found.cells["row"] + row0, col=found.cells["col"] + col0)
         proposals = found.proposals.copy()
         proposals[:, -4:] += (row0, col0, row0, col0)
-        backgrounds = found.backgrounds
+        # Of more than 8 bits full brightness is told by the maximum, which the layer may have elsewhere.
+        backgrounds = found.backgrounds if self.data.dtype == np.uint8 else ()
         share = None if self.outlines else found.field_share  # of the slide, in the regions, is not known
         if self.plane is not None and len(self.shape) == 3:
             share = None if share is None else share / self.shape[0]
