@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import re
 from pathlib import Path
@@ -69,6 +70,16 @@ class TestPictures:
         assert len(report_pictures(image, found(labels, [True, True]))["pictures"]) == 3
         tiny = np.zeros((1, 1), np.int32)
         assert len(report_pictures(np.full((1, 1), 200, np.uint16), found(tiny, []))["pictures"]) == 1
+
+    def test_a_cell_of_which_nobody_said_it_is_not_to_check(self) -> None:
+        image, labels = spots((600, 800), ((150, 200), (400, 600)))
+        result = found(labels, [False, True])
+        for check, shown in (([np.nan, True], 1), ([np.nan, np.nan], 0)):
+            cells = result.cells.assign(check=np.array(check, object))
+            pictures = report_pictures(image, dataclasses.replace(result, cells=cells))["pictures"]
+            assert len(pictures) == 1 + shown
+        cells = result.cells.drop(columns=["check", "certainty"])
+        assert len(report_pictures(image, dataclasses.replace(result, cells=cells))["pictures"]) == 1
 
     def test_of_a_stack_the_plane_with_most_cells(self) -> None:
         image, labels = spots((100, 100), ((50, 50),))

@@ -37,7 +37,7 @@ from ..results.formats.pictures import (
     traced,
 )
 from ..results.records import CellPicture, Picture, RunRecord
-from ..segmentation.result import Segmentation
+from ..segmentation.result import Segmentation, marked_in
 
 #: The cells of a folder by class, the least sure of each first, each with the name of its image.
 Gallery = dict[str, list[tuple[str, CellPicture]]]
@@ -235,10 +235,10 @@ def _overview(source: PixelSource, levels: Sequence[Any]) -> tuple[np.ndarray, f
 
 def _least_certain(cells: pd.DataFrame) -> list[dict[Any, Any]]:
     """Return the rows of the cells to check that are shown."""
-    if not len(cells):
-        return []
-    checked = cells[cells["check"].astype(bool)]
-    return checked.sort_values("certainty").head(_MOST_CELLS).to_dict("records")
+    checked = cells[cells["label"].isin(marked_in(cells))]
+    if "certainty" in checked:
+        checked = checked.sort_values("certainty")
+    return checked.head(_MOST_CELLS).to_dict("records")
 
 
 def _window(row: dict[Any, Any], half: int, shape: tuple[int, ...]) -> Box:

@@ -53,6 +53,12 @@ def test_qupath_gets_classification_and_colour(tmp_path: Path, told: Segmentatio
     assert about[2]["metadata"] == {"class_by": "person"}
 
 
+def test_of_which_nobody_said_it_qupath_gets_no_cell_to_check(tmp_path: Path, told: Segmentation) -> None:
+    told = replace(told, cells=told.cells.assign(check=np.array([np.nan, True, np.nan], object)))
+    content = save(told, tmp_path / "a.geojson")[0].read_text(encoding="utf-8")
+    assert content.count("To check") == told.to_check == 1
+
+
 def test_imagej_gets_names_and_colours(tmp_path: Path, told: Segmentation) -> None:
     rois = roifile.roiread(save(told, tmp_path / "a.zip")[0])
     assert [roi.name for roi in rois] == [

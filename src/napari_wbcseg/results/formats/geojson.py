@@ -66,14 +66,15 @@ def write_geojson(path: Path, result: Segmentation, image: Any, progress: Progre
     colours = cell_colours(cells, result.classes)
     # Of a million cells the table is in memory once: a row is made when its outline is written.
     columns = {str(name): cells[name].to_numpy() for name in cells.columns}
-    depths = depths_in(result)
+    depths, marked = depths_in(result), result.marked
     rows = {label: at for at, label in enumerate(cells["label"].tolist())}
     with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as out:
         out.write('{"type":"FeatureCollection","features":[')
         for number, outline in enumerate(outlines_of(result, progress)):
             at = rows.get(outline.label)
             row = {} if at is None else {name: values[at] for name, values in columns.items()}
-            feature = _feature(outline, row, result.name, colours.get(outline.label, CELL_COLOUR), depths)
+            colour, check = colours.get(outline.label, CELL_COLOUR), outline.label in marked
+            feature = _feature(outline, row, result.name, colour, depths, check)
             text = json.dumps(feature, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
             out.write(f"{',' if number else ''}\n{text}")
         out.write("\n]}\n")
@@ -81,9 +82,8 @@ def write_geojson(path: Path, result: Segmentation, image: Any, progress: Progre
 
 
 def _feature(
-    outline: CellOutline, row: dict[str, Any], name: str, colour: Colour, depths: int
+    outline: CellOutline, row: dict[str, Any], name: str, colour: Colour, depths: int, check: bool
 ) -> dict[str, Any]:
-    check = bool(row.get("check", False))
     words = {column: value for column, value in row.items() if isinstance(value, str) and value}
     named = words.pop(CLASS, "")
     classes = [named[:1].upper() + named[1:] or CELL_CLASS, *[TO_CHECK] * check]
