@@ -89,6 +89,21 @@ def test_labels_that_another_program_changed_are_measured(tmp_path, result, labe
     assert back.edited
 
 
+@pytest.mark.parametrize("photometric", ["miniswhite", "palette"])
+def test_labels_that_another_program_saved_in_its_colours_are_their_numbers(
+    tmp_path, result, labels, photometric
+):
+    """ImageJ saves the lookup table with the labels: inverted, the empty slide was a cell."""
+    (file, _) = save(result, tmp_path / "a-labels.tif")
+    colours = np.random.default_rng(0).integers(0, 2**16, (3, 2**16)).astype(np.uint16)
+    options = {"colormap": colours} if photometric == "palette" else {}
+    tifffile.imwrite(file, labels.astype(np.uint16), photometric=photometric, **options)
+    back = load_result(file)
+    np.testing.assert_array_equal(back.labels, labels)
+    pd.testing.assert_frame_equal(back.cells, result.cells)
+    assert not back.edited
+
+
 def test_a_copy_is_of_its_own_labels_whatever_becomes_of_the_others(tmp_path, result, labels):
     for file in save(result, tmp_path / "a", "tiff"):
         shutil.copy(file, file.with_name(file.name.replace("a-", "before-")))
