@@ -20,7 +20,7 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_wbcseg import SegmentationSettings
+from napari_wbcseg import SegmentationSettings, load_result, save
 from napari_wbcseg.batch import process as process_module
 from napari_wbcseg.batch.classify import classify_results
 from napari_wbcseg.batch.run import collect, renew_tables, segment_files
@@ -208,6 +208,31 @@ def test_in_a_corrected_stack_each_number_of_the_tables_is_one_cell_of_the_label
     assert len(cells) == 3
     for plane, label, area in cells[["plane", "label", "area"]].to_numpy(int):
         assert np.count_nonzero(labels[plane] == label) == np.count_nonzero(labels == label) == area
+
+
+def test_cells_of_other_pictures_of_a_file_than_are_read_are_not_looked_at_in_these(
+    folder: Path, model: ModelFile
+) -> None:
+    """Of two images napari opens the first, here the larger is read; an animation is a stack in napari."""
+    large, labels = spots((300, 400), ((100, 100),))
+    with tifffile.TiffWriter(folder / "two.tif") as file:
+        for image in (IMAGE, large):
+            file.write(image, photometric="rgb")
+    first, second = (Image.fromarray(one) for one in (IMAGE, IMAGE[::-1]))
+    first.save(folder / "moving.gif", save_all=True, append_images=[second])
+    table(folder, model)
+    out = folder.with_name("out")
+    for name, shape in (("two", (150, 150)), ("moving", (2, 150, 150))):
+        found = load_result(out / f"{name}-result.json")
+        labels = np.zeros(shape, np.int32)
+        labels[..., 30:50, 30:50] = 1
+        save(dataclasses.replace(found, labels=labels, place=None), out / name, "tiff")
+    renew_tables(out)
+    records = [ResultRecord.read(out / f"{name}-result.json") for name in ("two", "moving", "good")]
+    assert [bool(record.pictures) for record in records] == [False, False, True]
+    done, problems = classify_results(out)
+    assert done == [out / "good-result.json"]
+    assert all("give the image that the labels lie on" in problem for problem in problems)
 
 
 def test_a_stack_has_a_picture_a_plane(folder: Path, model: ModelFile) -> None:

@@ -308,7 +308,10 @@ def _reopened(item: BatchItem, record: ResultRecord, outputs: Outputs) -> tuple[
         result = load_result(outputs.record_file(item.name))
         with suppress(ImageError):
             if record.image.is_of(item.path):
-                return result, read_file(item.path).pixels
+                pixels = read_file(item.path).pixels
+                # Of a file of several pictures napari may have opened others.
+                if pixels.shape[: result.labels.ndim] == result.labels.shape:
+                    return result, pixels
         return result, None
     large = LargeResult.open(outputs.folder / record.labels)
     large.keep()

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..box import Box, label_boxes
+from ..errors import ImageError
 from ..images.illumination import normalised
 from ..images.prepare import prepare_image
 from ..network.classifier import BUILT_IN_CLASSIFIER, ClassifierFile, read_classifier
@@ -129,8 +130,13 @@ def predict_labels(
     ModelError
         If the classifier cannot be used.
     ImageError
-        If the image cannot.
+        If the image cannot, or is of another size.
     """
+    if tuple(image.shape[: labels.ndim]) != tuple(labels.shape):
+        raise ImageError(
+            f"The image is {tuple(image.shape)} and its labels are {tuple(labels.shape)}: give the image "
+            "that the labels lie on."
+        )
     file = read_classifier(classifier)
     architecture = file.header.architecture
     probabilities = np.full((len(cells), len(architecture.classes)), np.nan, np.float32)
