@@ -50,7 +50,7 @@ BUTTONS = {
         "Suggest classes",
         "L",
         "The cells named so far teach how the classes look on this slide; what a person said stays. Begins "
-        "by itself with three cells of two classes, and goes on with each name. Once more takes it back.",
+        "by itself with three each of two classes, and goes on with each name. Once more takes it back.",
     ),
     "next_unsure": ("Next unsure", "U", "Go to the cell that it helps most to name next."),
     "undo": ("Undo", "Ctrl-Z", "Take the last edit or decision back (Ctrl-Shift-Z: do it again)."),
