@@ -96,6 +96,19 @@ def test_without_an_image_the_stain_is_not_known() -> None:
     assert table["area"].item() > 1000
 
 
+def test_what_labels_alone_do_not_tell_stays_with_a_cell_that_is_as_it_was() -> None:
+    labels = disc_labels((60, 160), [(30, 30, 40), (30, 130, 40)])
+    measured = TrackedCells(labels, PixelSource(picture(labels))).table
+    known = measured.assign(border=[True, True])  # cut by the edge of a round field of view
+    tracked, stain = TrackedCells(labels, None, known), ["mean_stain", "nucleus_area", "nc_ratio", "lobes"]
+    assert tracked.table["border"].tolist() == [True, True]
+    assert tracked.table[stain].to_numpy(float).tolist() == known[stain].to_numpy(float).tolist()
+    labels[20:30, 20:30] = 0
+    tracked.update(labels)
+    assert tracked.table["border"].tolist() == [False, True]
+    assert tracked.table["mean_stain"].isna().tolist() == [True, False]
+
+
 def test_a_label_that_another_takes_over_was_swallowed_and_one_erased_was_not() -> None:
     labels = disc_labels((60, 160), [(30, 30, 40), (30, 80, 40), (30, 130, 40)])
     tracked = TrackedCells(labels)

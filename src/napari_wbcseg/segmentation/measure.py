@@ -35,6 +35,7 @@ WHOLE_COLUMNS, FLAG_COLUMNS = ("label", "lobes", "pieces"), ("touching", "border
 
 _MEASURED = frozenset(COLUMNS) - {"label", *KNOWN_COLUMNS}
 _OF_OUTLINES = "decision", "flag"  # that the review adds
+_PLACES = ["row", "col", "area"]
 
 #: Pixels from one cell to another that touches it, at most.
 GAP = 2
@@ -353,7 +354,7 @@ def measured_again(
     labels, only, origin, image_shape
         See `measure_labels`.
     source : PixelSource, optional
-        The whole image; without it the stain is not known (NaN).
+        The whole image; without it the stain is not known (NaN) but of cells that are as they were.
 
     Returns
     -------
@@ -394,15 +395,29 @@ def _with_said(fresh: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
             fresh[name] |= values.eq(True) & there
         else:
             fresh[name] = values.where(there & values.notna(), fresh[name]).astype(fresh[name].dtype)
+    return _with_unmeasurable(fresh, before)
+
+
+def _with_unmeasurable(fresh: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """Return cells with what labels alone do not tell, where their outline is as it was before.
+
+    That is the edge of a field of view that cuts a cell, and where there is no image now, the stain.
+    """
+    if not set(_PLACES) <= set(before):
+        return fresh
+    same = (fresh[_PLACES] - before[_PLACES].astype(float)).abs().lt(_SAME).all(axis=1)
+    if "border" in before:
+        fresh["border"] |= before["border"].eq(True) & same
+    for name in (name for name in STAIN_COLUMNS if name in before):
+        fresh[name] = fresh[name].fillna(pd.to_numeric(before[name], errors="coerce").where(same))
     return fresh
 
 
 def _still_themselves(now: pd.DataFrame, before: pd.DataFrame) -> pd.Series:
     """Say which cells overlap what they were, taken for squares; where that is unknown, all do."""
-    places = ["row", "col", "area"]
-    if not set(places) <= set(before):
+    if not set(_PLACES) <= set(before):
         return pd.Series(True, now.index)
-    new, old = (table[places].to_numpy(float) for table in (now, before))
+    new, old = (table[_PLACES].to_numpy(float) for table in (now, before))
     sides = np.sqrt(np.stack([new[:, 2], old[:, 2]]))
     apart = np.abs(new[:, :2] - old[:, :2])
     both = np.clip(sides.mean(axis=0)[:, None] - apart, 0, sides.min(axis=0)[:, None]).prod(axis=1)

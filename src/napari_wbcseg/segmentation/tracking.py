@@ -43,7 +43,7 @@ class TrackedCells:
     labels : ndarray of int or bool, shape (H, W)
     stain : PixelSource, optional
         The image, whose stain is measured.
-        Without one the columns of the stain are NaN.
+        Without one the columns of the stain are NaN, but of cells that are as ``known`` has them.
     known : DataFrame, optional
         What is known of cells besides their measurements, such as ``certainty`` and ``class``, by
         the column ``label``. It stays with them through every edit, see `measured_again`.
