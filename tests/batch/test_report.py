@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,12 @@ class TestPictures:
             assert (rows.mean(), cols.mean()) == pytest.approx((row * zoom, col * zoom), abs=2)
         assert cell.caption == "2, 0.60"
         assert near(np.asarray(Image.open(io.BytesIO(base64.b64decode(cell.jpeg)))), CHECK_COLOUR).any()
+
+    def test_of_a_table_that_says_not_what_to_check_the_image_alone(self) -> None:
+        image, labels = spots((600, 800), ((150, 200), (400, 600)))
+        told = found(labels, [True, True])
+        for cells in (told.cells.drop(columns="check"), told.cells.assign(check=[np.nan, np.nan])):
+            assert len(report_pictures(image, replace(told, cells=cells))["pictures"]) == 1
 
     def test_cells_at_the_edge_and_images_of_a_few_pixels_are_shown_too(self) -> None:
         image, labels = spots((40, 1200), ((0, 0), (39, 1199)))
