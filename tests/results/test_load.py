@@ -46,6 +46,19 @@ def test_labels_table_place_and_origin_come_back(tmp_path, result, labels, name)
     assert (back.notes, back.edited) == (("A note.",), False)
 
 
+@pytest.mark.parametrize("name", ["a-result.json", "a.ome.zarr"])
+def test_cells_of_a_part_of_an_image_lie_where_they_did_when_they_are_opened_and_saved_anew(
+    tmp_path, result, name
+):
+    save(replace(result, corner=(100, 2000)), tmp_path / "a", "tiff,ome-zarr,geojson")
+    again = save(load_result(tmp_path / name), tmp_path / "b.geojson")[0]
+    geometries = [
+        [one["geometry"] for one in json.loads(file.read_text())["features"]]
+        for file in (tmp_path / "a.geojson", again)
+    ]
+    assert geometries[0] == geometries[1]
+
+
 def test_stacks_and_empty_results_come_back(tmp_path, labels, image):
     stack = made(np.stack([labels * 0, labels]), np.stack([image, image]))
     back = load_result(save(stack, tmp_path / "a-labels.tif")[0])

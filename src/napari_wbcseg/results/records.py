@@ -35,7 +35,7 @@ RESULT_FORMAT = "napari-wbcseg result 1"
 #: Of a ``run.json`` of any version.
 RUN_FORMAT = "napari-wbcseg run"
 #: What a record says in the words of the `Segmentation` that it is of.
-_ALIKE = ("settings", *ABOUT)
+_ALIKE = ("settings", "corner", *ABOUT)
 _OF_NUMBERS = frozenset(COLUMNS) - {CLASS, CLASS_BY}
 
 
@@ -136,6 +136,8 @@ class ResultRecord(Record):
         Of the labels.
     scale, translate, units, axis_labels, affine : tuple
         Where the pixels lie, an entry an axis.
+    corner : tuple of int
+        Row and column of the first pixel in the image, where the labels are of a part of that.
     count, to_check : int
     classes : list of dict
         What the classes of the cells are; empty for those that are built in.
@@ -173,6 +175,7 @@ class ResultRecord(Record):
     units: tuple[str, ...]
     axis_labels: tuple[str, ...] = ()
     affine: tuple[tuple[float, ...], ...] = ()
+    corner: tuple[int, int] = (0, 0)
     count: int
     to_check: int
     classes: list[dict[str, Any]] = []

@@ -168,6 +168,7 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
         result,
         source=result.name,
         fingerprint=fingerprint(result.labels),
+        corner=result.corner,
         **of_image,
         record=None if record is None else str(record),
     )
