@@ -17,7 +17,7 @@ from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_wbcseg import load_result, save, segment
+from napari_wbcseg import Segmentation, load_result, save, segment
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import EditError
 from napari_wbcseg.images.read import ImageWarning
@@ -29,6 +29,7 @@ from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared import file_layers, layers
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.layers import add_segmentation
+from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.plugin.shared.pictures import source_image
 from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_snapshot
 from napari_wbcseg.plugin.shared.unsaved import keep_unsaved
@@ -257,6 +258,13 @@ def test_a_result_does_not_lie_on_another_picture_in_the_place_of_its_own(tmp_pa
     assert saved.is_of(file), "once it is there again"
 
 
+def test_cells_of_a_part_of_a_slide_are_still_of_that_part_when_they_are_opened(tmp_path):
+    labels = np.ones((9, 9), np.int32)
+    save(Segmentation(labels, pd.DataFrame(), corner=(100, 2000)), tmp_path / "a-labels.tif")
+    ((_, about, _),) = file_layers.read_result_layers(tmp_path / "a-labels.tif")
+    assert LayerInfo.of(Labels(labels, **about)).corner == (100, 2000)
+
+
 def test_cells_do_not_lie_on_another_picture_of_their_size_that_took_the_place_of_theirs(
     viewer, tmp_path, qtbot
 ):
@@ -390,6 +398,16 @@ def test_looking_at_cells_on_disk_changes_no_file(viewer, result, qtbot):
     review.select([(0, 2)])
     qtbot.waitUntil(lambda: not Job._running, timeout=20_000)
     assert {file: file.stat().st_mtime_ns for file in result.rglob("*")} == before
+
+
+def test_what_another_window_said_of_other_cells_stays(viewer, result, qtbot):
+    review = in_review(viewer, result, qtbot)
+    other = LargeResult.open(result)
+    other.keep_said(other.cells.assign(**{"class": "blast", "class_by": "person"}).iloc[:1])
+    review.select([(0, 2)])
+    review.name("monocyte")
+    qtbot.waitUntil(lambda: not Job._running, timeout=20_000)
+    assert LargeResult.open(result).cells["class"].tolist()[:2] == ["blast", "monocyte"]
 
 
 def test_that_decisions_cannot_be_kept_is_said_once_until_they_are(viewer, result, qtbot, monkeypatch):

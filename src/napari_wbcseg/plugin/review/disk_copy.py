@@ -26,6 +26,7 @@ class DiskCopy:
         self._folder = folder
         self._job: Job | None = None
         self._told: tuple[pd.DataFrame, ClassList] | None = None
+        self._kept: tuple[pd.DataFrame, ClassList] | None = None
         self._waiting: tuple[pd.DataFrame, ClassList] | None = None
         self._failing = False
 
@@ -35,6 +36,7 @@ class DiskCopy:
         What is told first is there already: whoever only looks at cells changes no file.
         """
         before, self._told = self._told, (cells, classes)
+        self._kept = self._kept or self._told
         if before is None or (cells.equals(before[0]) and classes == before[1]):
             return
         self._waiting = self._told
@@ -52,9 +54,11 @@ class DiskCopy:
 
     def _write_waiting(self, progress: Progress) -> None:
         """Write what is told, and what is told meanwhile, as napari may end before this is; in a thread."""
-        while self._waiting is not None:
-            said, self._waiting = self._waiting, None
-            LargeResult.open(self._folder).keep_said(*said)
+        while self._waiting is not None and self._kept is not None:
+            (cells, classes), self._waiting = self._waiting, None
+            others = None if classes == self._kept[1] else classes
+            LargeResult.open(self._folder).keep_said(_changed(cells, self._kept[0]), others)
+            self._kept = cells, classes
 
     def _on_kept(self, _: object) -> None:
         self._failing = False
@@ -66,3 +70,11 @@ class DiskCopy:
                 "all that you decided is written with it."
             )
         self._failing = True
+
+
+def _changed(cells: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that are others than before: of the rest another window may have told meanwhile."""
+    now = cells.set_index("label")
+    then = before.set_index("label").reindex(index=now.index, columns=now.columns)
+    same = (now == then) | (now.isna() & then.isna())
+    return cells[~same.all(axis=1).to_numpy()]
