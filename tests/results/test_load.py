@@ -356,11 +356,11 @@ class TestReplay:
 
     def test_it_lies_where_it_lay_and_is_called_as_it_was(self, saved, tmp_path):
         found, path = saved
-        known = replace(found, place=Placement.of_pixels(2, PixelSize(0.2, 0.1)))
+        known = replace(found, place=Placement.of_pixels(2, PixelSize(0.2, 0.1)), corner=(3, 5))
         save(known, path.with_name("b"), "tiff", image_path=tmp_path / "a.png", name="b",
              model_source=str(tmp_path / "dark.safetensors"))  # fmt: skip
         again = replay(path.with_name("b-result.json"))
-        assert again.placement == known.placement
+        assert (again.placement, again.corner) == (known.placement, (3, 5))
         assert (again.name, again.image_path) == ("b", tmp_path / "a.png")
         again = replay(path.with_name("b-result.json"), image=spots()[0])
         assert (again.placement, again.image_path) == (known.placement, None)

@@ -235,7 +235,7 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     found = segment(image, record.model.load(), settings_again(record), progress)
     if found.labels.shape != record.shape:
         return found
-    found = replace(found, place=record.placement)
+    found = replace(found, place=record.placement, corner=record.corner)
     if file is None:
         return found
     return replace(found, name=record.image.name, image_path=file, image_state=record.image.state)

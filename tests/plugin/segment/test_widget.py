@@ -7,15 +7,19 @@ import threading
 
 import numpy as np
 import pytest
+from napari.layers import Labels
 from napari.utils import Colormap
 from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QWidget
 
+from napari_wbcseg import save
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared.events import events
+from napari_wbcseg.plugin.shared.file_layers import read_result_layers
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.viewer import pixel_size
+from napari_wbcseg.results.layer import of_layer
 from napari_wbcseg.settings import SegmentationSettings
 
 from ..conftest import dark_discs, discs
@@ -379,7 +383,9 @@ def test_only_the_regions_are_segmented(viewer, widget, quick_segment, qtbot, la
     assert "Only the region" in widget.panel.notes.text()
 
 
-def test_regions_of_a_slide_become_a_picture_of_their_own(viewer, widget, quick_segment, qtbot, monkeypatch):
+def test_regions_of_a_slide_become_a_picture_of_their_own(
+    viewer, widget, quick_segment, qtbot, monkeypatch, tmp_path
+):
     """Cells over all of a slide of 100,000 pixels a side would take 16 GB."""
     import dask.array as da
 
@@ -404,6 +410,9 @@ def test_regions_of_a_slide_become_a_picture_of_their_own(viewer, widget, quick_
     again, same = run(widget, qtbot)
     assert again.count == 1
     assert same.cells is layers.cells, "on the picture, as on any"
+    labels, options, _ = read_result_layers(save(layers.cells, tmp_path / "region", "tiff")[0])[-1]
+    for found in (segmentation, again, of_layer(layers.cells), of_layer(Labels(labels, **options))):
+        assert found.corner == (5, 5), "in QuPath and ImageJ they lie in the slide"
     regions.add([[0, 0], [0, 159], [119, 159], [119, 0]])
     widget.image = slide
     with qtbot.waitSignal(widget.failed, timeout=1000) as signal:

@@ -36,7 +36,7 @@ from ..shared.layers import (
     layers_in_steps,
     result_layers,
 )
-from ..shared.metadata import note
+from ..shared.metadata import LayerInfo, note
 from ..shared.pictures import id_of
 from ..shared.viewer import image_data, middle_of_view, placement, placement_of_part, remove_layers
 from .layer_part import IN_MEMORY, Part
@@ -229,6 +229,7 @@ class SegmentRun(QObject):
         if region is not None:
             picture = self._add_region(*region)
             self.region = picture if activate else None
+        segmentation = replace(segmentation, corner=LayerInfo.of(self._source).corner)
         earlier = result_layers(self._viewer, self._source).get("cells")
         keep = self._keep_earlier
         if earlier is not None and (is_corrected(earlier) if keep is None else keep):
@@ -245,10 +246,12 @@ class SegmentRun(QObject):
     def _add_region(self, pixels: np.ndarray, window: Box) -> Image:
         """Show regions of a slide as a picture of their own, which is the source of its cells."""
         slide = self._source
+        (top, left), (down, right) = LayerInfo.of(slide).corner, window[:2]
         picture = Image(
             pixels,
             rgb=slide.rgb,
             name=f"region of {slide.name}",
+            metadata=LayerInfo(corner=(top + down, left + right)).metadata,
             **placement_of_part(slide, window[:2]),
         )
         insert_layer(self._viewer, self._viewer.layers.index(slide) + 1, picture, activate=False)

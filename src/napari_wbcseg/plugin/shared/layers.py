@@ -175,6 +175,7 @@ def layers_in_steps(
 
 def info_of(role: Role, found: Segmentation, source: Layer | None, **more: Any) -> LayerInfo:
     """Return what is kept with a layer of what was found in a source."""
+    more["corner"] = found.corner
     if source is None:
         return LayerInfo.of_result(role, found, **more)
     file = path_of(source)
