@@ -392,6 +392,17 @@ def test_what_is_corrected_while_a_part_is_put_back_is_kept(viewer, result, forc
     assert table.loc[1, "class"] == "monocyte"
 
 
+def test_a_part_that_is_put_back_without_its_slide_is_measured_on_it(viewer, result, forced, qtbot):
+    """A session takes the slide away where one goes to the next picture, and leaves the part."""
+    review = in_review(viewer, result, qtbot)
+    part = review.large.correct_part(Box(0, 0, 400, 401))
+    part.data_setitem(tuple(np.nonzero(disc_labels((400, 401), [(300, 300, 20)]))), 3000)
+    viewer.layers.remove(viewer.layers["slide"])
+    with qtbot.waitSignal(review.large.finish().done, timeout=30_000):
+        pass
+    assert LargeResult.open(result).cells["mean_stain"].notna().all()
+
+
 def test_looking_at_cells_on_disk_changes_no_file(viewer, result, qtbot):
     before = {file: file.stat().st_mtime_ns for file in result.rglob("*")}
     review = in_review(viewer, result, qtbot)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,6 +51,7 @@ class _Part:
     cells: Labels  # on disk
     labels: Labels  # in memory
     image: Image | None
+    pixels: Any  # of the whole image, whose layer may be taken away meanwhile; None without one
 
 
 class LargeEditor(QWidget):
@@ -134,9 +136,11 @@ class LargeEditor(QWidget):
         labels = LargeResult.open(str(info.folder)).region(window)
         place = placement_of_part(cells, window[:2])
         source, image = source_image(self._viewer, cells), None
+        pixels: Any = None
         if source is not None:
-            pixels = np.asarray(image_data(source)[window.slices])
-            image = Image(pixels, rgb=source.rgb, name="part of the image", **place)
+            pixels = image_data(source)
+            seen = np.asarray(pixels[window.slices])
+            image = Image(seen, rgb=source.rgb, name="part of the image", **place)
             self._viewer.add_layer(image)
         about = replace(info, role=None, source_id=id_of(image), corner=window[:2], folder=None)
         part = Labels(
@@ -147,7 +151,7 @@ class LargeEditor(QWidget):
             metadata=about.metadata,
             **place,
         )
-        self._open = _Part(window, cells, part, image)
+        self._open = _Part(window, cells, part, image, pixels)
         self._viewer.add_layer(part)  # becomes the active one, which is reviewed
         cells.visible = False
         return part
@@ -166,7 +170,7 @@ class LargeEditor(QWidget):
             raise EditError("No part of a large result is being corrected.")
         part, folder = self._open, str(LayerInfo.of(self._open.cells).folder)
         source = source_image(self._viewer, part.cells)
-        image = None if source is None else image_data(source)
+        image = part.pixels if source is None else image_data(source)
         labels, state = np.array(part.labels.data), state_of(part.labels)
         said = known_cells(part.labels)
         said = said[np.isin(said["label"], labels) & (said["label"] > 0)]
