@@ -14,11 +14,13 @@ from qtpy.QtWidgets import QWidget
 
 from napari_wbcseg import save
 from napari_wbcseg.errors import ImageError
+from napari_wbcseg.plugin.review.training_set import field_writer
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared.events import events
 from napari_wbcseg.plugin.shared.file_layers import read_result_layers
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.viewer import pixel_size
+from napari_wbcseg.progress import silent
 from napari_wbcseg.results.layer import of_layer
 from napari_wbcseg.settings import SegmentationSettings
 
@@ -413,6 +415,9 @@ def test_regions_of_a_slide_become_a_picture_of_their_own(
     labels, options, _ = read_result_layers(save(layers.cells, tmp_path / "region", "tiff")[0])[-1]
     for found in (segmentation, again, of_layer(layers.cells), of_layer(Labels(labels, **options))):
         assert found.corner == (5, 5), "in QuPath and ImageJ they lie in the slide"
+    monkeypatch.setenv("WBCSEG_CORRECTIONS", str(tmp_path / "training"))
+    (field,) = field_writer(picture, layers.cells)(silent)
+    assert field.group == "slide", "none is trained on while another of its slide is kept aside"
     regions.add([[0, 0], [0, 159], [119, 159], [119, 0]])
     widget.image = slide
     with qtbot.waitSignal(widget.failed, timeout=1000) as signal:

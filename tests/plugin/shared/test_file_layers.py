@@ -24,6 +24,7 @@ from napari_wbcseg.images.read import ImageWarning
 from napari_wbcseg.network.library import models_folder
 from napari_wbcseg.plugin.review import disk_copy
 from napari_wbcseg.plugin.review.large_edit import window_on_view
+from napari_wbcseg.plugin.review.training_set import field_writer
 from napari_wbcseg.plugin.review.widget import ReviewWidget
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared import file_layers, layers
@@ -34,6 +35,7 @@ from napari_wbcseg.plugin.shared.pictures import source_image
 from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_snapshot
 from napari_wbcseg.plugin.shared.unsaved import keep_unsaved
 from napari_wbcseg.plugin.shared.unsaved_copies import unsaved_folder
+from napari_wbcseg.progress import silent
 from napari_wbcseg.results.records import ResultRecord
 from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import segment_large
@@ -343,13 +345,16 @@ def test_cells_on_disk_are_looked_at_and_named_in_the_gallery(viewer, result, fo
     assert len(LargeResult.open(result).cells) == 4
 
 
-def test_outlines_of_a_part_lie_on_the_slide(viewer, result, forced, qtbot, tmp_path):
+def test_outlines_of_a_part_lie_on_the_slide(viewer, result, slide, forced, qtbot, tmp_path, monkeypatch):
     review = in_review(viewer, result, qtbot)
     part = review.large.correct_part(Box(200, 40, 400, 401))
     (file,) = save_snapshot(LayerSnapshot.of_layer(part, viewer), tmp_path / "part.geojson")
     (cell,) = json.loads(file.read_text())["features"]
     outline = np.array(cell["geometry"]["coordinates"][0])
     assert outline.mean(axis=0) == pytest.approx((80, 250), abs=3)
+    monkeypatch.setenv("WBCSEG_CORRECTIONS", str(tmp_path / "training"))
+    (field,) = field_writer(viewer.layers["part of the image"], part)(silent)
+    assert field.group == str(slide), "none is trained on while another of its slide is kept aside"
 
 
 def test_what_is_said_right_before_a_part_and_in_it_is_kept(viewer, result, forced, qtbot):

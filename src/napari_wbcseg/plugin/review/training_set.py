@@ -20,7 +20,7 @@ from ...words import counted
 from ..shared.events import events
 from ..shared.features import known_values
 from ..shared.metadata import LayerInfo
-from ..shared.pictures import path_of
+from ..shared.pictures import origin_of, path_of
 from ..shared.training_data import checked_pair
 from ..shared.viewer import image_data, pixel_size
 
@@ -51,7 +51,7 @@ def field_writer(image: Image | None, labels: Labels | None) -> Callable[[Progre
     height, width, unit = pixel_size(image)
     path, stack = path_of(image), drawn.ndim == 3
     name = path.stem if path else image.name
-    about: dict[str, Any] = {"source": str(path) if path else image.name, "model": LayerInfo.of(labels).model}
+    about: dict[str, Any] = {"source": origin_of(image), "model": LayerInfo.of(labels).model}
     if unit != "px":
         about |= {"scale": (height, width), "unit": unit}
 

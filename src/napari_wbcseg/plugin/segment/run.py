@@ -37,7 +37,7 @@ from ..shared.layers import (
     result_layers,
 )
 from ..shared.metadata import LayerInfo, note
-from ..shared.pictures import id_of
+from ..shared.pictures import id_of, origin_of
 from ..shared.viewer import image_data, middle_of_view, placement, placement_of_part, remove_layers
 from .layer_part import IN_MEMORY, Part
 
@@ -251,7 +251,7 @@ class SegmentRun(QObject):
             pixels,
             rgb=slide.rgb,
             name=f"region of {slide.name}",
-            metadata=LayerInfo(corner=(top + down, left + right)).metadata,
+            metadata=LayerInfo(source=origin_of(slide), corner=(top + down, left + right)).metadata,
             **placement_of_part(slide, window[:2]),
         )
         insert_layer(self._viewer, self._viewer.layers.index(slide) + 1, picture, activate=False)

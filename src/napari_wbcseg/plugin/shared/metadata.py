@@ -39,7 +39,8 @@ class LayerInfo:
     role : str or None
         What the layer is among ours; None for an image of the user.
     source, source_id : str or None
-        Name and ``unique_id`` of the image layer that a result belongs to.
+        Name and ``unique_id`` of the image layer that a result belongs to. Of a picture that is a part of
+        another, the first is what that is known by.
     model, classifier : str
         What found the cells, and what told the classes of those that no person named, ``name@hash``.
     settings : dict or None

@@ -96,6 +96,11 @@ def path_of(layer: Layer) -> Path | None:
     return Path(path) if path else None
 
 
+def origin_of(picture: Layer) -> str:
+    """Return the file of a picture, or what it is a part of; without either its name."""
+    return str(path_of(picture) or LayerInfo.of(picture).source or picture.name)
+
+
 def may_be_of(cells: Layer, picture: Layer) -> bool:
     """Whether cells were found in a picture, or may have been: nothing tells that they were not."""
     info, about, file = LayerInfo.of(cells), LayerInfo.of(picture), path_of(picture)
