@@ -207,7 +207,7 @@ def choose_part(layer: Image, plane: int | None = None, regions: Shapes | None =
         window = _window(outlines, shape[-2:])
         if min(window.shape) <= 0:
             raise ImageError(f"The regions of {regions.name} do not lie on {layer.name}: draw them on it.")
-        if _is_slide(shape) and window.area > IN_MEMORY:
+        if _is_slide(shape) and window.grown(_MORE, shape[-2:]).area > IN_MEMORY:
             raise ImageError(
                 f"The regions of {regions.name} take {times(window.shape[::-1])} pixels, and a picture in "
                 f"memory at most {IN_MEMORY // 10**6} million: draw them smaller, or those that lie far "
