@@ -391,7 +391,7 @@ def test_regions_of_a_slide_become_a_picture_of_their_own(
     """Cells over all of a slide of 100,000 pixels a side would take 16 GB."""
     import dask.array as da
 
-    for name, value in {"IN_MEMORY": 15_000, "_MARGIN": 10, "_MORE": 10}.items():
+    for name, value in {"_LARGEST": 15_000, "IN_MEMORY": 15_000, "_MARGIN": 10, "_MORE": 10}.items():
         monkeypatch.setattr(f"napari_wbcseg.plugin.segment.layer_part.{name}", value)
     whole = discs()
     place = {"scale": (0.5, 0.5), "translate": (7, 9), "units": ("µm", "µm")}

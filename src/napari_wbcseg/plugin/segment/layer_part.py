@@ -157,7 +157,7 @@ def check_part(layer: Image | None, regions: Shapes | None) -> str:
 
 
 def _is_slide(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 2 and math.prod(shape) > IN_MEMORY
+    return len(shape) == 2 and math.prod(shape) > _LARGEST
 
 
 def _in_tiles(layer: Layer) -> bool:
