@@ -36,7 +36,8 @@ def open_picture(path: Path) -> OpenedImage:
     """
     from PIL import Image
 
-    formats = _heif(path) if _is_heif(image_head(path)) else _FORMATS
+    head = image_head(path)
+    formats = _heif(path) if _is_heif(head) else _FORMATS
     with _LOCK:
         # Pillow takes pictures of more than 89 megapixels for an attack; smears are often larger.
         limit = Image.MAX_IMAGE_PIXELS
@@ -47,7 +48,7 @@ def open_picture(path: Path) -> OpenedImage:
             Image.MAX_IMAGE_PIXELS = limit
     pixels = PicturePixels(opened, path)
     # As they are compressed: of a grey picture one colour, of a mask perhaps one bit a pixel.
-    depth = image_head(path)[24] if opened.format == "PNG" else 8
+    depth = head[24] if opened.format == "PNG" else 8
     declared = opened.height * opened.width * len(opened.getbands()) * depth // 8
     try:
         check_expansion(declared, path.stat().st_size, str(path))

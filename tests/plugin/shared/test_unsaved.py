@@ -68,6 +68,17 @@ def copies():
     return [path.parent for path in unsaved_folder().glob("*/cells-result.json")]
 
 
+def left_copy(viewer, review, qtbot):
+    """Accept a cell, take its layer away, and return the copy that is left of it."""
+    review.select([(0, 1)])
+    review.accept()
+    qtbot.waitUntil(lambda: len(copies()) == 1, timeout=WAIT)
+    viewer.layers.remove(review.labels)
+    qtbot.waitUntil(lambda: len(copies_left()) == 1, timeout=WAIT)
+    (copy,) = copies_left()
+    return copy
+
+
 def reviewed(viewer, picture, qtbot):
     """Segment a picture and open a review of its cells."""
     (image,) = viewer.open(picture)
@@ -266,12 +277,7 @@ def test_what_was_not_opened_is_offered_still(viewer, review, qtbot):
 
 def test_what_is_gone_on_with_while_discard_asks_is_not_discarded(viewer, review, qtbot, monkeypatch):
     """As a session does, which may have been reading its picture."""
-    review.select([(0, 1)])
-    review.accept()
-    qtbot.waitUntil(lambda: len(copies()) == 1, timeout=WAIT)
-    viewer.layers.remove(review.labels)
-    qtbot.waitUntil(lambda: len(copies_left()) == 1, timeout=WAIT)
-    (copy,) = copies_left()
+    copy = left_copy(viewer, review, qtbot)
 
     def answer(*_):
         assert take(copy)
@@ -284,12 +290,7 @@ def test_what_is_gone_on_with_while_discard_asks_is_not_discarded(viewer, review
 
 def test_a_copy_is_not_of_another_picture_that_took_the_place_of_its_own(viewer, review, picture, qtbot):
     """A session showed the corrections of the old picture on the new one, and Save wrote them."""
-    review.select([(0, 1)])
-    review.accept()
-    qtbot.waitUntil(lambda: len(copies()) == 1, timeout=WAIT)
-    viewer.layers.remove(review.labels)
-    qtbot.waitUntil(lambda: len(copies_left()) == 1, timeout=WAIT)
-    (copy,) = copies_left()
+    copy = left_copy(viewer, review, qtbot)
     record = picture.with_name("smear-result.json")
     assert copy.is_of(record, picture)
     Image.fromarray(discs(centres=((60, 60),))).save(picture)

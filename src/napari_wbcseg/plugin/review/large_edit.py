@@ -24,7 +24,7 @@ from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
 from ..shared.jobs import Job, busy
 from ..shared.metadata import LayerInfo
-from ..shared.pictures import id_of, origin_of, source_image
+from ..shared.pictures import id_of, part_of, source_image
 from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.viewer import image_data, placement_of_part, remove_layers
 from .layer_review import LayerReview
@@ -140,8 +140,7 @@ class LargeEditor(QWidget):
         if source is not None:
             pixels = image_data(source)
             seen = np.asarray(pixels[window.slices])
-            of_slide = LayerInfo(source=origin_of(source), corner=window[:2]).metadata
-            image = Image(seen, rgb=source.rgb, name="part of the image", metadata=of_slide, **place)
+            image = part_of(source, seen, window[:2], "part of the image", **place)
             self._viewer.add_layer(image)
         about = replace(info, role=None, source_id=id_of(image), corner=window[:2], folder=None)
         part = Labels(

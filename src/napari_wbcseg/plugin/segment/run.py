@@ -37,7 +37,7 @@ from ..shared.layers import (
     result_layers,
 )
 from ..shared.metadata import LayerInfo, note
-from ..shared.pictures import id_of, origin_of
+from ..shared.pictures import id_of, part_of
 from ..shared.viewer import image_data, middle_of_view, placement, placement_of_part, remove_layers
 from .layer_part import IN_MEMORY, Part
 
@@ -245,15 +245,9 @@ class SegmentRun(QObject):
 
     def _add_region(self, pixels: np.ndarray, window: Box) -> Image:
         """Show regions of a slide as a picture of their own, which is the source of its cells."""
-        slide = self._source
-        (top, left), (down, right) = LayerInfo.of(slide).corner, window[:2]
-        picture = Image(
-            pixels,
-            rgb=slide.rgb,
-            name=f"region of {slide.name}",
-            metadata=LayerInfo(source=origin_of(slide), corner=(top + down, left + right)).metadata,
-            **placement_of_part(slide, window[:2]),
-        )
+        slide, corner = self._source, window[:2]
+        place = placement_of_part(slide, corner)
+        picture = part_of(slide, pixels, corner, f"region of {slide.name}", **place)
         insert_layer(self._viewer, self._viewer.layers.index(slide) + 1, picture, activate=False)
         self._source, self._pixels = picture, picture.data
         return picture

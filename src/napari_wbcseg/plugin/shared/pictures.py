@@ -101,6 +101,13 @@ def origin_of(picture: Layer) -> str:
     return str(path_of(picture) or LayerInfo.of(picture).source or picture.name)
 
 
+def part_of(picture: Image, pixels: np.ndarray, corner: tuple[int, int], name: str, **place: Any) -> Image:
+    """Return some pixels of a picture as one of their own, which knows what it is a part of, and where."""
+    (row, col), (down, right) = LayerInfo.of(picture).corner, corner
+    info = LayerInfo(source=origin_of(picture), corner=(row + down, col + right))
+    return Image(pixels, rgb=picture.rgb, name=name, metadata=info.metadata, **place)
+
+
 def may_be_of(cells: Layer, picture: Layer) -> bool:
     """Whether cells were found in a picture, or may have been: nothing tells that they were not."""
     info, about, file = LayerInfo.of(cells), LayerInfo.of(picture), path_of(picture)
