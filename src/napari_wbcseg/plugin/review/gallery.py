@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from qtpy.QtCore import QAbstractListModel, QMimeData, QModelIndex, QRect, QSize, Qt, Signal
+from qtpy.QtCore import QAbstractListModel, QMimeData, QModelIndex, QRect, QSize, Qt
 from qtpy.QtGui import QColor, QDrag, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QListView, QMenu, QStyle, QStyledItemDelegate
 
@@ -202,7 +202,7 @@ class GalleryDelegate(QStyledItemDelegate):
 
 
 class Gallery(QListView):
-    """Shows the cells of a review, and asks for what a person does with them.
+    """Shows the cells of a review, and names those that are selected.
 
     Parameters
     ----------
@@ -215,9 +215,6 @@ class Gallery(QListView):
     selection : Selection
     """
 
-    #: Emitted with cells and the name of a class; nothing takes back what a person said.
-    named = Signal(list, str)
-
     def __init__(
         self,
         shown: Callable[[], list[Cell]],
@@ -226,7 +223,7 @@ class Gallery(QListView):
         selection: Selection,
     ) -> None:
         super().__init__()
-        self._shown, self._review, self._selection = shown, review, selection
+        self._shown, self._review, self._panel, self._selection = shown, review, panel, selection
         self._crops: Crops | None = None
         #: Adds classes, and changes them.
         self.class_menu = ClassMenu(self, review, panel)
@@ -295,13 +292,18 @@ class Gallery(QListView):
 
     # Naming ----------------------------------------------------------------------------------------------
 
+    def _name(self, name: str) -> None:
+        """Name the selected cells, or with an empty name take back what a person said."""
+        if (review := self._review()) is not None:
+            self._panel.by_hand(review.name, self._selection.cells, name)
+
     def press(self, key: str) -> None:
         """Do what a key asks for; whoever names one cell is taken to the next of its class."""
         names, number, cells = self._items.classes.names, int(key), self._selection.cells
         if number > len(names) or not cells or not self.isVisible():
             return
         later = self._items.after(cells[0]) if len(cells) == 1 else None
-        self.named.emit(cells, names[number - 1] if number else "")
+        self._name(names[number - 1] if number else "")
         if later is not None:
             self._selection.select([later], centre=True)
 
@@ -309,9 +311,9 @@ class Gallery(QListView):
         """Return the menu of the right button: all classes."""
         menu = QMenu(self)
         for name in self._items.classes.names:
-            menu.addAction(name, partial(self.named.emit, self._selection.cells, name))
+            menu.addAction(name, partial(self._name, name))
         menu.addSeparator()
-        menu.addAction("as the model says", partial(self.named.emit, self._selection.cells, ""))
+        menu.addAction("as the model says", partial(self._name, ""))
         return menu
 
     def contextMenuEvent(self, event: Any) -> None:
@@ -352,7 +354,7 @@ class Gallery(QListView):
         if self._is_own(event.mimeData()) and name is not None:
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
-            self.named.emit(self._selection.cells, name)
+            self._name(name)
         else:
             event.ignore()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLineEdit, QPushBu
 
 from ...errors import SettingsError
 from ...segmentation.measure import in_physical_units
-from ..controls.basic_widgets import Folded, Sentence, beside, form, with_tip
+from ..controls.basic_widgets import Folded, Sentence, beside, button, form, with_tip
 from ..controls.layer_picker import LayerPicker
 from ..controls.panel import Panel, scrolled_column
 from ..controls.plots import Histogram
@@ -54,6 +55,12 @@ BUTTONS = {
     ),
     "next_unsure": ("Next unsure", "U", "Go to the cell that it helps most to name next."),
     "undo": ("Undo", "Ctrl-Z", "Take the last edit or decision back (Ctrl-Shift-Z: do it again)."),
+}
+#: Keys, in the table and on the canvas while the layer is chosen, and the action of each.
+KEYS = {
+    **{key.replace("-", "+"): name for name, (_, key, _) in BUTTONS.items()},
+    "Shift+N": "previous_to_check",
+    "Ctrl+Shift+Z": "redo",
 }
 _WAITED_FOR = {
     "split": "Draw a line across the cell on the image. Esc leaves it.",
@@ -138,9 +145,17 @@ class ReviewPanel:
     viewer : napari.Viewer
     review : callable
         Gives the review, or None.
+    act : callable
+        Called with the name of an action whose button was pressed.
     """
 
-    def __init__(self, widget: Panel, viewer: ViewerModel, review: Callable[[], LayerReview | None]) -> None:
+    def __init__(
+        self,
+        widget: Panel,
+        viewer: ViewerModel,
+        review: Callable[[], LayerReview | None],
+        act: Callable[[str], None],
+    ) -> None:
         self._widget, self._review = widget, review
         self.layers, self.selection = LayerChoice(viewer), Selection()
         self.model = CellTableModel(self._colour_of)
@@ -166,15 +181,18 @@ class ReviewPanel:
         self.column.setCurrentIndex(NUMBERS.index("area"))
         self.histogram = Histogram()
         self.histogram_part = Folded("Histogram", self.column, self.histogram)
-        self.store_field = with_tip(QPushButton("Add to my training set"), _STORE_TIP)
-        self.save_classifier = with_tip(QPushButton("Save the classifier …"), _SAVE_TIP)
+        self.store_field = button("Add to my training set", partial(act, "add_to_training_set"), _STORE_TIP)
+        self.save_classifier = button("Save the classifier …", partial(act, "save_classifier"), _SAVE_TIP)
         self.model.modelReset.connect(self.gallery.renew)
         self.column.currentIndexChanged.connect(self.draw_histogram)
         self.histogram_part.toggled.connect(self.draw_histogram)
         self.buttons: dict[str, QPushButton] = {}
         for name, (title, key, tip) in BUTTONS.items():
-            self.buttons[name] = with_tip(QPushButton(f"{title} ({key})"), tip)
+            self.buttons[name] = button(f"{title} ({key})", partial(act, name), tip)
         self.buttons["learn"].setCheckable(True)
+        chosen = self.shown.currentIndexChanged, self.condition.editingFinished, self.this_plane.toggled
+        for changed in chosen:
+            changed.connect(lambda *_: widget.by_hand(self.filter))
         self._lay_out(widget, viewer)
 
     def _lay_out(self, widget: Panel, viewer: ViewerModel) -> None:
@@ -191,8 +209,8 @@ class ReviewPanel:
         layout.addLayout(beside(self.shown, self.condition, self.this_plane, wide=self.condition))
         layout.addWidget(self.tabs, 1)
         grid = QGridLayout()
-        for place, button in enumerate(self.buttons.values()):
-            grid.addWidget(button, place // 3, place % 3)
+        for place, press in enumerate(self.buttons.values()):
+            grid.addWidget(press, place // 3, place % 3)
         layout.addLayout(grid)
         for part in (widget.message, self.histogram_part, self.large, self.store_field, self.save_classifier):
             layout.addWidget(part)
