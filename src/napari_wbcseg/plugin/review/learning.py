@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,8 @@ from .layer_review import LayerReview
 _PAUSE = 700  # ms after a name in which no other comes
 _OF_A_CLASS, _CLASSES = 3, 2  # cells named of so many classes, from which on classes are suggested
 _UNSEEN = 50  # cells to be looked at, which takes long enough to be shown
+#: Given a row a cell, returns their embedding, shape (n, channels); for a worker thread.
+_Embed = Callable[[pd.DataFrame, ClassifierFile, Progress], np.ndarray]
 #: Of the cells that were looked at: where and how large each was, and its embedding.
 Seen = dict[Cell, tuple[tuple[float, ...], np.ndarray]]
 
@@ -126,28 +128,30 @@ class Learning(QObject):
         self._soon.stop()
         if image.data is not self._pixels:
             self._pixels, self._seen = image.data, {}
-        view, classes = _View.of(self._review, image), self._review.classes
-        seen, wanted = self._seen, self.wanted
-        names, first, before = _named(view.cells), self._first, self._review.suggestions
-        asked = (self._review.info.settings or {}).get("classes")
-        taken_back, renamings = self._review.taken_back, list(self._review.renamed)
+        review, seen, wanted = self._review, self._seen, self.wanted
+        cells, classes, first, before = review.cells, review.classes, self._first, review.suggestions
+        names, asked = _named(cells), (review.info.settings or {}).get("classes")
+        taken_back, renamings = review.taken_back, list(review.renamed)
+        embed = _embedding(review, image)
 
         def work(progress: Progress) -> tuple[ClassifierFile, Seen, Suggestions | None]:
             start = first or _first_classifier(asked)
             for names_of in renamings:
                 start = renamed(start, names_of)
-            start, found = _forgotten(view, start, seen, taken_back, progress)
-            suggestions = None
+            found, suggestions = seen, None
+            if taken_back and start.header.taught:
+                found = _look(cells, embed, start, found, progress)
+                start = _forgotten(start, [found[cell][1] for cell in keys_of(cells) if cell in taken_back])
             if wanted or (wanted is None and _enough(names, start)):
-                found = _look(view, start, found, progress)
-                suggestions = _suggestions(view, found, classes, start)
+                found = _look(cells, embed, start, found, progress)
+                suggestions = _suggestions(cells, found, classes, start)
             if suggestions is not before:
                 _keep(start if suggestions is None else suggestions.classifier)
             return start, found, suggestions
 
         self._names = names
         learns = wanted or (first is not None and _enough(names, first))
-        long = learns and sum(cell not in seen for cell in keys_of(view.cells)) > _UNSEEN
+        long = learns and sum(cell not in seen for cell in keys_of(cells)) > _UNSEEN
         self._job = in_background(
             work,
             "Learning the classes" if long else "",
@@ -234,32 +238,12 @@ def _keep(classifier: ClassifierFile) -> None:
         file.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class _View:
-    """What there is to be looked at, taken on the window's thread.
-
-    Attributes
-    ----------
-    labels, image : array
-        Lazy ones for cells on disk.
-    cells : DataFrame
-        A row a cell.
-    diameter : float or None
-        Of a typical cell, pixels.
-    """
-
-    labels: Any
-    image: Any
-    cells: pd.DataFrame
-    diameter: float | None
-
-    @classmethod
-    def of(cls, review: LayerReview, image: Image) -> _View:
-        """Take the cells of a review, and its image."""
-        labels, diameter = image_data(review.labels), review.info.class_diameter
-        # Labels in memory may be edited meanwhile.
-        labels = labels if review.on_disk else np.array(labels)
-        return cls(labels, image_data(image), review.cells, diameter)
+def _embedding(review: LayerReview, image: Image) -> _Embed:
+    """Return what looks at cells of a review, as its layers are now."""
+    labels, pixels, diameter = image_data(review.labels), image_data(image), review.info.class_diameter
+    if not review.on_disk:  # labels in memory may be edited meanwhile
+        labels = np.array(labels)
+    return lambda cells, *how: predict_labels(labels, cells, pixels, diameter, *how)[1]
 
 
 def _places(cells: pd.DataFrame) -> dict[Cell, tuple[float, ...]]:
@@ -268,37 +252,32 @@ def _places(cells: pd.DataFrame) -> dict[Cell, tuple[float, ...]]:
     return dict(zip(keys_of(cells), map(tuple, where), strict=True))
 
 
-def _look(view: _View, classifier: ClassifierFile, seen: Seen, progress: Progress) -> Seen:
+def _look(
+    cells: pd.DataFrame, embed: _Embed, classifier: ClassifierFile, seen: Seen, progress: Progress
+) -> Seen:
     """Return the embedding of each cell; only those are looked at that were not, as they are now."""
-    places = _places(view.cells)
-    cells = view.cells.loc[[cell not in seen or seen[cell][0] != place for cell, place in places.items()]]
-    _, embedding = predict_labels(view.labels, cells, view.image, view.diameter, classifier, progress)
-    looked = {cell: (places[cell], one) for cell, one in zip(keys_of(cells), embedding, strict=True)}
-    return {**seen, **looked}
+    places = _places(cells)
+    new = cells.loc[[cell not in seen or seen[cell][0] != place for cell, place in places.items()]]
+    looked = zip(keys_of(new), embed(new, classifier, progress), strict=True)
+    return {**seen, **{cell: (places[cell], embedding) for cell, embedding in looked}}
 
 
-def _forgotten(
-    view: _View, classifier: ClassifierFile, seen: Seen, taken_back: Collection[Cell], progress: Progress
-) -> tuple[ClassifierFile, Seen]:
-    """Let a classifier forget the cells whose names were taken back, which are looked at for it."""
-    if not (taken_back and classifier.header.taught):
-        return classifier, seen
-    seen = _look(view, classifier, seen, progress)
-    gone = [seen[cell][1] for cell in keys_of(view.cells) if cell in taken_back]
+def _forgotten(classifier: ClassifierFile, gone: list[np.ndarray]) -> ClassifierFile:
+    """Let a classifier forget cells whose names were taken back, given by their embedding."""
     without = forget(classifier, np.stack(gone)) if gone else classifier
     if without is not classifier:
         _keep(without)
-    return without, seen
+    return without
 
 
-def _suggestions(view: _View, seen: Seen, classes: ClassList, first: ClassifierFile) -> Suggestions:
+def _suggestions(cells: pd.DataFrame, seen: Seen, classes: ClassList, first: ClassifierFile) -> Suggestions:
     """Teach a classifier by the cells that a person named, and let it look at all of them."""
-    cells, embedding = keys_of(view.cells), np.stack([seen[cell][1] for cell in keys_of(view.cells)])
-    names = _named(view.cells)
-    named = pd.Series([names.get(cell) for cell in cells], dtype=object)
+    keys, names = keys_of(cells), _named(cells)
+    embedding = np.stack([seen[cell][1] for cell in keys])
+    named = pd.Series([names.get(cell) for cell in keys], dtype=object)
     lesson = named.notna().to_numpy() & np.isfinite(embedding).all(axis=1)
     taught = first
     if lesson.any() or not first.header.taught:
         taught = teach(first, embedding[lesson], named[lesson].tolist(), classes)
-    found = probabilities_of(taught, embedding).set_axis(pd.Index(cells))
+    found = probabilities_of(taught, embedding).set_axis(pd.Index(keys))
     return Suggestions(taught, class_list(taught).added(*classes), found)
