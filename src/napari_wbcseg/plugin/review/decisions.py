@@ -28,18 +28,22 @@ def keys_of(table: pd.DataFrame) -> list[Cell]:
     return list(zip(planes, table["label"].tolist(), strict=True))
 
 
-class Accepted(NamedTuple):
-    """What was accepted with a cell: its flag, and the class that a model said of it, if any."""
+class Said(NamedTuple):
+    """What a person said of a cell.
 
-    flag: str
-    name: str = ""
+    Attributes
+    ----------
+    flag : str or None
+        What was odd about the cell when it was accepted; None where it is not.
+    agreed : str
+        The class that a model said of it and that was accepted with it.
+    name : str or None
+        Its class; empty where that is the model's again, None where nothing was said of it.
+    """
 
-
-class DecisionState(NamedTuple):
-    """What a person decided, both only exchanged: the cells accepted, and the classes of cells."""
-
-    accepted: dict[Cell, Accepted]
-    named: dict[Cell, str]
+    flag: str | None = None
+    agreed: str = ""
+    name: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +76,8 @@ class Decisions:
 
     def __init__(self, accepted: Mapping[Cell, bool], flags: Mapping[Cell, str]) -> None:
         self._earlier = dict(accepted)
-        #: What was decided, as one step of Undo changes it.
-        self.state = DecisionState({}, {})
+        #: What was said, exchanged as one step of Undo changes it.
+        self.state: dict[Cell, Said] = {}
         # Plane, label, and which one took it.
         self._swallowed = {
             (plane, int(label), taker)
@@ -84,25 +88,33 @@ class Decisions:
     @property
     def cells(self) -> set[Cell]:
         """The cells of which something is remembered, there or not."""
-        swallowed = ((plane, label) for plane, label, _ in self._swallowed)
-        return {*self.state.accepted, *self.state.named, *swallowed}
+        return {*self.state, *((plane, label) for plane, label, _ in self._swallowed)}
 
-    def accept(self, cells: Mapping[Cell, Accepted]) -> None:
-        """Accept cells, and take a person's word for their classes; if all are accepted, take that back."""
-        accepted, named = self.state
-        known = {cell: accepted[cell] for cell in cells if cell in accepted}
-        known = {cell: one for cell, one in known.items() if one.flag == cells[cell].flag}
-        if len(known) == len(cells):
-            self._forget(cells)
-            agreed = {cell: "" for cell, one in known.items() if one.name and named.get(cell) == one.name}
+    def accept(self, cells: Mapping[Cell, tuple[str, str]]) -> None:
+        """Accept cells, and take a person's word for their classes; if all are accepted, take that back.
+
+        Parameters
+        ----------
+        cells : mapping of tuple of int to tuple of str
+            The flag of each, and the class that a model says of it, if any.
+        """
+        before = {cell: self.state.get(cell, Said()) for cell in cells}
+        if all(before[cell].flag == flag for cell, (flag, _) in cells.items()):
+            now = {
+                cell: Said(name="" if one.agreed and one.name == one.agreed else one.name)
+                for cell, one in before.items()
+            }
         else:
-            self.state = self.state._replace(accepted={**accepted, **cells, **known})
-            agreed = {cell: one.name for cell, one in cells.items() if one.name}
-        self.state = self.state._replace(named={**named, **agreed})
+            now = {
+                cell: Said(flag, one.agreed if one.flag == flag else name, name or one.name)
+                for (cell, one), (flag, name) in zip(before.items(), cells.values(), strict=True)
+            }
+        self.state = {**self.state, **now}
 
     def name(self, cells: Iterable[Cell], name: str) -> None:
         """Take a person's word for the class of some cells; an empty one takes it back."""
-        self.state = self.state._replace(named={**self.state.named, **dict.fromkeys(cells, name)})
+        now = {cell: self.state.get(cell, Said())._replace(name=name) for cell in cells}
+        self.state = {**self.state, **now}
 
     def follow(self, plane: int, change: Change, by_brush: bool) -> dict[int, int]:
         """Draw what follows from cells that came and went.
@@ -125,16 +137,9 @@ class Decisions:
         if not by_brush:  # a redo brings it back, for it is remembered
             return {}
         drawn = {(plane, label) for label in change.added}  # another cell, be it under a number there was
-        self._forget(drawn)
-        named = {cell: name for cell, name in self.state.named.items() if cell not in drawn}
-        self.state = self.state._replace(named=named)
+        self.state = {cell: one for cell, one in self.state.items() if cell not in drawn}
         self._swallowed |= found
         return change.swallowed
-
-    def _forget(self, cells: Iterable[Cell]) -> None:
-        gone = set(cells)
-        left = {cell: one for cell, one in self.state.accepted.items() if cell not in gone}
-        self.state = self.state._replace(accepted=left)
 
     def add_columns(self, table: pd.DataFrame, classes: ClassList) -> pd.DataFrame:
         """Return the table with ``check``, ``flag``, ``decision`` and what a person named.
@@ -149,24 +154,21 @@ class Decisions:
         cells = keys_of(table)
         flags = self._flags(cells, table["pieces"].tolist())
         if self._earlier and cells:  # as they are found again, with their flags
-            known = dict(zip(cells, map(Accepted, flags, _agreed(table, classes)), strict=True))
-            again = {
-                cell: one._replace(flag=_ANOTHER) if self._earlier[cell] else one
-                for cell, one in known.items()
+            self.state = {
+                cell: Said(_ANOTHER if self._earlier[cell] else flag, name, name or None)
+                for cell, flag, name in zip(cells, flags, _agreed(table, classes), strict=True)
                 if cell in self._earlier
             }
-            named = {cell: one.name for cell, one in again.items() if one.name}
-            accepted, said = self.state
-            self.state, self._earlier = DecisionState(accepted | again, named | said), {}
-        flag_of = {cell: one.flag for cell, one in self.state.accepted.items()}
+            self._earlier = {}
+        said = [self.state.get(cell, Said()) for cell in cells]
         check = [
-            flag != flag_of.get(cell) if flag or cell in flag_of else unsure
-            for cell, flag, unsure in zip(cells, flags, table["check"], strict=True)
+            unsure if one.flag is None and not flag else flag != one.flag
+            for one, flag, unsure in zip(said, flags, table["check"], strict=True)
         ]
-        decisions = [ACCEPTED if cell in flag_of else "" for cell in cells]
-        if self.state.named:
-            names = [self.state.named.get(cell) for cell in cells]
-            table = each_named(table, pd.Series(names, table.index, dtype=object), classes)
+        decisions = ["" if one.flag is None else ACCEPTED for one in said]
+        names = pd.Series([one.name for one in said], table.index, dtype=object)
+        if names.notna().any():
+            table = each_named(table, names, classes)
         return table.assign(
             check=np.array(check, bool),
             flag=pd.Series(flags, index=table.index, dtype=object),

@@ -27,7 +27,7 @@ from ...settings import SegmentationSettings
 from ..shared.jobs import Job, in_background
 from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data, plane_of
-from .decisions import Accepted, Cell
+from .decisions import Cell
 from .reviewed_cells import ReviewedCells
 
 _MODEL = "wbc"
@@ -137,7 +137,7 @@ class LayerReview(ReviewedCells):
             return Edit(pixels, np.full(len(pixels[0]), new[0], np.int64), tuple(new))
 
         self._edit([cell], draw, box)
-        self._decisions.accept({cell: Accepted("")})
+        self._decisions.accept({cell: ("", "")})
         self._announce()
         return cell
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -33,14 +32,14 @@ from ..shared.counts import counts_of
 from ..shared.features import cells_of, known_cells, known_values, write_features
 from ..shared.metadata import note
 from ..shared.viewer import PLACED
-from .decisions import ACCEPTED, Accepted, Cell, Decisions, DecisionState, Suggestions, keys_of
+from .decisions import ACCEPTED, Cell, Decisions, Said, Suggestions, keys_of
 from .disk_copy import DiskCopy
 from .measured_cells import MeasuredCells, Place, places_painted
 
 _MOST_STEPS = 100  # of Undo, as many as napari keeps
-#: What was decided on the other side of a step, the classes there were, and where it edited the layer: none
+#: What was said on the other side of a step, the classes there were, and where it edited the layer: none
 #: where that is not known, None where it did not.
-_Step = tuple[DecisionState, Any, Sequence[Place] | None]
+_Step = tuple[dict[Cell, Said], Any, Sequence[Place] | None]
 
 
 class ReviewedCells(MeasuredCells):
@@ -132,7 +131,7 @@ class ReviewedCells(MeasuredCells):
     @property
     def taken_back(self) -> set[Cell]:
         """The cells whose class a person took back, or called unsure, since the layer got its cells."""
-        return {cell for cell, name in self._decisions.state.named.items() if name in ("", UNSURE)}
+        return {cell for cell, one in self._decisions.state.items() if one.name in ("", UNSURE)}
 
     @property
     def count(self) -> int:
@@ -191,8 +190,8 @@ class ReviewedCells(MeasuredCells):
         """
         chosen, table = self.checked(cells, 1), self.cells
         sure = table[CLASS_BY].eq(MODEL) & table[CLASS].ne(UNSURE)
-        flags = zip(table["flag"], table[CLASS].where(sure, ""), strict=True)
-        as_it_is = dict(zip(self.keys(), starmap(Accepted, flags), strict=True))
+        flags_and_names = zip(table["flag"], table[CLASS].where(sure, ""), strict=True)
+        as_it_is = dict(zip(self.keys(), flags_and_names, strict=True))
         self._begin()
         self._decisions.accept({cell: as_it_is[cell] for cell in chosen})
         self._announce()
