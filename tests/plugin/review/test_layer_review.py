@@ -223,6 +223,17 @@ def test_what_was_drawn_before_the_layer_was_reviewed_is_undone_too(viewer):
         assert review.count == 3
 
 
+def test_what_was_drawn_before_on_a_plane_that_is_not_shown_is_undone_in_the_count_too(viewer):
+    """Only the plane shown was compared: a cell that was gone from the labels was counted on."""
+    layer = viewer.add_labels(np.stack([three_cells()] * 4))
+    layer.data_setitem((np.full(400, 3), *map(np.ravel, np.mgrid[80:100, 120:140])), 9)
+    viewer.dims.set_point(0, 0)
+    with closing(LayerReview(viewer, layer)) as review:
+        assert review.count == 13
+        review.undo()
+        assert (review.count, review.summary(3)) == (12, "3 white cells")
+
+
 def test_of_a_hidden_layer_too_an_undo_is_one_step(review):
     """Such a layer tells of no change: one Undo went through all edits, and no Redo brought them back."""
     for number in (1, 2):
@@ -232,6 +243,16 @@ def test_of_a_hidden_layer_too_an_undo_is_one_step(review):
     assert review.cells["label"].tolist() == [2, 3]
     review.redo()
     assert review.cells["label"].tolist() == [3]
+
+
+def test_a_cell_of_a_hidden_layer_is_rejected_on_another_plane_than_was_shown(viewer):
+    """Of such a plane napari has no picture, wrote into that, and raised an IndexError halfway."""
+    layer = viewer.add_labels(np.stack([three_cells()] * 2))
+    with closing(LayerReview(viewer, layer)) as review:
+        layer.visible = False
+        viewer.dims.set_point(0, 1)
+        review.reject([(1, 2)])
+        assert (review.count, (layer.data == 2).sum(axis=(1, 2)).tolist()) == (5, [441, 0])
 
 
 def test_an_undo_is_followed_on_every_plane_of_a_stack(viewer):

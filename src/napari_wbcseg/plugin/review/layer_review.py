@@ -193,6 +193,8 @@ class LayerReview(ReviewedCells):
             here = box or Box.around(self.box_of((plane, label)) for label in labels)
             edit = make(plane_of(layer, plane)[here.slices], labels).moved(here.top, here.left)
             edits.append(edit.on_plane(plane) if self.stacked else edit)
+        if not layer.visible:  # napari writes into what it shows too, and has nothing of a hidden plane
+            layer.set_view_slice()
         try:
             with layer.block_history():
                 for edit in edits:

@@ -37,8 +37,7 @@ from .disk_copy import DiskCopy
 from .measured_cells import MeasuredCells, Place, places_painted
 
 _MOST_STEPS = 100  # of Undo, as many as napari keeps
-#: What was said on the other side of a step, the classes there were, and where it edited the layer: none
-#: where that is not known, None where it did not.
+#: What was said on the other side of a step, the classes there were, and where it edited the layer, or None.
 _Step = tuple[dict[Cell, Said], Any, Sequence[Place] | None]
 
 
@@ -254,7 +253,7 @@ class ReviewedCells(MeasuredCells):
 
     def undo(self) -> None:
         """Take back the last edit of the layer, decision or change of classes, whichever was later."""
-        self._done = self._done or [self._step([])]  # what was drawn before the layer was reviewed
+        self._done = self._done or [self._step([(None, None)])]  # drawn before the layer was reviewed
         self._go(self._done, self._undone, self.labels.undo)
 
     def redo(self) -> None:
