@@ -137,5 +137,5 @@ def test_the_readme_counts_cells_in_napari(make_napari_viewer, monkeypatch):
     monkeypatch.setattr("napari.run", lambda: None)
     code = next(block for block in blocks(README, "python") if "napari.Viewer" in block)
     exec(compile(code, str(README), "exec"), {})
-    (cells,) = [layer for layer in viewer.layers if layer.name.startswith("white cells (")]
+    (cells,) = [layer for layer in viewer.layers if " white cells of " in layer.name]
     assert cells.data.max() > 0

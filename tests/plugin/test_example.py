@@ -25,7 +25,7 @@ def test_the_script_segments_and_prints_the_count(
 ):
     small_model()
     names = run_example(viewer, qtbot, monkeypatch)
-    assert any(layer.name.startswith("white cells (") for layer in viewer.layers)
+    assert any(" white cells of " in layer.name for layer in viewer.layers)
     assert names["widget"].segmentation.summary in capsys.readouterr().out
 
 

@@ -101,7 +101,7 @@ def test_a_count_in_doubt_is_a_question_until_corrections_are_saved(viewer, tmp_
     assert (review.panel.count.text(), review.panel.here.text()) == ("count in doubt", asked)
     assert panel.summary.text() == "Count in doubt, see its notes."
     assert (rows(panel), panel.more.text(), panel.differential) == ([], "", None)
-    assert cells.name == "white cells (?) of smear"
+    assert cells.name == "? white cells of smear"
     assert viewer.canvas.overlays.text.text == "count in doubt, see its notes"
     review.select([FIRST])
     review.reject()
@@ -109,7 +109,7 @@ def test_a_count_in_doubt_is_a_question_until_corrections_are_saved(viewer, tmp_
     write_tiff(str(tmp_path / "smear-labels.tif"), [cells.as_layer_data_tuple()])
     assert review.panel.count.text() == viewer.canvas.overlays.text.text == "2 white cells"
     assert panel.summary.text() == "2 white cells."
-    assert cells.name == "white cells (2) of smear"
+    assert cells.name == "2 white cells of smear"
 
 
 def test_the_table_is_copied_for_a_spreadsheet(panel):

@@ -502,7 +502,7 @@ def test_what_the_model_and_an_earlier_review_knew_is_taken_over_and_kept_in_the
     review.accept([(0, 2)])
     review.reject([(0, 3)])
     review.close()
-    assert layer.name == "white cells (2) of Image"
+    assert layer.name == "2 white cells of Image"
     assert layer.metadata[METADATA_KEY]["summary"] == "2 white cells"
     assert layer.features["label"].tolist() == [0, 1, 2]
     assert layer.features["decision"].tolist()[2] == "accepted"

@@ -185,7 +185,7 @@ def test_a_layer_renamed_while_running_is_still_the_source(viewer, widget, slow_
     with qtbot.waitSignal(widget.segmented, timeout=5000):
         slow_segment.go.set()
     assert widget.panel.picker.current_choice == "other"
-    assert viewer.layers[-1].name == "white cells (3) of other"
+    assert viewer.layers[-1].name == "3 white cells of other"
 
 
 def test_who_has_gone_on_to_another_picture_stays_there(viewer, widget, slow_segment, qtbot):
@@ -245,8 +245,8 @@ def test_two_viewers_run_at_once(make_napari_viewer, small_model, slow_segment, 
     with qtbot.waitSignals([widget.segmented for widget in widgets], timeout=10_000):
         slow_segment.go.set()
     assert [viewer.layers[-1].name for viewer in viewers] == [
-        "white cells (1) of Image",
-        "white cells (2) of Image",
+        "1 white cell of Image",
+        "2 white cells of Image",
     ]
     qtbot.wait(50)
 
@@ -477,7 +477,7 @@ def test_the_count_follows_brush_and_undo(viewer, widget, quick_segment, qtbot):
     cells = layers.cells
     cells.paint((110, 10), 4)
     qtbot.waitUntil(lambda: widget.panel.result.text() == "4 white cells", timeout=5000)
-    assert cells.name == "white cells (4) of Image"
+    assert cells.name == "4 white cells of Image"
     cells.undo()
     qtbot.waitUntil(lambda: widget.panel.result.text() == "3 white cells", timeout=5000)
     assert viewer.canvas.overlays.text.text == "3 white cells"
@@ -754,7 +754,7 @@ def saved(viewer, tmp_path):
 def test_another_day_picture_and_cells_are_in_place(viewer, widget, qtbot, tmp_path):
     record = saved(viewer, tmp_path)
     viewer.open(record, plugin="napari-wbcseg")
-    assert [layer.name for layer in viewer.layers] == ["smear", "white cells (3) of smear"]
+    assert [layer.name for layer in viewer.layers] == ["smear", "3 white cells of smear"]
     qtbot.waitUntil(lambda: widget.panel.result.text() == "3 white cells", timeout=5000)
     assert widget.image is viewer.layers[0]
     assert not widget.panel.next_steps.isHidden()
@@ -767,7 +767,7 @@ def test_another_day_picture_and_cells_are_in_place(viewer, widget, qtbot, tmp_p
     written = json.loads((tmp_path / "again-result.json").read_text(encoding="utf-8"))
     assert written["image"]["path"] == str(tmp_path / "smear.png")
     review = widget.review()
-    assert review.labels is viewer.layers["white cells (3) of smear"]
+    assert review.labels is viewer.layers["3 white cells of smear"]
     assert review.image is viewer.layers["smear"]
 
 
@@ -776,7 +776,7 @@ def test_cells_are_reviewed_on_their_own_picture_whichever_is_clicked(viewer, wi
     review = widget.review()
     other = viewer.add_image(np.zeros_like(viewer.layers["smear"].data), rgb=True, name="another")
     viewer.layers.selection.active = other
-    assert review.labels is viewer.layers["white cells (3) of smear"]
+    assert review.labels is viewer.layers["3 white cells of smear"]
     assert review.image is viewer.layers["smear"]
     review.image = other
     assert review.image is other, "it may be chosen"
@@ -800,7 +800,7 @@ def test_a_picture_that_is_opened_later_goes_below_its_cells(viewer, widget, qtb
     record = saved(viewer, tmp_path)
     (tmp_path / "smear.png").rename(tmp_path / "away.png")
     viewer.open(record, plugin="napari-wbcseg")
-    assert [layer.name for layer in viewer.layers] == ["white cells (3) of smear"]
+    assert [layer.name for layer in viewer.layers] == ["3 white cells of smear"]
     (tmp_path / "away.png").rename(tmp_path / "smear.png")
     viewer.open(tmp_path / "smear.png", plugin="napari")
     qtbot.waitUntil(lambda: viewer.layers[0].name == "smear", timeout=5000)

@@ -587,7 +587,7 @@ class TestGoingThrough:
         view = session.panel.pictures
         with qtbot.waitSignal(session.opened, timeout=WAIT):
             view.clicked.emit(view.model().index(2, 0))
-        assert [layer.name for layer in viewer.layers] == ["mine", "0002.png", "white cells (2) of 0002.png"]
+        assert [layer.name for layer in viewer.layers] == ["mine", "0002.png", "2 white cells of 0002.png"]
         assert mine in viewer.layers, "what a user added stays"
         assert viewer.layers.selection.active is session.cells
         assert view.currentIndex().row() == 2

@@ -57,7 +57,7 @@ def test_what_was_found_in_a_picture_is_called_as_that_is_now(viewer):
     picture, cells = add_found(viewer, "first")
     viewer.add_image(discs(), rgb=True, name="second", translate=(500, 500))
     picture.name = "donor 7"
-    assert cells.name == "white cells (3) of donor 7"
+    assert cells.name == "3 white cells of donor 7"
     assert shown(viewer) == "donor 7\n3 white cells"
     cells.name, picture.name = "mine", "donor 8"
     assert cells.name == "mine", "the user chose it"
@@ -122,7 +122,7 @@ def test_the_count_follows_edits_where_no_panel_is_open(viewer, qtbot):
     _, cells = add_found(viewer, "smear")
     with qtbot.waitSignal(counts_of(viewer).changed, timeout=10_000):
         cells.fill((30, 30), 0)
-    assert (shown(viewer), cells.name) == ("2 white cells", "white cells (2) of smear")
+    assert (shown(viewer), cells.name) == ("2 white cells", "2 white cells of smear")
 
 
 def test_classes_unlike_ordinary_bloods_are_told(viewer):
@@ -189,7 +189,7 @@ def test_of_a_picture_that_is_replaced_the_count_is_in_doubt(viewer):
     assert shown(viewer) == "3 white cells"
     source.data = np.ascontiguousarray(source.data[::-1])
     assert shown(viewer) == "count in doubt, see its notes"
-    assert cells.name == "white cells (?) of one"
+    assert cells.name == "? white cells of one"
     assert LayerInfo.of(cells).notes == (REPLACED,)
     source.data = source.data.copy()
     assert LayerInfo.of(cells).notes == (REPLACED,), "once"
@@ -230,8 +230,8 @@ def test_a_duplicate_has_a_count_of_its_own(viewer, qtbot):
     assert copy.name != cells.name
     with qtbot.waitSignal(counts_of(viewer).changed, timeout=10_000):
         copy.fill((30, 30), 0)
-    assert copy.name.startswith("white cells (2) of smear")
-    assert cells.name == "white cells (3) of smear"
+    assert copy.name.startswith("2 white cells of smear")
+    assert cells.name == "3 white cells of smear"
 
 
 def test_where_a_duplicate_is_removed_the_cells_are_those_of_their_picture_again(viewer):

@@ -142,7 +142,7 @@ def test_a_zarr_of_several_fields_opens_as_a_stack_and_each_is_counted(viewer, t
 
 def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, result, forced, qtbot):
     image, cells = viewer.open(result, plugin="napari-wbcseg")
-    assert cells.name == "white cells (4) of slide"
+    assert cells.name == "4 white cells of slide"
     assert image.multiscale
     assert cells.multiscale
     assert np.allclose(cells.scale, 0.5)
@@ -172,7 +172,7 @@ def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, res
     qtbot.waitUntil(lambda: list(unsaved_folder().glob("*")) == [], timeout=30_000)  # now they are saved
     # The frame of the selected cell goes a moment later: napari was removing layers.
     qtbot.waitUntil(lambda: list(viewer.layers) == [image, cells], timeout=5000)
-    assert cells.name == "white cells (4) of slide", "one went and one came"
+    assert cells.name == "4 white cells of slide", "one went and one came"
     truth = disc_labels(SHAPE, DISCS)
     truth[truth == 1] = 0
     truth[disc_labels(SHAPE, [(300, 300, 20)]) > 0] = 5
@@ -190,11 +190,11 @@ def test_a_result_that_moved_with_its_image_opens_with_it(viewer, slide, result,
     moved = tmp_path / "another place"
     moved.mkdir()
     slide.rename(moved / slide.name)
-    assert [layer.name for layer in viewer.open(result, plugin="napari-wbcseg")] == ["white cells (4)"]
+    assert [layer.name for layer in viewer.open(result, plugin="napari-wbcseg")] == ["4 white cells"]
     result.rename(moved / result.name)
     viewer.layers.clear()
     image, cells = viewer.open(moved / result.name, plugin="napari-wbcseg")
-    assert (image.name, cells.name) == ("slide", "white cells (4) of slide")
+    assert (image.name, cells.name) == ("slide", "4 white cells of slide")
 
 
 def test_segment_knows_the_cells_of_a_result_that_was_opened(viewer, result, forced, qtbot):
@@ -207,7 +207,7 @@ def test_segment_knows_the_cells_of_a_result_that_was_opened(viewer, result, for
     assert segment.panel.result.text() == "4 white cells"
     assert segment.panel.found.text() == "Cell diameter 20 px, as set."
     image.name = "slide of today"
-    assert cells.name == "white cells (4) of slide of today"
+    assert cells.name == "4 white cells of slide of today"
 
 
 def test_a_slide_whose_name_is_a_date_is_called_by_all_of_it(viewer, slide, forced):
@@ -215,15 +215,13 @@ def test_a_slide_whose_name_is_a_date_is_called_by_all_of_it(viewer, slide, forc
     dated, out = slide.with_name("2024.05.01 a.ome.tif"), slide.with_name("2024.05.01 a-cells")
     segment_large(slide.rename(dated), out, "dark", SETTINGS)
     image, cells = viewer.open(out, plugin="napari-wbcseg")
-    assert (image.name, cells.name) == ("2024.05.01 a", "white cells (4) of 2024.05.01 a")
+    assert (image.name, cells.name) == ("2024.05.01 a", "4 white cells of 2024.05.01 a")
 
 
 @pytest.mark.parametrize("content", [b"", b"II*\0"])
 def test_a_result_whose_image_is_damaged_opens_without_it(viewer, slide, result, forced, content):
     slide.write_bytes(content)
-    assert [layer.name for layer in viewer.open(result, plugin="napari-wbcseg")] == [
-        "white cells (4) of slide"
-    ]
+    assert [layer.name for layer in viewer.open(result, plugin="napari-wbcseg")] == ["4 white cells of slide"]
 
 
 def test_that_a_large_result_lies_on_another_picture_of_its_size_is_said(viewer, slide, result):
@@ -231,7 +229,7 @@ def test_that_a_large_result_lies_on_another_picture_of_its_size_is_said(viewer,
     tifffile.imwrite(slide, other, tile=(128, 128), photometric="rgb")
     with pytest.warns(ImageWarning, match=r"slide\.tif is not as it was when these cells were found"):
         layers = viewer.open(result, plugin="napari-wbcseg")
-    assert [layer.name for layer in layers] == ["slide", "white cells (4) of slide"]
+    assert [layer.name for layer in layers] == ["slide", "4 white cells of slide"]
 
 
 def test_a_result_does_not_lie_on_another_picture_in_the_place_of_its_own(tmp_path):

@@ -28,7 +28,7 @@ def test_three_layers_land_with_the_count_in_the_name(viewer):
     assert [layer.name for layer in viewer.layers][1:] == [
         "probability of Image",
         "proposals of Image",
-        "white cells (3) of Image",
+        "3 white cells of Image",
     ]
     assert [layer._type_string for layer in (layers.probability, layers.proposals, layers.cells)] == [
         "image",
@@ -80,7 +80,7 @@ def test_running_again_replaces_the_layers_of_the_same_source_only(viewer):
     new = add_segmentation(viewer, empty, first)
 
     assert [layer._type_string for layer in viewer.layers] == order
-    assert new.cells.name == "white cells (1) of a"
+    assert new.cells.name == "1 white cell of a"
     assert new.probability.visible, "the user had shown it"
     assert result_layers(viewer, first) == old, "the layers are the same, with new content"
     assert new.cells.data.max() == 1
@@ -111,7 +111,7 @@ def test_results_lie_right_above_their_source(viewer):
         "below",
         "probability of below",
         "proposals of below",
-        "white cells (3) of below",
+        "3 white cells of below",
         "above",
     ]
 
@@ -136,7 +136,7 @@ def test_ten_thousand_cells_land_and_are_drawn_without_conversion(viewer):
     boxes = np.stack([rows, cols, rows + 1, cols + 1], axis=1)[:100]
     many = dataclasses.replace(found, labels=labels, cells=cells, proposals=boxes)
     layers = add_segmentation(viewer, many)
-    assert layers.cells.name == "white cells (10000)"
+    assert layers.cells.name == "10000 white cells"
     assert layers.cells.data.dtype == np.uint16, "napari converts wider labels each time it draws them"
     assert len(layers.cells.features) == 10_001
 
@@ -219,7 +219,7 @@ def test_the_canvas_tells_that_a_count_is_in_doubt(viewer):
 def test_an_image_with_no_cell_gives_empty_layers(viewer):
     source = viewer.add_image(discs(centres=[]), rgb=True)
     layers = add_segmentation(viewer, dark_discs(source.data), source)
-    assert layers.cells.name == "white cells (0) of Image"
+    assert layers.cells.name == "0 white cells of Image"
     assert len(layers.proposals.data) == 0
     assert viewer.canvas.overlays.text.text == "0 white cells"
     assert list(layers.cells.features["label"]) == [0]

@@ -94,7 +94,7 @@ def test_what_was_saved_opens_with_table_scale_and_origin(viewer, found, tmp_pat
         assert [str(unit) for unit in cells.units] == ["micrometer", "micrometer"]
         assert role_of(cells) == "cells"
         assert cells.metadata[METADATA_KEY]["settings"] == about["settings"]
-        assert cells.name == "white cells (3) of smear"
+        assert cells.name == "3 white cells of smear"
     assert viewer.layers[0].rgb, "an OME-Zarr brings the image along"
     assert viewer.layers[0].data.shape == discs().shape
 
@@ -138,7 +138,7 @@ def test_a_cell_drawn_with_a_large_number_comes_back(viewer, found, tmp_path):
     for file in ("a-result.json", "a.ome.zarr"):
         *_, cells = viewer.open(tmp_path / file, plugin="napari-wbcseg")
         assert cells.features["index"].tolist() == [0, 1, 2, 3, 60_000]
-        assert cells.name.startswith("white cells (4)")
+        assert cells.name.startswith("4 white cells")
     review.close()
 
 

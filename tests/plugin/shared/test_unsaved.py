@@ -138,7 +138,7 @@ class TestKilled:
         offer.accept_button.click()
         qtbot.waitUntil(lambda: panel.review is not None and not panel.review.measuring, timeout=WAIT)
         assert not offer.isVisibleTo(panel)
-        assert [layer.name for layer in viewer.layers][:2] == ["smear", "white cells (3) of smear"]
+        assert [layer.name for layer in viewer.layers][:2] == ["smear", "3 white cells of smear"]
         assert np.unique(panel.labels.data).tolist() == [0, 1, 3, 7]
         cells = panel.cells.set_index("label")
         assert cells.loc[1, ["class", "class_by"]].tolist() == ["monocyte", "person"]

@@ -179,9 +179,9 @@ class SegmentRun(QObject):
         if self._source not in self._viewer.layers or not self.can_be_cancelled:
             return
         layer = self._show_filling()
-        far = f"{done.done} of {counted(done.total, 'tile')}"
-        counts_of(self._viewer).say(layer, f"{counted(done.cells, 'white cell')} so far, {far}")
-        layer.name = layer_name(f"white cells ({done.cells} so far)", self._source.name)
+        so_far = f"{counted(done.cells, 'white cell')} so far"
+        counts_of(self._viewer).say(layer, f"{so_far}, {done.done} of {counted(done.total, 'tile')}")
+        layer.name = layer_name(so_far, self._source.name)
 
     def _show_filling(self) -> Labels:
         """Return the layer that fills, as it is now; above its image where it was not there."""

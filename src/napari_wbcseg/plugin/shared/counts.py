@@ -22,6 +22,7 @@ from ...classification.differential import differential
 from ...progress import Progress
 from ...segmentation.measure import known_rows
 from ...segmentation.result import counts, summary_of
+from ...words import counted
 from .canvas_guard import guard_canvas
 from .class_colours import legend, show_classes
 from .columns import tell_at_mouse
@@ -40,7 +41,7 @@ _EDITS = ("paint", "labels_update", "set_data", "data", "features")
 REPLACED = "Are these its cells? The picture was replaced after they were found: segment it again."
 
 #: Names of cells layers that the user did not choose; the count in them is kept up to date.
-_COUNTED_NAME = re.compile(r"white cells \((?:\d+|\?)\)(.*)")
+_COUNTED_NAME = re.compile(r"(?:\d+|\?) white cells?(.*)")
 
 _kept: weakref.WeakKeyDictionary[Any, Counts] = weakref.WeakKeyDictionary()
 
@@ -58,14 +59,17 @@ def counts_of(viewer: ViewerModel) -> Counts:
 
 
 def layer_name(what: str, picture: str | None) -> str:
-    """Return the name of a layer that belongs to a picture: ``white cells (3) of smear``."""
+    """Return the name of a layer that belongs to a picture: ``3 white cells of smear``."""
     return f"{what} of {picture}" if picture else what
 
 
 def counted_name(info: LayerInfo, cells: pd.DataFrame, picture: str | None = "") -> str:
-    """Return the name of a layer of cells, with the number of white cells in it; ``?`` where in doubt."""
-    number = "?" if info.in_doubt else counts(cells, info.class_list)["white_cells"]
-    return layer_name(f"white cells ({number})", picture)
+    """Return the name of a layer of cells: the number of white ones first, as napari's list cuts the middle.
+
+    It is ``?`` where the count is in doubt.
+    """
+    number = counts(cells, info.class_list)["white_cells"]
+    return layer_name("? white cells" if info.in_doubt else counted(number, "white cell"), picture)
 
 
 class Counts(QObject):
