@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QDockWidget, QLineEdit, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDockWidget,
+    QLineEdit,
+    QPushButton,
+    QScrollArea,
+    QTabBar,
+    QVBoxLayout,
+    QWidget,
+)
 
 import napari_wbcseg
 from napari_wbcseg.errors import ImageError
@@ -37,6 +46,17 @@ def test_panels_share_one_column_as_tabs_and_none_is_there_twice(make_napari_vie
     ours = [dock for dock in panels if dock.windowTitle() in ("Segment", "Review", "Models")]
     assert sorted(dock.windowTitle() for dock in ours) == ["Models", "Review", "Segment"]
     assert set(window.tabifiedDockWidgets(ours[0])) == set(ours[1:])
+
+
+def test_a_panel_that_the_menu_shows_again_is_in_front_of_the_others(make_napari_viewer, qtbot):
+    from napari._app_model import get_app_model
+
+    window = make_napari_viewer(show=True).window._qt_window
+    for door in ("segment", "models", "segment", "segment"):  # opened, behind, hidden, shown again
+        get_app_model().commands.execute_command(f"napari-wbcseg.{door}").result()
+        qtbot.wait(100)
+    (bar,) = (bar for bar in window.findChildren(QTabBar) if bar.isVisible() and bar.count() == 2)
+    assert bar.tabText(bar.currentIndex()) == "Segment"
 
 
 @pytest.mark.parametrize("closer", [False, True])

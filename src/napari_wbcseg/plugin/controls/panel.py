@@ -28,7 +28,7 @@ from ..shared.viewer import all_in_view
 from .basic_widgets import Folded, Sentence, fill, there
 
 #: Pixels; below it napari cuts the widget's title off.
-MINIMUM_WIDTH = 375
+MINIMUM_WIDTH = 390
 
 
 def open_panel(viewer: Viewer | ViewerModel, title: str) -> QWidget:
@@ -39,12 +39,17 @@ def open_panel(viewer: Viewer | ViewerModel, title: str) -> QWidget:
     panel: QWidget | None = next(found, None)
     if panel is None:
         _, panel = viewer.window.add_plugin_dock_widget("napari-wbcseg", title, tabify=True)  # type: ignore[union-attr]
-    dock: QWidget = panel
-    while not isinstance(dock, QDockWidget):
-        dock = there(dock.parentWidget())
+    dock = there(_dock_of(panel))
     dock.show()
     dock.raise_()
     return panel
+
+
+def _dock_of(widget: QWidget | None) -> QDockWidget | None:
+    """Return the dock that a widget lies in; None where it lies in none."""
+    while widget is not None and not isinstance(widget, QDockWidget):
+        widget = widget.parentWidget()
+    return widget
 
 
 def open_review_on(viewer: Viewer | ViewerModel, cells: Labels | None) -> Any:
@@ -132,6 +137,8 @@ class _ColumnArea(QScrollArea):
             viewer, self._seen_whole = self._seen_whole, None
             if viewer is not None:
                 viewer.reset_view()
+        elif event is not None and not event.spontaneous() and (dock := _dock_of(self)) is not None:
+            QTimer.singleShot(0, dock.raise_)  # napari's menu shows a hidden panel behind the others
 
     def event(self, event: QEvent | None) -> bool:
         if event is not None and event.type() == QEvent.Type.LayoutRequest:  # what is in it became wider
