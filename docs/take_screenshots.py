@@ -145,7 +145,7 @@ def main() -> None:
     take_demo()
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1400, 900)
-    image, truth = viewer.open_sample("napari-wbcseg", "synthetic_smear", seed=3)
+    image, truth = viewer.open_sample("napari-wbcseg", "synthetic_smear")
 
     segment = open_panel(viewer, "Segment white blood cells")
     segment.image = image

@@ -9,7 +9,7 @@ What a person does with the mouse is a call each:
 
 1. *Segment* in the panel Segment white blood cells: ``segment`` and ``add_segmentation``,
 2. *Save …* there, or File ▸ Save Selected Layers: ``save``,
-3. File ▸ Open of the labels, or of ``smear-result.json``: ``viewer.open``,
+3. File ▸ Open File(s) of the labels, or of ``smear-result.json``: ``viewer.open``,
 4. to do it all again from the settings in that file: ``replay``.
 """
 

@@ -23,7 +23,7 @@ To segment without the widget, and wait for it::
 import napari
 
 viewer = napari.current_viewer() or napari.Viewer()
-image, truth = viewer.open_sample("napari-wbcseg", "synthetic_smear", seed=3)
+image, truth = viewer.open_sample("napari-wbcseg", "synthetic_smear")
 
 _, widget = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Segment white blood cells")
 

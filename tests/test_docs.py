@@ -28,7 +28,7 @@ DOCUMENTS = [
 
 
 PAGES_WITH_LABELS = ("user_guide", "folders", "training", "differential", "large_images")
-NAPARIS_LABELS = ("Open Folder", "paint brush", "eraser", "bucket")
+NAPARIS_LABELS = ("Open File(s)", "Open Folder", "paint brush", "eraser", "bucket")
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -126,9 +126,9 @@ def test_the_readme_counts_cells_in_python(tmp_path, monkeypatch, capsys):
     code = next(block for block in blocks(README, "python") if "napari.Viewer" not in block)
     names: dict = {}
     exec(compile(code, str(README), "exec"), names)
-    assert names["result"].count > 0
-    assert capsys.readouterr().out.startswith(f"{names['result'].count}\n")
-    assert napari_wbcseg.replay("counted/smear-result.json", names["image"]).count == names["result"].count
+    assert names["result"].white_cells > 0
+    assert capsys.readouterr().out.startswith(f"{names['result'].white_cells}\n")
+    assert napari_wbcseg.replay("saved/smear-result.json", names["image"]).count == names["result"].count
 
 
 def test_the_readme_counts_cells_in_napari(make_napari_viewer, monkeypatch):

@@ -69,7 +69,7 @@ def test_every_command_can_be_called_from_the_palette(viewer, monkeypatch, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("command", "menu"), [("write_csv", "File ▸ Save Selected Layers"), ("read", "File ▸ Open")]
+    ("command", "menu"), [("write_csv", "File ▸ Save Selected Layers"), ("read", "File ▸ Open File(s)")]
 )
 def test_the_palette_says_where_a_file_is_chosen(viewer, command, menu):
     from napari._app_model import get_app_model

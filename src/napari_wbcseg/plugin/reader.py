@@ -42,7 +42,7 @@ def get_reader(path: Paths = "") -> Reader | None:
     if path == "":
         from napari.utils.notifications import show_error
 
-        show_error("Files are opened with File ▸ Open, folders with File ▸ Open Folder.")
+        show_error("Files are opened with File ▸ Open File(s), folders with File ▸ Open Folder.")
         return None
     if not isinstance(path, str | PathLike):
         return None

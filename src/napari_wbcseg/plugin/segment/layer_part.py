@@ -202,7 +202,7 @@ def choose_part(layer: Image, plane: int | None = None, regions: Shapes | None =
         outlines = region_outlines(regions, layer)
         if not outlines:
             raise ImageError(
-                f"{regions.name} has no region yet: draw a rectangle, an ellipse or a polygon around cells."
+                f"The layer {regions.name} is empty: draw a rectangle, an ellipse or a polygon around cells."
             )
         window = _window(outlines, shape[-2:])
         if min(window.shape) <= 0:

@@ -21,7 +21,9 @@ def check_layer(layer: Image | None) -> str:
         If it cannot be segmented.
     """
     if layer is None:
-        raise ImageError("Open an image first: File ▸ Open, or File ▸ Open Sample ▸ White blood cells.")
+        raise ImageError(
+            "Open an image first: File ▸ Open File(s), or File ▸ Open Sample ▸ White blood cells."
+        )
     data, planes = image_data(layer), plane_shape(layer)
     check_values(data)
     shape = tuple(int(side) for side in data.shape)
