@@ -380,6 +380,13 @@ def test_masks_of_other_programs_and_our_own_labels_are_known(tmp_path: Path, en
     assert (pair.name, pair.labels.max()) == ("a", 2)
 
 
+def test_the_picture_with_outlines_that_was_saved_beside_them_is_no_image(tmp_path: Path) -> None:
+    _save(tmp_path / "a.png", _image())
+    _save(tmp_path / "a-labels.tif", _mask(value=1).astype(np.uint16))
+    _save(tmp_path / "a-overlay.png", _image())
+    assert [pair.name for pair in read_pairs(tmp_path)] == ["a"]
+
+
 def test_pairs_of_another_kind_are_a_sentence() -> None:
     with pytest.raises(DatasetError, match=r"A tuple is no image with its truth: give .* TrainingPair"):
         pairs_of([(_image(), _mask())])  # type: ignore[list-item]

@@ -50,12 +50,18 @@ def is_image_name(name: str) -> bool:
 
 
 def _some_files(folder: Path, deep: bool = False) -> list[Path]:
-    files = image_files(folder, deep)
+    files = [file for file in image_files(folder, deep) if not _is_drawn(file)]
     if not files:
         where = "" if deep else " (folders in it were not searched)"
         endings = ", ".join(IMAGE_SUFFIXES)
         raise DatasetError(f"The folder {folder} holds no image{where}; images end in {endings}.")
     return files
+
+
+def _is_drawn(file: Path) -> bool:
+    """Say whether this is the picture with outlines that was saved with the labels of an image."""
+    name = file.name.removesuffix("-overlay.png")
+    return name != file.name and file.with_name(f"{name}-labels.tif").is_file()
 
 
 def split_masks(files: list[Path], folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
