@@ -80,6 +80,7 @@ def assert_empty(result: Segmentation, shape: tuple[int, ...]) -> None:
     assert result.count == 0
     assert not result.labels.any()
     assert result.summary == "0 white cells"
+    assert repr(result) == f"<Segmentation: 0 white cells; labels of shape {shape}>"
     assert result.to_check == 0
 
 

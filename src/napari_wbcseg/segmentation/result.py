@@ -154,6 +154,9 @@ class Segmentation:
     edited: bool = False
     classes: ClassList = BUILT_IN_CLASSES
 
+    def __repr__(self) -> str:
+        return f"<Segmentation: {self.summary}; labels of shape {self.labels.shape}>"  # not pages of arrays
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled or copied: with its pixels, where their folder goes with them."""
         pixels = {name: getattr(self, name) for name in ("labels", "probability")}
