@@ -81,9 +81,10 @@ def reading(what: object, error: type[WBCSegError], advice: str) -> Iterator[Non
     except Exception as problem:
         from pydantic import ValidationError
 
+        if isinstance(problem, FileNotFoundError):
+            raise error(f"{what} is not there: {advice}.") from None
         why = first_problem(problem) if isinstance(problem, ValidationError) else first_line(problem)
-        damage = f"it is missing, truncated or damaged ({why[:200]})"
-        raise error(f"{what} cannot be read, {damage}: {advice}.") from None
+        raise error(f"{what} cannot be read, it is truncated or damaged ({why[:200]}): {advice}.") from None
 
 
 def first_problem(error: ValidationError, whole: str = "the file") -> str:

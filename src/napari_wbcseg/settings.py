@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import reprlib
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -43,7 +44,7 @@ def setting(
     unit : str
         Of a number.
     none : str
-        What a field that may be None calls that value in a form.
+        What a field that may be None calls that value in forms and in help.
     **limits
         Of `pydantic.Field`: ``ge``, ``gt``, ``le``, ``lt``, ``min_length``.
     """
@@ -138,7 +139,7 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise SettingsError(_sentence(type(self).__name__, error)) from None
+            raise SettingsError(_sentence(type(self), error)) from None
 
     def replace(self, **changes: Any) -> Self:
         """Return a validated copy with some fields changed."""
@@ -171,15 +172,17 @@ class Settings(BaseModel):
             raise SettingsError(f"{where}{error}") from None
 
 
-def _sentence(name: str, error: ValidationError) -> str:
+def _sentence(cls: type[Settings], error: ValidationError) -> str:
     parts = []
     for item in error.errors():
         field = ".".join(str(p) for p in item["loc"]) or "settings"
         if item["type"] == "extra_forbidden":
-            parts.append(f"there is no setting named {field!r}")
+            meant = get_close_matches(field, cls.model_fields, 1)
+            known = f"perhaps {meant[0]}" if meant else f"there are {', '.join(cls.model_fields)}"
+            parts.append(f"there is no setting named {field!r} ({known})")
         else:
             parts.append(f"{field}={reprlib.repr(item.get('input'))}: {item['msg'].lower()}")
-    return f"{name} cannot be used: " + "; ".join(parts) + "."
+    return f"{cls.__name__} cannot be used: " + "; ".join(parts) + "."
 
 
 class SegmentationSettings(Settings):
@@ -191,7 +194,7 @@ class SegmentationSettings(Settings):
     recipe: Recipe = setting("robust", "Method: robust for any smear, classic as published.")
     cell_diameter: float | None = setting(
         None,
-        "Diameter of a white cell in image pixels; none estimates it from the image.",
+        "Diameter of a white cell in image pixels; without one it is estimated from the image.",
         recipe="robust",
         unit="px",
         ge=6,
@@ -256,7 +259,11 @@ class TrainingSettings(Settings):
     )
     validation_fraction: float = setting(0.0, "Share of the images kept aside to validate on.", ge=0, lt=1)
     steps_per_epoch: int | None = setting(
-        None, "Steps an epoch; none for one pass over the images.", recipe="robust", none="all images", ge=1
+        None,
+        "Steps an epoch; without a number one pass over the images.",
+        recipe="robust",
+        none="all images",
+        ge=1,
     )
     flips: bool = setting(False, "Add mirrored copies of each tile, three for one.", recipe="classic")
     seed: int = setting(0, "Seed of every random choice.", ge=0, le=2**31 - 1)

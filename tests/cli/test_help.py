@@ -36,6 +36,10 @@ class TestHelp:
     def test_every_command_explains_itself(self, command: str) -> None:
         assert "Options" in wbcseg(command, "--help").stdout
 
+    @pytest.mark.parametrize("group", [[], ["corrections"], ["models"]])
+    def test_what_a_list_says_of_a_command_is_whole(self, group: list[str]) -> None:
+        assert "..." not in wbcseg(*group, "--help").stdout.partition("Commands:")[2]
+
     @pytest.mark.parametrize(
         ("command", "settings"),
         [("segment", SegmentationSettings), ("evaluate", SegmentationSettings), ("train", TrainingSettings)],
@@ -54,6 +58,8 @@ class TestHelp:
         assert "Passes over the training data. (default: 50; robust: 60; from a robust model: 10;" in text
         text = " ".join(wbcseg("finetune", "--help").stdout.split())
         assert "Passes over the training data. (default: 10; classic: 6)" in text
+        assert "(default: 30; classic: all images)" in text
+        assert "(default: automatic)" in " ".join(wbcseg("segment", "--help").stdout.split())
 
     def test_options_tell_of_none_that_the_command_lacks(self) -> None:
         assert "--recipe" not in wbcseg("demo", "--help").stdout

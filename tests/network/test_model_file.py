@@ -130,7 +130,7 @@ def with_nan() -> np.ndarray:
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (lambda path: None, "it is missing"),
+    "missing": (lambda path: None, "is not there"),
     "a folder": (lambda path: path.mkdir(), "is a folder"),
     "empty": (lambda path: path.write_bytes(b""), "choose a .safetensors"),
     "text": (

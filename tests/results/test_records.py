@@ -72,7 +72,7 @@ class TestRun:
         ("content", "message"),
         [
             ("{", "not valid JSON"),
-            ('{"cell_diametre": 3}', "no setting named 'cell_diametre'"),
+            ('{"cell_diametre": 3}', "no setting named 'cell_diametre' \\(perhaps cell_diameter\\)"),
             ('{"cell_diameter": -3}', "greater than or equal to 6"),
             ('{"format": "napari-wbcseg run 99"}', "not the record of a run"),
             ("[1]", "names and values\\.$"),
@@ -81,7 +81,7 @@ class TestRun:
             ('{"min_area": ' + "9" * 5000 + "}", "not valid JSON"),
             ('{"cell_diameter": 1e999}', "less than or equal to 2000"),
             ('{"min_area": "' + "9" * 10**6 + '"}', "min_area="),
-            ('{"self": 1}', "no setting named 'self'"),
+            ('{"self": 1}', "no setting named 'self' \\(there are recipe, cell_diameter, "),
             ('{"format": "napari-wbcseg run 1", "inputs": ' + "[" * 100_000, "not the record of a run"),
         ],
     )

@@ -209,7 +209,7 @@ def test_what_a_process_that_dies_said_last_is_told(tmp_path: Path, monkeypatch:
 
 
 def test_where_there_is_no_training_none_goes_on(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"job\.json cannot be read, it is missing"):
+    with pytest.raises(TrainingError, match=r"job\.json is not there"):
         TrainingProcess(tmp_path)
 
 

@@ -186,10 +186,10 @@ def option_of(setting: Setting, defaults: Mapping[str, Mapping[str, Any]]) -> An
     kind = setting.annotation
     others = {when: values[name] for when, values in defaults.items() if name in values}
     usual = others.pop("", setting.default)
-    shown = _shown(usual)
+    shown = _shown(usual, setting)
     for when, value in others.items():
         if value != usual:
-            shown += f"; {when}: {_shown(value)}"
+            shown += f"; {when}: {_shown(value, setting)}"
     recipe = f"{setting.recipe.capitalize()}: " if setting.recipe else ""
     limited = kind in (int, float)  # limits that are exclusive are left to the settings themselves
     info = typer.Option(
@@ -202,11 +202,11 @@ def option_of(setting: Setting, defaults: Mapping[str, Mapping[str, Any]]) -> An
     return Annotated[kind | None, info]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, setting: Setting) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
-        return "none"
+        return setting.none
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -20,7 +20,7 @@ def classify(
         str, typer.Option(help="What tells the classes: built-in, or the file of a classifier.")
     ] = "built-in",
 ) -> None:
-    """Tell the classes of cells that were segmented before; what a person said stays."""
+    """Tell the classes of cells that were segmented before. What a person said stays."""
     from ..batch.classify import classify_results
 
     with progress_bar("Looking at cells") as progress:
@@ -38,7 +38,7 @@ def differential(
         Path | None, typer.Option(callback=csv_file, help="Write the table to this file too.")
     ] = None,
 ) -> None:
-    """Count the white cells of results by class, in per cent with the 95 % interval."""
+    """Count the white cells of results by class. In per cent, with the 95 % interval."""
     from ..results.differential import differential_of
     from ..results.formats.tables import write_table
 
@@ -81,7 +81,7 @@ def train_classifier(
     outlines: Annotated[str, typer.Option(help="The model that cuts the cells out.")] = "wbc",
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs.")] = None,
 ) -> None:
-    """Train a classifier of cells; the same command again goes on where it stopped."""
+    """Train a classifier of cells. The same command again goes on where it stopped."""
     from ..network.classifier import read_classifier
     from ..network.library import load_model
     from ..network.model_card import short_scores

@@ -14,7 +14,7 @@ from .console import print_table
 corrections_app = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode=None,
-    help="Your training set: corrected fields, in a plain folder of TIFF pairs.",
+    help="Your training set of corrected fields. It is a plain folder of TIFF pairs.",
 )
 FolderOption = Annotated[
     Path | None, typer.Option("--folder", help="Another training set than your own.", show_default="your own")
@@ -60,7 +60,7 @@ def add(
     masks: MasksOption = "auto",
     by: Annotated[str | None, typer.Option(help="Who decided.", show_default="your login name")] = None,
 ) -> None:
-    """Add a corrected field; the same field again replaces what was there."""
+    """Add a corrected field. The same field again replaces what was there."""
     from ..datasets.corrections import add_correction
     from ..datasets.masks import read_labels
     from ..images.pixel_size import PixelSize
@@ -94,7 +94,7 @@ def add(
 def remove(
     name: Annotated[str, typer.Argument(help="Name of the field.")], folder: FolderOption = None
 ) -> None:
-    """Take a field out of the training set; its two files are deleted."""
+    """Take a field out of the training set. Its two files are deleted."""
     from ..datasets.corrections import remove_correction
 
     remove_correction(name, folder)

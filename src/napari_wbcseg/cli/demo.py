@@ -19,7 +19,7 @@ def demo(
         str, typer.Option("--model", "-m", help="Name of a model (see `wbcseg models`) or its file.")
     ] = "wbc",
 ) -> None:
-    """Draw a synthetic smear, count its white cells, and show what was found.
+    """Draw a synthetic smear and count its white cells.
 
     It needs no file and no network.
     """

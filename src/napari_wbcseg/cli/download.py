@@ -19,7 +19,7 @@ def download(
         Path | None, typer.Option("--out", "-o", help="Folder to put it in.", show_default="the cache")
     ] = None,
 ) -> None:
-    """Download the public SigTuple set (9.7 MB), each file checked; done files are kept."""
+    """Download the public SigTuple set (9.7 MB). Each file is checked; done files are kept."""
     from ..datasets.download import fetch_sigtuple
 
     with progress_bar("Downloading") as progress:

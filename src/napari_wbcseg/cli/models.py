@@ -55,7 +55,7 @@ def import_model(
     ],
     name: Annotated[str | None, typer.Option(help="Name to give it.", show_default="its own")] = None,
 ) -> None:
-    """Check a model file from elsewhere and add it to your models; no code in it is run."""
+    """Check a model file and add it to your models. No code in it is run."""
     from ..network.library import import_model_file
 
     saved = import_model_file(file, name)

@@ -132,10 +132,11 @@ def finetune(
         bool, typer.Option("--resume", help="Go on where an earlier, interrupted run stopped.")
     ] = False,
 ) -> None:
-    """Fine-tune a model on corrected cells, and keep it only if it is wanted.
+    """Fine-tune a model on corrected cells.
 
     A sample of the original data is mixed in, so that nothing is forgotten. Then the old and the
-    new model are scored on the same cells, which neither was tuned on.
+    new model are scored on the same cells, which neither was tuned on, and the new one is kept only
+    if it is wanted.
     """
     from ..datasets.read import read_pairs
     from ..network.library import load_model
