@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,13 @@ from napari_wbcseg.box import Box
 from napari_wbcseg.segmentation.detections import Detections, cells_of_tile
 from napari_wbcseg.segmentation.scale import Candidate, RedCells, ScaleEstimate
 from napari_wbcseg.segmentation.tiles import tile_grid
-from napari_wbcseg.segmentation.uncounted import FROM_AFAR, OVEREXPOSED, RED_OR_WHITE, notes_on_uncounted
+from napari_wbcseg.segmentation.uncounted import (
+    FROM_AFAR,
+    OVEREXPOSED,
+    PARAMETERS,
+    RED_OR_WHITE,
+    notes_on_uncounted,
+)
 from napari_wbcseg.words import in_doubt
 
 from ..drawings import disc_labels
@@ -30,23 +37,26 @@ def notes(
     more: Sequence[tuple[float, float]] = (),
     red_cell: float = 25.0,
     fields: Sequence[Box] = (Box(0, 0, 160, 160),),
+    height: int = 160,
+    diameter: float = DIAMETER,
 ) -> tuple[str, ...]:
     """Return what is told of an image with two cells that are found, and something that is not.
 
     The cells are as bright as the empty slide within so many diameters. More of the other thing may be
     elsewhere.
     """
-    labels = disc_labels((160, 160), CELLS)
-    image = np.zeros((160, 160, 3), np.float32)
+    shape, cells = (height, 160), [(row, col, diameter) for row, col, _ in CELLS]
+    labels = disc_labels(shape, cells)
+    image = np.zeros((*shape, 3), np.float32)
     image[labels > 0] = VIOLET
-    image[disc_labels((160, 160), [(*place, wide) for place in (OTHER, *more)]) > 0] = other
+    image[disc_labels(shape, [(*place, wide) for place in (OTHER, *more)]) > 0] = other
     if burnt_out:
-        image[disc_labels((160, 160), [(row, col, burnt_out * across) for row, col, across in CELLS]) > 0] = 0
-    (tile,) = tile_grid(labels.shape, 1.0)
+        image[disc_labels(shape, [(row, col, burnt_out * across) for row, col, across in cells]) > 0] = 0
+    (tile,) = tile_grid(shape, 10.0)
     nothing = np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64)
     tiles = [cells_of_tile(Detections(labels, *nothing, {1: certainty, 2: certainty}), image, tile)]
     estimate = ScaleEstimate(RedCells(red_cell, RED, True), list(candidates))
-    return notes_on_uncounted(image, fields, DIAMETER, tiles, estimate, (background,) * 3)
+    return notes_on_uncounted(image, fields, diameter, tiles, estimate, (background,) * 3)
 
 
 def test_a_place_stained_like_the_sure_cells_is_told() -> None:
@@ -62,6 +72,19 @@ def test_where_more_places_than_were_counted_are_stained_alike_the_count_is_in_d
     assert note == RED_OR_WHITE
     assert in_doubt([note], corrected=False)
     assert not in_doubt([note], corrected=True)
+
+
+def test_a_large_picture_of_small_cells_takes_no_more_memory_than_it_has_pixels() -> None:
+    """Its cells were enlarged, and all of it with them; now it is looked at strip by strip."""
+    height = 3000
+    tracemalloc.start()
+    try:
+        (note,) = notes(wide=8.0, more=[(PARAMETERS.strip, 80.0)], height=height, diameter=8.0, red_cell=6.0)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "at least 2 places are stained like one" in note, "the second lies in two strips"
+    assert most < 100 * height * 160
 
 
 @pytest.mark.parametrize(

@@ -150,10 +150,7 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
             return False
         if certainty >= PARAMETERS.sure:
             return True
-        smooth = max(1.0, PARAMETERS.smooth * diameter)
-        around = box.grown(round(4 * smooth) + 1, within=image.shape)  # OpenCV's Gaussian ends there
-        density = cv2.GaussianBlur(density_of(image[around.slices]), (0, 0), smooth)
-        plain = like_white_cells(density, white)[box.relative_to(around).slices] & mask
+        plain = plainly_like_white_cells(image, diameter, box, white) & mask
         plain = np.pad(plain, 1)
         widest = cv2.distanceTransform(plain.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5).max()
         enough = plain.sum() >= PARAMETERS.plain_share * mask.sum()
@@ -178,6 +175,29 @@ def like_white_cells(density: np.ndarray, white: np.ndarray) -> np.ndarray:
     along = _along(density, white)
     dark = along >= PARAMETERS.as_dark * np.linalg.norm(white)
     return np.asarray(dark & (along >= PARAMETERS.same_hue * np.linalg.norm(density, axis=-1)))
+
+
+def plainly_like_white_cells(image: np.ndarray, diameter: float, box: Box, white: np.ndarray) -> np.ndarray:
+    """Say which pixels of a box of an image, smoothed, are `like_white_cells`.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, 3)
+        As the network takes it.
+    diameter : float
+        Of a cell, pixels.
+    box : Box
+    white : ndarray, shape (3,)
+        Density of white cells.
+
+    Returns
+    -------
+    ndarray of bool, shape of ``box``
+    """
+    smooth = max(1.0, PARAMETERS.smooth * diameter)
+    around = box.grown(round(4 * smooth) + 1, within=image.shape)  # OpenCV's Gaussian ends there
+    density = cv2.GaussianBlur(density_of(image[around.slices]), (0, 0), smooth)
+    return like_white_cells(density, white)[box.relative_to(around).slices]
 
 
 def paler_than_white_cells(density: np.ndarray, white: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from .filters import PARAMETERS as FILTERS
 from .filters import cut_by_border, too_small, without_red_cells
 from .scale import RedCells, ScaleEstimate
 from .standard_stain import PARAMETERS as STAIN
-from .standard_stain import density_of, like_white_cells, white_density
+from .standard_stain import plainly_like_white_cells, white_density
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class UncountedParameters:
     Attributes
     ----------
     cell : float
-        Pixels across that a cell is looked at.
-    smooth : float
-        Standard deviation of the Gaussian before, pixels there.
+        Pixels across that a cell is reduced to; a smaller one is looked at as it is.
+    strip : int
+        Rows that are looked at together.
     nucleus : float
         Area of a place stained like white cells over that of their nuclei, from which on it may be one.
     radius : float
@@ -50,7 +50,7 @@ class UncountedParameters:
     """
 
     cell: float = 24.0
-    smooth: float = 1.2
+    strip: int = 512
     nucleus: float = 0.6
     radius: float = 0.2
     candidate: float = 0.6
@@ -115,7 +115,7 @@ def notes_on_uncounted(
         places = np.array([(one.row, one.col) for one in seen]).reshape(-1, 2).astype(int)
         counted_there = labels[tuple(np.minimum(places, np.subtract(labels.shape, 1)).T)] > 0
         return notes if counted_there.all() else (*notes, FROM_AFAR)
-    number = _stained_alike(image, labels, sure, white, PARAMETERS.cell / diameter)
+    number = _stained_alike(image, labels, sure, white, diameter)
     if not number:
         return notes
     if number > len(found.rows):  # then its stain tells the one from the other no more
@@ -149,12 +149,18 @@ def _overexposed(
 
 
 def _stained_alike(
-    image: np.ndarray, labels: np.ndarray, sure: np.ndarray, white: np.ndarray, factor: float
+    image: np.ndarray, labels: np.ndarray, sure: np.ndarray, white: np.ndarray, diameter: float
 ) -> int:
     """Count the places beside the cells of a label image, (H, W), that are stained like its sure ones."""
-    small = resample(image, factor)
+    across = min(PARAMETERS.cell, diameter)
+    small = resample(image, across / diameter)
     labels = labels[np.ix_(*(np.arange(n) * m // n for n, m in zip(small.shape, labels.shape, strict=False)))]
-    stained = like_white_cells(cv2.GaussianBlur(density_of(small), (0, 0), PARAMETERS.smooth), white)
+    height, width = labels.shape
+    strips = [
+        Box(top, 0, top + PARAMETERS.strip, width).within(labels.shape)
+        for top in range(0, height, PARAMETERS.strip)
+    ]
+    stained = np.concatenate([plainly_like_white_cells(small, across, strip, white) for strip in strips])
     nucleus = np.median(np.bincount(labels[stained], minlength=sure.max() + 1)[sure])
     elsewhere = stained & (cv2.dilate((labels > 0).astype(np.uint8), np.ones((3, 3))) == 0)
     places, number = ndimage.label(elsewhere)
@@ -162,5 +168,5 @@ def _stained_alike(
     depth = cv2.distanceTransform(elsewhere.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     radius = np.zeros(number + 1, np.float32)
     np.maximum.at(radius, places[elsewhere], depth[elsewhere])
-    missed = (area >= PARAMETERS.nucleus * nucleus) & (radius[1:] >= PARAMETERS.radius * PARAMETERS.cell)
+    missed = (area >= PARAMETERS.nucleus * nucleus) & (radius[1:] >= PARAMETERS.radius * across)
     return int(missed.sum())
