@@ -186,7 +186,7 @@ class PixelSource:
 
 
 def plane_sources(
-    image: Any, stacked: bool, backgrounds: Sequence[Sequence[float]] = ()
+    image: Any, stacked: bool, backgrounds: Sequence[Sequence[float] | None] = ()
 ) -> list[PixelSource]:
     """Return what reads an image, or each plane of a stack, which have one value for full brightness.
 
@@ -195,7 +195,7 @@ def plane_sources(
     image : array, shape (H, W), (H, W, C), or a stack of these
     stacked : bool
     backgrounds : sequence
-        The colour of the empty slide of each plane, where it is known.
+        The colour of the empty slide of each plane; None, or lacking at the end, where it is not known.
 
     Raises
     ------

@@ -165,7 +165,7 @@ class ResultRecord(Record):
     cell_diameter: float | None = None
     class_diameter: float | None = Field(default_factory=lambda earlier: earlier["cell_diameter"])
     field_share: float | None = None
-    backgrounds: tuple[tuple[float, float, float], ...] = ()
+    backgrounds: tuple[tuple[float, float, float] | None, ...] = ()
     notes: tuple[str, ...] = ()
     edited: bool = False
     labels: str = ""

@@ -234,7 +234,10 @@ def in_physical_units(cells: pd.DataFrame, pixel_size: tuple[float, float]) -> p
 
 
 def current_cells(
-    labels: np.ndarray, table: Any, image: Any = None, backgrounds: Sequence[Sequence[float]] = ()
+    labels: np.ndarray,
+    table: Any,
+    image: Any = None,
+    backgrounds: Sequence[Sequence[float] | None] = (),
 ) -> tuple[pd.DataFrame, bool]:
     """Return a table that fits the labels: a row for each cell that is there now.
 
@@ -249,7 +252,7 @@ def current_cells(
     image : array, optional
         What the stain of new cells is measured on; without it that stays unknown (NaN).
     backgrounds : sequence
-        The colour of its empty slide, a plane each, where that is known.
+        The colour of its empty slide, a plane each, see `plane_sources`.
 
     Returns
     -------

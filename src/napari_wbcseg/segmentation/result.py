@@ -111,8 +111,8 @@ class Segmentation:
     field_share : float or None
         Share of the image that shows the slide, and not a surround; None where nobody looked.
     backgrounds : tuple of tuple of float
-        Colour of the empty slide, RGB, 0 to 255, a plane each: the light that stain is measured in. Empty
-        where nobody looked.
+        Colour of the empty slide, RGB, 0 to 255, a plane each: the light that stain is measured in. None,
+        or lacking at the end, for planes that nobody looked at.
     notes : tuple of str
         What the user should know about this image, in sentences.
     place : Placement or None
@@ -143,7 +143,7 @@ class Segmentation:
     cell_diameter: float | None = None
     class_diameter: float | None = None
     field_share: float | None = None
-    backgrounds: tuple[tuple[float, float, float], ...] = ()
+    backgrounds: tuple[tuple[float, float, float] | None, ...] = ()
     notes: tuple[str, ...] = ()
     place: Placement | None = None
     corner: tuple[int, int] = (0, 0)

@@ -69,6 +69,18 @@ def test_cells_of_a_plane_that_are_drawn_again_are_measured_in_its_light(smear, 
     np.testing.assert_allclose(drawn["mean_stain"], float(expected), atol=0.01)
 
 
+def test_cells_drawn_on_a_plane_that_was_not_segmented_are_measured_in_its_own_light(smear):
+    from napari.layers import Image
+
+    stack = np.stack([smear, smear // 2, smear // 3])
+    found = choose_part(Image(stack, rgb=True), 1).place(replace(dark_discs(smear), backgrounds=((9, 9, 9),)))
+    drawn = np.stack([found.labels[1]] * 3)
+    cells = with_current_cells(replace(found, labels=drawn, cells=found.cells[:0]), stack).cells
+    for plane, light in enumerate([background_colour(stack[0]), np.full(3, 9), background_colour(stack[2])]):
+        stain = cells.loc[cells["plane"] == plane, "mean_stain"].iloc[0]
+        assert stain == pytest.approx(float(absorbed(stack[plane][CENTRES[0]], light)), abs=0.01)
+
+
 def test_all_of_a_layer_is_left_as_it_is(smear):
     from napari.layers import Image
 

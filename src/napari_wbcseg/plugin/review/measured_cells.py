@@ -288,7 +288,7 @@ def measure_planes(
     labels: Any,
     image: Any,
     known: pd.DataFrame,
-    backgrounds: Sequence[Sequence[float]],
+    backgrounds: Sequence[Sequence[float] | None],
     progress: Progress,
 ) -> tuple[list[TrackedCells], float | None, str]:
     """Measure every plane; safe in a worker thread, for it works on copies.
@@ -302,7 +302,7 @@ def measure_planes(
         What is known of labels already, see `TrackedCells`; of a stack, those of other programs are on
         several planes.
     backgrounds : sequence
-        The colour of the empty slide, a plane each, where it is known.
+        The colour of the empty slide, a plane each, see `plane_sources`.
     progress : Progress
 
     Returns

@@ -121,7 +121,7 @@ class Part:
         share = None if self.outlines else found.field_share  # of the slide, in the regions, is not known
         if self.plane is not None and len(self.shape) == 3:
             share = None if share is None else share / self.shape[0]
-            backgrounds *= self.shape[0]
+            backgrounds = (*[None] * self.plane, *backgrounds)
             cells = cells.assign(plane=self.plane)
             proposals = np.insert(proposals, 0, self.plane, axis=1)
         said = [note_of_part(self.name, len(self.outlines) > 1)] if self.name else []

@@ -82,7 +82,7 @@ class LayerInfo:
     cell_diameter: float | None = None
     class_diameter: float | None = None
     field_share: float | None = None
-    backgrounds: tuple[tuple[float, float, float], ...] = ()
+    backgrounds: tuple[tuple[float, float, float] | None, ...] = ()
     summary: str = ""
     fingerprint: int | None = None
     kept: bool = False
