@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from napari_wbcseg.images.illumination import (
     absorbed,
     background_colour,
+    background_of,
     has_dark_background,
     transmittance,
 )
@@ -52,6 +53,16 @@ def test_any_image_has_a_background_that_can_be_divided_by(shape: tuple[int, int
     assert background.dtype == np.float32
     assert (background >= 1).all()
     assert np.isfinite(transmittance(image, background)).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_light_of_pixels_that_are_no_rectangle_is_told_by_all_of_them(seed: int) -> None:
+    """Of 512 of them it was told, up to 13 levels beside the light that the same cells were found in."""
+    pixels = np.random.default_rng(seed).normal((230, 210, 190), 12.0, (200_000, 3)).astype(np.float32)
+    light = pixels.mean(axis=1)
+    low, high = np.percentile(light, [80, 98])
+    exact = np.median(pixels[(light >= low) & (light <= high)], axis=0)
+    np.testing.assert_allclose(background_of(pixels), exact, atol=0.3)
 
 
 def test_a_dim_picture_is_no_dark_edge() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy as np
 
@@ -83,6 +84,13 @@ def background_colour(pixels: np.ndarray) -> np.ndarray:
     return np.maximum([np.median(np.sort(colour)) for colour in empty.T], 1.0).astype(np.float32)
 
 
+def background_of(pixels: np.ndarray) -> np.ndarray:
+    """Estimate the same of pixels, (n, 3), that are no rectangle, such as those of a round field."""
+    side = max(1, isqrt(len(pixels)))
+    # `background_colour` samples rows and columns alike: of one long column it would see 512 pixels.
+    return background_colour(pixels[: side * side].reshape(-1, side, 3))
+
+
 def has_dark_background(pixels: np.ndarray) -> bool:
     """Say whether most of a field, (H, W, 3) in 0..255, is far darker than its brightest parts."""
     step = max(1, -(-max(pixels.shape[:2]) // PARAMETERS.dark_side))
@@ -142,7 +150,7 @@ def normalised(pixels: np.ndarray) -> np.ndarray:
     field = field_of_view(pixels)
     if field is None:
         return transmittance(pixels, background_colour(pixels))
-    image = transmittance(pixels, background_colour(pixels[field][:, None]))
+    image = transmittance(pixels, background_of(pixels[field]))
     image[~field] = 1.0
     return image
 

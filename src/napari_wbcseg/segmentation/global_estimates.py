@@ -18,7 +18,13 @@ from ..box import Box
 from ..images.field_of_view import FieldOfView, fields_of
 from ..images.focus import OUT_OF_FOCUS, edge_spread
 from ..images.focus import PARAMETERS as FOCUS
-from ..images.illumination import DARK_BACKGROUND, background_colour, has_dark_background, transmittance
+from ..images.illumination import (
+    DARK_BACKGROUND,
+    background_colour,
+    background_of,
+    has_dark_background,
+    transmittance,
+)
 from ..images.pixel_source import PixelSource
 from ..images.pixels import brightness
 from ..images.samples import PARAMETERS as SAMPLES
@@ -314,10 +320,7 @@ def _background(samples: list[_Sample]) -> np.ndarray:
     for _, pixels, inside in samples:
         part = pixels[::step, ::step].reshape(-1, 3)
         colours.append(part if inside is None else part[inside[::step, ::step].ravel()])
-    joined = np.concatenate(colours)
-    side = max(1, isqrt(len(joined)))
-    # `background_colour` samples rows and columns alike.
-    return background_colour(joined[: side * side].reshape(-1, side, 3))
+    return background_of(np.concatenate(colours))
 
 
 def _see(
