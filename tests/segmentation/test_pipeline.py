@@ -127,6 +127,15 @@ def test_the_share_of_the_image_that_shows_the_slide_is_told(smear, result) -> N
 
 @pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (70, 90, 160)])
 def test_a_picture_on_paper_has_the_cells_that_it_has_alone(smear, colour: tuple[int, int, int]) -> None:
+def test_cells_that_a_round_field_cuts_are_at_the_border(smear) -> None:
+    """Only those were that touched the rectangle around the field."""
+    rows, cols = np.mgrid[:256, :320]
+    field = np.hypot(rows - 95, cols - 140) < 110
+    cells = segment(np.where(field[..., None], smear.image, 4).astype(np.uint8)).cells
+    reach = np.hypot(cells["row"] - 95, cells["col"] - 140) + cells["diameter"] / 2
+    assert cells["border"].tolist() == (reach > 105).tolist() == [True, False, True]
+
+
     grey = (0.7 * smear.image).astype(np.uint8)  # of which the empty slide is darker than paper
     framed = np.full((grey.shape[0] + 160, grey.shape[1] + 60, 3), colour, np.uint8)
     framed[20:-140, 30:-30] = grey

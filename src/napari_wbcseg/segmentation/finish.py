@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
 from ..box import Box
 from ..classification.classes import ERYTHROBLAST
@@ -58,8 +59,7 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
             progress(0, 0, "Drawing the pyramid")
     cells = joined(tables).sort_values("label", ignore_index=True)
     certainty = every.rows["certainty"]
-    border = cells["border"] | cut_by_border(every.rows["box"], work.fields)
-    cells = cells.assign(certainty=certainty, check=certainty < work.settings.check_below, border=border)
+    cells = cells.assign(certainty=certainty, check=certainty < work.settings.check_below)
     classifier = work.classifier
     if classifier is not None and len(cells):
         told = pd.DataFrame(every.classes, columns=list(classifier.header.architecture.classes))
@@ -132,6 +132,11 @@ def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.D
     background = np.asarray(work.estimates.background, np.float32)
     density = work.source.density(part != 0, close[:2], background)
     table, _ = measure_labels(part, density, own["label"].tolist(), close[:2], work.source.shape)
+    field = work.estimates.field_of_view
+    if field is not None:  # which cuts cells as the image does
+        around = close.grown(1, work.source.shape)
+        beyond = ndimage.binary_dilation(~field.inside(around))[close.relative_to(around).slices]
+        table["border"] |= table["label"].isin(np.unique(part[beyond]))
     return table
 
 

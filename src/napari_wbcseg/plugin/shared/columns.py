@@ -71,7 +71,7 @@ COLUMNS = (
     Column("nc_ratio", "N:C", "Area of the nucleus over that of the rest of the cell.", 2),
     Column("lobes", "lobes", "Parts of the nucleus.", 0),
     Column("touching", "touching", "Whether another cell is within one pixel."),
-    Column("border", "border", "Whether the edge of the image cuts the cell."),
+    Column("border", "border", "Whether the edge of the image, or of its round field, cuts the cell."),
     Column("pieces", "pieces", "Connected parts that bear the cell's number; more than one is a slip.", 0),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
