@@ -13,10 +13,12 @@ import pytest
 from napari_wbcseg import SegmentationSettings, load_model, segment, synthetic_smear
 from napari_wbcseg.errors import Cancelled, ImageError, ModelError, SettingsError
 from napari_wbcseg.images.field_of_view import field_of_view
+from napari_wbcseg.images.pixels import resample
 from napari_wbcseg.network.architecture import Output, UNetArchitecture
 from napari_wbcseg.network.model_file import ModelFile, ModelHeader
 from napari_wbcseg.segmentation.measure import COLUMNS
 from napari_wbcseg.segmentation.result import Segmentation
+from napari_wbcseg.segmentation.uncounted import NONE_SEEN
 
 from ..dark_model import spots, write_dark_model
 from ..drawings import worst_dice
@@ -125,8 +127,6 @@ def test_the_share_of_the_image_that_shows_the_slide_is_told(smear, result) -> N
     assert share == pytest.approx(np.pi * 120**2 / (256 * 320), rel=0.05)
 
 
-@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (70, 90, 160)])
-def test_a_picture_on_paper_has_the_cells_that_it_has_alone(smear, colour: tuple[int, int, int]) -> None:
 def test_cells_that_a_round_field_cuts_are_at_the_border(smear) -> None:
     """Only those were that touched the rectangle around the field."""
     rows, cols = np.mgrid[:256, :320]
@@ -136,6 +136,8 @@ def test_cells_that_a_round_field_cuts_are_at_the_border(smear) -> None:
     assert cells["border"].tolist() == (reach > 105).tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (70, 90, 160)])
+def test_a_picture_on_paper_has_the_cells_that_it_has_alone(smear, colour: tuple[int, int, int]) -> None:
     grey = (0.7 * smear.image).astype(np.uint8)  # of which the empty slide is darker than paper
     framed = np.full((grey.shape[0] + 160, grey.shape[1] + 60, 3), colour, np.uint8)
     framed[20:-140, 30:-30] = grey
@@ -285,10 +287,17 @@ def test_of_planes_that_show_one_place_it_is_asked_whether_they_are_depths(dark:
 
 def test_what_is_noted_of_some_planes_says_of_which(smear) -> None:
     image = smear.image[:300, :400]
-    blank, none = np.full_like(image, 230), "No white cell was seen at any size."
+    blank, none = np.full_like(image, 230), NONE_SEEN
     assert f"Of plane 1: {none}" in segment(np.stack([image, blank])).notes
     assert f"Of plane 0, 2: {none}" in segment(np.stack([blank, image, blank])).notes
     assert none in segment(np.stack([blank, blank])).notes
+
+
+def test_cells_too_small_to_be_seen_are_where_the_note_is_followed(smear) -> None:
+    tiny = resample(smear.image, 7 / 63)
+    assert segment(tiny).notes == (NONE_SEEN,)
+    enlarged = segment(resample(tiny, 4.0))
+    assert (enlarged.count, enlarged.notes) == (smear.count, ())
 
 
 def test_planes_of_a_stack_share_one_range_of_values(dark: ModelFile) -> None:

@@ -17,6 +17,7 @@ from napari_wbcseg.segmentation.uncounted import (
     OVEREXPOSED,
     PARAMETERS,
     RED_OR_WHITE,
+    TOO_SMALL,
     notes_on_uncounted,
 )
 from napari_wbcseg.words import in_doubt
@@ -79,11 +80,14 @@ def test_a_large_picture_of_small_cells_takes_no_more_memory_than_it_has_pixels(
     height = 3000
     tracemalloc.start()
     try:
-        (note,) = notes(wide=8.0, more=[(PARAMETERS.strip, 80.0)], height=height, diameter=8.0, red_cell=6.0)
+        small, note = notes(
+            wide=8.0, more=[(PARAMETERS.strip, 80.0)], height=height, diameter=8.0, red_cell=6.0
+        )
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert "at least 2 places are stained like one" in note, "the second lies in two strips"
+    assert small == TOO_SMALL
     assert most < 100 * height * 160
 
 

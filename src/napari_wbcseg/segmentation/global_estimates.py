@@ -40,7 +40,7 @@ from .prediction import Predictor
 from .scale import PARAMETERS as SCALE
 from .scale import RedCells, ScaleEstimate
 from .standard_stain import StandardStain, density_of
-from .uncounted import notes_on_uncounted
+from .uncounted import NONE_SEEN, notes_on_uncounted
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def _with_cells(light: GlobalEstimates, seen: _Seen, sampled: bool) -> GlobalEst
         "red_cell_stain": red.stain,
         "standard_stain": seen.looks[-1].standard if seen.looks else None,
         "nuclei_alone": sampled,
-        "notes": notes + _notes_on_cells(seen, diameters, light.background),
+        "notes": notes + _notes_on_cells(seen, diameters, light.background, sampled),
     }
     return light.model_copy(update=found)
 
@@ -298,16 +298,17 @@ class _Seen(NamedTuple):
 
 
 def _notes_on_cells(
-    seen: _Seen, diameters: tuple[float, ...], background: tuple[float, float, float]
+    seen: _Seen, diameters: tuple[float, ...], background: tuple[float, float, float], sampled: bool
 ) -> tuple[str, ...]:
     """Tell where cells may have been missed; see `notes_on_uncounted` for the parameters."""
     if not diameters:
-        return ("No white cell was seen at any size.",)
+        return (NONE_SEEN,)
     diameter = diameters[0] / seen.step
     blurred = edge_spread(seen.image, diameter) > FOCUS.most
-    return blurred * (OUT_OF_FOCUS,) + notes_on_uncounted(
+    notes = blurred * (OUT_OF_FOCUS,) + notes_on_uncounted(
         seen.image, seen.fields, diameter, seen.tiles, seen.scale, background
     )
+    return notes if notes or seen.found or sampled else (NONE_SEEN,)
 
 
 def _background(samples: list[_Sample]) -> np.ndarray:

@@ -93,6 +93,9 @@ class ScaleParameters:
 
 
 PARAMETERS = ScaleParameters()
+#: Diameter of the smallest white cells that the network tells the size of, image pixels; of smaller ones of
+#: real fields it sees every other one.
+SMALLEST = LEVELS[-1] / 2**PARAMETERS.octaves_seen
 # Of a larger image only the windows with the most stain are looked at.
 _PIXELS_A_LEVEL = 2_600_000
 _WINDOW = 256

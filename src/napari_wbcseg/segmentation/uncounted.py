@@ -20,7 +20,7 @@ from ..words import counted
 from .detections import TileCells, draw
 from .filters import PARAMETERS as FILTERS
 from .filters import cut_by_border, too_small, without_red_cells
-from .scale import RedCells, ScaleEstimate
+from .scale import SMALLEST, ScaleEstimate
 from .standard_stain import PARAMETERS as STAIN
 from .standard_stain import plainly_like_white_cells, white_density
 
@@ -59,6 +59,9 @@ class UncountedParameters:
 
 
 PARAMETERS = UncountedParameters()
+_ENLARGE = "enlarge the picture four times and count again."
+NONE_SEEN = f"No white cell was seen. Where cells are less than 14 pixels across, {_ENLARGE}"
+TOO_SMALL = f"White cells of less than 14 pixels across are too small to be counted surely: {_ENLARGE}"
 FROM_AFAR = (
     "What looked like a white cell from afar was not sure close to, and not counted. Look at the picture."
 )
@@ -106,7 +109,10 @@ def notes_on_uncounted(
     found = without_red_cells(tiles, estimate.red)
     labels = draw(found.rows["box"], found.masks(tiles), found.rows["label"], Box(0, 0, *image.shape[:2]))
     sure = found.rows["label"][found.rows["certainty"] >= STAIN.sure]
-    notes = _small_ones(found.rows, estimate.red, fields)
+    small = too_small(found.rows, cut_by_border(found.rows["box"], fields), estimate.red)
+    notes = _small_ones(found.rows, small)
+    if diameter < SMALLEST and not small.all():
+        notes = (TOO_SMALL, *notes)
     if _overexposed(image, labels, sure, background):
         notes = (OVEREXPOSED, *notes)
     white = white_density(found.rows, estimate.red.stain)
@@ -124,10 +130,9 @@ def notes_on_uncounted(
     return (*notes, f"White cells may have been missed: {where}. Look at the picture.")
 
 
-def _small_ones(rows: np.ndarray, red: RedCells, fields: Sequence[Box]) -> tuple[str, ...]:
+def _small_ones(rows: np.ndarray, small: np.ndarray) -> tuple[str, ...]:
     """Tell what the network is sure of and is left out, as it is smaller than red cells."""
-    cut = cut_by_border(rows["box"], fields)
-    number = int((too_small(rows, cut, red) & (rows["certainty"] >= FILTERS.judged)).sum())
+    number = int((small & (rows["certainty"] >= FILTERS.judged)).sum())
     if not number:
         return ()
     where = counted(number, "place")
