@@ -27,7 +27,7 @@ from napari_wbcseg.plugin.review.large_edit import window_on_view
 from napari_wbcseg.plugin.review.training_set import field_writer
 from napari_wbcseg.plugin.review.widget import ReviewWidget
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
-from napari_wbcseg.plugin.shared import file_layers, layers
+from napari_wbcseg.plugin.shared import file_layers, layers, pictures
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
@@ -37,6 +37,7 @@ from napari_wbcseg.plugin.shared.unsaved import keep_unsaved
 from napari_wbcseg.plugin.shared.unsaved_copies import unsaved_folder
 from napari_wbcseg.progress import silent
 from napari_wbcseg.results.records import ResultRecord
+from napari_wbcseg.segmentation.large import result as large_result
 from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import segment_large
 from napari_wbcseg.settings import SegmentationSettings
@@ -224,12 +225,40 @@ def test_a_result_whose_image_is_damaged_opens_without_it(viewer, slide, result,
     assert [layer.name for layer in viewer.open(result, plugin="napari-wbcseg")] == ["4 white cells of slide"]
 
 
-def test_that_a_large_result_lies_on_another_picture_of_its_size_is_said(viewer, slide, result):
+def test_that_a_large_result_lies_on_another_picture_of_its_size_is_said(
+    viewer, slide, result, qtbot, monkeypatch
+):
+    """The window stood still while parts of all of the picture were read."""
+    said, threads, digest = [], [], large_result.image_digest
+
+    def read(source):
+        threads.append(threading.current_thread())
+        return digest(source)
+
+    monkeypatch.setattr(pictures, "show_warning", said.append)
+    monkeypatch.setattr(large_result, "image_digest", read)
+    viewer.open(result, plugin="napari-wbcseg")
+    qtbot.waitUntil(lambda: bool(threads) and not Job._running, timeout=20_000)
+    assert not said
     other = picture(disc_labels(SHAPE, DISCS))[::-1]
     tifffile.imwrite(slide, other, tile=(128, 128), photometric="rgb")
-    with pytest.warns(ImageWarning, match=r"slide\.tif is not as it was when these cells were found"):
-        layers = viewer.open(result, plugin="napari-wbcseg")
-    assert [layer.name for layer in layers] == ["slide", "4 white cells of slide"]
+    viewer.layers.clear()
+    opened = viewer.open(result, plugin="napari-wbcseg")
+    assert [layer.name for layer in opened] == ["slide", "4 white cells of slide"]
+    qtbot.waitUntil(lambda: bool(said), timeout=20_000)
+    (words,) = said
+    assert "slide.tif is not as it was when these cells were found" in words
+    assert threading.main_thread() not in threads
+
+
+def test_a_window_may_close_while_it_is_read_whose_picture_cells_lie_on(viewer, result, qtbot, monkeypatch):
+    go_on, is_another = threading.Event(), large_result.is_of_another
+    monkeypatch.setattr(large_result, "is_of_another", lambda *given: go_on.wait(60) and is_another(*given))
+    viewer.open(result, plugin="napari-wbcseg")
+    qtbot.waitUntil(lambda: bool(Job._running), timeout=20_000)
+    viewer.close()
+    go_on.set()
+    qtbot.waitUntil(lambda: not Job._running, timeout=20_000)
 
 
 def test_a_result_does_not_lie_on_another_picture_in_the_place_of_its_own(tmp_path):

@@ -133,7 +133,7 @@ class LargeEditor(QWidget):
                 f"The part on view is {width} × {height} pixels; zoom in until it is at most "
                 f"{MOST_PIXELS // 10**6} million pixels."
             )
-        labels = LargeResult.open(str(info.folder)).region(window)
+        labels = np.asarray(image_data(cells)[window.slices])
         place = placement_of_part(cells, window[:2])
         source, image = source_image(self._viewer, cells), None
         pixels: Any = None

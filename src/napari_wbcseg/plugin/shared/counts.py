@@ -30,7 +30,7 @@ from .count_on_canvas import write_count
 from .features import known_values
 from .jobs import Job, busy, in_background, timer
 from .metadata import LayerInfo, is_cells, is_on_disk, is_picture, note
-from .pictures import found_in, id_of, reunite, watch_file
+from .pictures import check_slide, found_in, id_of, reunite, watch_file
 from .viewer import image_data, own_viewer, placement, plane_events, plane_shown
 
 _DELAY = 30  # ms; gathers what one mouse move emits
@@ -180,9 +180,10 @@ class Counts(QObject):
             return
         if is_cells(layer):
             show_classes(layer)
-        for cells in reunite(viewer, layer):
+        for cells, picture in reunite(viewer, layer):
             self._on_active()
             self.changed.emit(cells)
+            check_slide(cells, picture)
 
     def _on_active(self, event: Any = None) -> None:
         """Let the cells that were chosen last be those of their picture, where a copy of them is there."""

@@ -101,8 +101,6 @@ def large_result_layers(folder: str | Path, image: Path | None = None) -> list[L
             full = data[0] if options["multiscale"] else data
             if full.shape[:2] == result.labels.arrays[0].shape:
                 layers.insert(0, (data, {**options, **place}, kind))
-                if result.is_of_another(full):  # or another version of a library reads it otherwise
-                    _warn(f"{file} is not as it was when these cells were found: is it their image?")
     return layers
 
 

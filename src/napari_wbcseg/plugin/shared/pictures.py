@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
+from napari.utils.notifications import show_warning
 
 from ...files import FileState
+from ...progress import Progress
 from ...results.origins import FileRecord
+from .jobs import in_background
 from .metadata import LayerInfo, is_cells, is_picture, is_stained, note
 from .viewer import image_data, own_viewer, plane_shape
 
@@ -62,8 +65,8 @@ def image_under(layer: Labels, image: Image) -> Any:
     return data[tuple(slice(*ends) for ends in zip(start.tolist(), stop.tolist(), strict=True))]
 
 
-def reunite(viewer: ViewerModel, layer: Layer) -> list[Labels]:
-    """Look for what belongs to a layer that is new, put the picture below its cells, and return these.
+def reunite(viewer: ViewerModel, layer: Layer) -> list[tuple[Labels, Image]]:
+    """Look for what belongs to a layer that is new, put the picture below its cells, and return both.
 
     The picture of a saved result, or of cells whose picture was removed, is the one that was read from the
     recorded file, or of a saved result one of the recorded name; it has the shape of the cells.
@@ -79,8 +82,26 @@ def reunite(viewer: ViewerModel, layer: Layer) -> list[Labels]:
             note(cells, source=picture.name, source_id=id_of(picture))
             if viewer.layers.index(picture) > viewer.layers.index(cells):
                 viewer.layers.move(viewer.layers.index(picture), viewer.layers.index(cells))
-            found.append(cells)
+            found.append((cells, picture))
     return found
+
+
+def check_slide(cells: Labels, picture: Image) -> None:
+    """Warn, once parts of all of it are read, of a picture in which cells that are on disk were not found."""
+    folder, file, pixels = LayerInfo.of(cells).folder, path_of(picture), image_data(picture)
+    if folder is None:
+        return
+
+    def is_another(progress: Progress) -> bool:
+        from ...segmentation.large.result import is_of_another
+
+        return is_of_another(Path(folder), pixels)
+
+    def warn(another: bool) -> None:
+        if another:  # or another version of a library reads it otherwise
+            show_warning(f"{file} is not as it was when these cells were found: is it their image?")
+
+    in_background(is_another, done=warn)
 
 
 def watch_file(picture: Layer) -> None:

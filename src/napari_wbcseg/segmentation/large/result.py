@@ -341,29 +341,10 @@ class LargeResult:
             If they were found in another image, or the result is of an earlier version.
         """
         with reading(f"The light of the image of {self.folder}", ImageError, "segment it anew"):
-            plan, estimates = self._plan()
-        if self.is_of_another(image):
+            plan, estimates = _plan_in(self.folder)
+        if not _is_image(image, self.folder, plan, estimates):
             raise ImageError(f"The image of {self.folder} has changed since: put it back, or segment anew.")
         return plan, estimates
-
-    def is_of_another(self, image: Any) -> bool:
-        """Whether the cells were found in another image than this, lazy perhaps.
-
-        Raises
-        ------
-        ImageError
-            If the image cannot be read.
-        """
-        try:
-            plan, estimates = self._plan()
-        except (KeyError, ValueError):  # an earlier version did not note it
-            return False
-        with reading(f"The image of {self.folder}", ImageError, "put it back, or segment it anew"):
-            return not image_digest(PixelSource(image, estimates.value_range)).startswith(plan["digest"])
-
-    def _plan(self) -> tuple[dict[str, Any], GlobalEstimates]:
-        plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
-        return plan, GlobalEstimates.model_validate(plan["estimates"])
 
     def _write_table(self, edited: bool = True) -> None:
         write_table(table_file(self.folder), self.cells)
@@ -444,10 +425,38 @@ class LargeResult:
     def _source(self, image: Any) -> PixelSource:
         """Return the image in the light that all cells were measured in."""
         try:
-            _, estimates = self._plan()
+            _, estimates = _plan_in(self.folder)
         except (OSError, ValueError, KeyError):  # a result of an earlier version
             return PixelSource(image)
         return PixelSource(image, estimates.value_range, estimates.background)
+
+
+def is_of_another(folder: Path, image: Any) -> bool:
+    """Whether the cells in a folder were found in another image than this, lazy perhaps.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be read.
+    """
+    try:
+        plan, estimates = _plan_in(folder)
+    except (OSError, KeyError, ValueError):  # an earlier version did not note it
+        return False
+    return not _is_image(image, folder, plan, estimates)
+
+
+def _plan_in(folder: Path) -> tuple[dict[str, Any], GlobalEstimates]:
+    """Return what the cells in a folder were found by, and the light of their image."""
+    plan = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
+    return plan, GlobalEstimates.model_validate(plan["estimates"])
+
+
+def _is_image(image: Any, folder: Path, plan: dict[str, Any], estimates: GlobalEstimates) -> bool:
+    """Whether the cells in a folder, found by this plan, were found in an image."""
+    with reading(f"The image of {folder}", ImageError, "put it back, or segment it anew"):
+        digest: str = image_digest(PixelSource(image, estimates.value_range))
+        return digest.startswith(plan["digest"])
 
 
 def note_of_gone(files: Sequence[str], path: Path, before: int, now: int) -> str:
