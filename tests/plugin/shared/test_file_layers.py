@@ -443,6 +443,20 @@ def test_looking_at_cells_on_disk_changes_no_file(viewer, result, qtbot):
     assert {file: file.stat().st_mtime_ns for file in result.rglob("*")} == before
 
 
+def test_a_table_that_another_program_wrote_is_reviewed(viewer, result, qtbot):
+    """A column that it lacked was a KeyError, and whole numbers were none: ``2.0 pieces``."""
+    table, file = pd.read_csv(result / "cells.csv"), result / "cells.csv"
+    table.assign(pieces=[2, 1, 1, 1]).to_csv(file, index=False)
+    assert in_review(viewer, result, qtbot).cells["flag"].tolist() == ["2 pieces", "", "", ""]
+    viewer.layers.clear()
+    table[["label", "row", "col", "diameter", "certainty", "check"]].to_csv(file, index=False)
+    review = in_review(viewer, result, qtbot)
+    review.select([(0, 2)])
+    review.name("monocyte")
+    qtbot.waitUntil(lambda: not Job._running, timeout=20_000)
+    assert LargeResult.open(result).cells["class"].tolist() == ["", "monocyte", "", ""]
+
+
 def test_what_another_window_said_of_other_cells_stays(viewer, result, qtbot):
     review = in_review(viewer, result, qtbot)
     other = LargeResult.open(result)

@@ -19,7 +19,7 @@ from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.large import pyramid
 from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import segment_large
-from napari_wbcseg.segmentation.measure import measure_labels
+from napari_wbcseg.segmentation.measure import COLUMNS, measure_labels
 from napari_wbcseg.settings import SegmentationSettings
 
 from ...drawings import disc_labels, picture, write_dark_robust_model
@@ -191,6 +191,20 @@ def test_what_nobody_said_of_the_first_cell_is_unknown(folder: Path) -> None:
     assert said.shape[1] > 1
     assert said.dtypes.eq(float).all()
     assert said.isna().all(axis=None)
+
+
+def test_a_table_of_another_program_tells_nothing_in_the_columns_that_it_lacks(folder: Path) -> None:
+    known = pd.read_csv(folder / "cells.csv")
+    known[["label", "row", "col", "diameter", "certainty", "check"]].to_csv(folder / "cells.csv", index=False)
+    result = LargeResult.open(folder)
+    assert {*COLUMNS} <= {*result.cells}
+    assert result.cells[["area", "pieces", "mean_stain"]].isna().all(axis=None)
+    assert result.cells[["class", "touching"]].drop_duplicates().to_numpy().tolist() == [["", False]]
+    result.replace_region(Box(30, 40, 60, 70), np.zeros((30, 30), np.int32))
+    result.keep_said(each_named(result.cells, {2: "blast"}))
+    again = LargeResult.open(folder).cells
+    assert again["label"].tolist() == [2, 3, 4]
+    assert again["class"].tolist() == ["blast", "", ""]
 
 
 def test_labels_below_0_are_no_cells(folder: Path) -> None:

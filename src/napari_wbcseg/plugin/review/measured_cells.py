@@ -336,6 +336,9 @@ class StoredPlane:
     """The table of a large result, a row a label, and about where each cell lies."""
 
     def __init__(self, table: pd.DataFrame, shape: tuple[int, int]) -> None:
+        # Features hold no whole numbers, and in the table of another program there may be none.
+        pieces = table.get("pieces", pd.Series(1.0, table.index)).fillna(1).astype(np.int64)
+        table = table.assign(pieces=pieces)
         self.table, self.shape = table.set_index("label", drop=False).rename_axis(None), shape
 
     def box_of(self, label: int) -> Box:

@@ -37,7 +37,7 @@ from ...progress import Progress, silent
 from ...settings import SegmentationSettings
 from ...words import listed
 from ..global_estimates import GlobalEstimates
-from ..measure import GAP, find_regions, fitting_rows, measured_again, touching
+from ..measure import COLUMNS, FLAG_COLUMNS, GAP, find_regions, fitting_rows, measured_again, touching
 from ..result import ABOUT_IN_WORDS
 from .files import read_table, table_file, write_table
 from .folder import LABELS_FOLDER, PLAN_FILE, RESULT_FILE
@@ -144,7 +144,7 @@ class LargeResult:
             record["notes"] = tuple(record["notes"])
             record["backgrounds"] = tuple(map(tuple, record.get("backgrounds", ())))
             table_state = _table_state(folder)  # before it is read
-            cells = read_table(table_file(folder)).astype(_NEEDED)
+            cells = _completed(read_table(table_file(folder)).astype(_NEEDED))
             cells = cells.astype(dict.fromkeys(probability_columns(cells), float))  # of no type without cells
             places = [Path(image)] if (image := plan.get("image")) else []
             places += [(folder / relative).resolve()] if (relative := plan.get("relative")) else []
@@ -185,7 +185,7 @@ class LargeResult:
 
     def _others_than_known(self, box: Box) -> np.ndarray:
         """Return the labels of the cells of a part that are others than in the table, or gone."""
-        known = self.cells.reindex(columns=["label", "row", "col", "area"])
+        known = self.cells[["label", "row", "col", "area"]]
         there, near = np.unique(self.region(box)), box.grown(self._reach // 2, self.labels.arrays[0].shape)
         close = known["row"].between(near.top, near.bottom) & known["col"].between(near.left, near.right)
         known = known[close | known["label"].isin(there)]
@@ -406,9 +406,8 @@ class LargeResult:
         seen = np.intersect1d(labels, touched[touched > 0]).tolist()
         for label, box in zip(seen, boxes.tolist(), strict=True):
             places[label].append(Box(*box))
-        if "touching" in cells:
-            near = cells["label"].isin(_seen_whole(labels, part, shape))  # neighbours of the cells, too
-            cells["touching"] = cells["touching"].mask(near, cells["label"].isin(touching(labels)))
+        near = cells["label"].isin(_seen_whole(labels, part, shape))  # neighbours of the cells, too
+        cells["touching"] = cells["touching"].mask(near, cells["label"].isin(touching(labels)))
         self.cells = _filled(cells)
         return part
 
@@ -477,7 +476,15 @@ def _seen_whole(labels: np.ndarray, part: Box, shape: tuple[int, ...]) -> np.nda
     return np.setdiff1d(labels, near_border)
 
 
+def _completed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table, of another program perhaps, with all columns, and nothing told in those it lacked."""
+    lacking = [name for name in COLUMNS if name not in table]
+    table = table.assign(**dict.fromkeys(lacking, np.nan))
+    flags = {name: table[name].eq(True) for name in FLAG_COLUMNS if name in lacking}
+    return _filled(table.assign(**flags))
+
+
 def _filled(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with nothing said of new cells, rather than what is unknown."""
-    words = {name: table[name].fillna("").astype("str") for name in (CLASS, CLASS_BY) if name in table}
+    words = {name: table[name].fillna("").astype("str") for name in (CLASS, CLASS_BY)}
     return table.assign(check=table["check"].eq(True), **words)
