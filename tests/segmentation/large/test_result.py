@@ -126,6 +126,15 @@ def test_two_who_correct_one_result_lose_nothing_of_each_other(folder: Path) -> 
     assert LargeResult.open(folder).in_table
 
 
+def test_what_is_said_while_changed_labels_are_measured_is_kept(folder: Path) -> None:
+    """A run that took such labels into the table wrote it without what a window had said meanwhile."""
+    changed(folder, Box(30, 40, 60, 70), 0)
+    run, window = LargeResult.open(folder), LargeResult.open(folder)
+    window.keep_said(each_named(window.cells, {3: "blast"}))
+    run.keep()
+    assert LargeResult.open(folder).cells.set_index("label")["class"].to_dict() == {2: "", 3: "blast", 4: ""}
+
+
 def test_a_result_that_another_is_changing_is_left_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

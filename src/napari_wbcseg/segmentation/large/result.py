@@ -199,11 +199,15 @@ class LargeResult:
 
         Raises
         ------
-        OutputError
-            If it cannot be written.
+        ImageError, OutputError
+            As `replace_region`.
         """
         if not self.in_table:
-            self._write_table()
+            self._keep()
+
+    @_alone
+    def _keep(self) -> None:
+        self.write_table()
 
     @property
     def pixel_size(self) -> PixelSize | None:
@@ -263,7 +267,7 @@ class LargeResult:
             if said is not None:
                 self.cells = self._with_said(said.assign(label=said["label"].replace(numbers)))
             if not self.cells.equals(known):
-                self._write_table()
+                self.write_table()
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}.") from error
         return self.cells
@@ -285,7 +289,7 @@ class LargeResult:
             As `replace_region`.
         """
         self.cells, self.classes = self._with_said(cells), classes or self.classes
-        self._write_table()
+        self.write_table()
 
     def _with_said(self, cells: pd.DataFrame) -> pd.DataFrame:
         """Return the table with what was said of some cells."""
@@ -329,7 +333,7 @@ class LargeResult:
         plan["settings"] = self.settings.model_dump(mode="json")
         self.classifier = plan["classifier"] = classifier.id
         self.classes = class_list(classifier).added(*self.classes)
-        self._write_table(edited=self.edited)
+        self.write_table(edited=self.edited)
         write_atomically(self.folder / PLAN_FILE, json.dumps(plan, indent=2).encode(), OutputError)
 
     def plan_of(self, image: Any) -> tuple[dict[str, Any], GlobalEstimates]:
@@ -346,7 +350,8 @@ class LargeResult:
             raise ImageError(f"The image of {self.folder} has changed since: put it back, or segment anew.")
         return plan, estimates
 
-    def _write_table(self, edited: bool = True) -> None:
+    def write_table(self, edited: bool = True) -> None:
+        """Write the table and the record as they are, for whoever keeps others out; see `keep`."""
         write_table(table_file(self.folder), self.cells)
         self.table_state = _table_state(self.folder)
         file, self.edited = self.folder / RESULT_FILE, edited

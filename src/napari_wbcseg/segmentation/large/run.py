@@ -330,7 +330,8 @@ class LargeRun:
     def _found_before(self, file: Path) -> dict[str, Any]:
         """Return what a run has finished before, corrected perhaps, its table now in this file."""
         known = LargeResult.open(self.out)
-        known.keep()
+        if not known.in_table:
+            known.write_table()
         before = table_file(self.out)
         if before != file:
             write_table(file, known.cells)
