@@ -147,7 +147,7 @@ def written_whole(
     except OSError as problem:
         raise error(write_problem(path, problem, size)) from problem
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
 def remove_leftovers(folder: Path, age: float = 0.0) -> None:
@@ -162,7 +162,7 @@ def remove_leftovers(folder: Path, age: float = 0.0) -> None:
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if _LEFTOVER.fullmatch(path.name) and time.time() - path.stat().st_mtime >= age:
-                _remove(path)
+                remove(path)
 
 
 @contextlib.contextmanager
@@ -272,10 +272,11 @@ def _replace_folder(folder: Path, path: Path) -> None:
     except OSError:
         os.replace(old, path)
         raise
-    _remove(old)
+    remove(old)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there and may go."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -175,6 +175,23 @@ def test_a_slide_replaced_while_it_is_segmented_is_done_again(
     assert table(folder, model).loc["slide.zarr", "count"] == 2
 
 
+def test_of_a_small_image_nothing_is_left_where_a_large_one_took_its_place(
+    folder: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report showed the outlines of the small one."""
+    monkeypatch.setattr("napari_wbcseg.images.read.LARGE_PIXELS", 20_000)
+    formats, out = ("csv", "ome-zarr", "geojson", "overlay", "mask"), folder.with_name("out")
+    beside = "-cells.csv", "-labels.tif", ".ome.zarr", "-overlay.png", "-mask.jpg"
+    small, large = (spots((side, side), ((40, 40),))[0] for side in (100, 150))
+    for image, kept in ((small, True), (large, False)):
+        tifffile.imwrite(folder / "a.tif", image, photometric="rgb", tile=(16, 16))
+        items = [item for item in collect([folder]) if item.image == "a.tif"]
+        segment_files(items, out, model, SegmentationSettings(recipe="classic"), formats=formats)
+        assert [(out / f"a{suffix}").exists() for suffix in beside] == [kept] * len(beside)
+        assert (out / "a.geojson").exists()
+    assert "a-overlay" not in (out / "report.html").read_text()
+
+
 def test_a_result_that_was_corrected_stays_one_of_the_version_that_made_it(
     folder: Path, model: ModelFile
 ) -> None:

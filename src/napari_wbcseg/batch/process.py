@@ -17,10 +17,11 @@ import pandas as pd
 
 from ..errors import Cancelled, ImageError, OutputError, WBCSegError
 from ..executors import Capacity, ClusterError, in_threads
+from ..files import remove
 from ..images.read import open_large, read_file
 from ..images.tiff_writer import write_tiff
 from ..progress import Progress, silent
-from ..results.formats.registry import files_of, write_anew
+from ..results.formats.registry import files_of, formats_there, planes_there, write_anew
 from ..results.formats.tables import columns_to_table
 from ..results.load import load_result, record_now
 from ..results.origins import ImageRecord
@@ -215,7 +216,9 @@ def _large(
         stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
         image = open_large(item.path)
         progress(0, 0, "Segmenting")  # unless that is over for which this was done
-        done = record.exists()
+        known, done = run.read(item.name), record.exists()
+        if known is not None and not known.large:
+            _remove_small(run.folder / item.name, image.full.shape[:2])
         record.unlink(missing_ok=True)
         if run.again and done and (folder / PLAN_FILE).is_file():  # what was found would be taken up
             shutil.rmtree(folder, ignore_errors=True)
@@ -225,6 +228,14 @@ def _large(
     notes += _not_written(wanted, result.labels.shape, large=True)
     result = replace(result, notes=tuple(dict.fromkeys(notes)))
     return write_result(item, result, folder.name, image, stamp, run, progress, start)
+
+
+def _remove_small(base: Path, shape: tuple[int, ...]) -> None:
+    """Remove what an image in place of a large one of a shape left that is not written of that."""
+    (_, record) = files_of(base, "tiff")
+    for kind in left_out(formats_there(base), shape, large=True):
+        for file in {*files_of(base, kind), *planes_there(base, kind)} - {record}:
+            remove(file)
 
 
 def _not_written(formats: Sequence[str], shape: tuple[int, ...], large: bool = False) -> list[str]:

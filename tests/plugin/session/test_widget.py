@@ -551,6 +551,19 @@ class TestGoingThrough:
         assert (slide.name, row_and_thumbnail(slide, session)[0]["count"]) == ("slide", 1)
         assert [kind for *_, kind in layers_of(slide, session.outputs)] == ["image", "labels"]
 
+    def test_a_small_picture_in_place_of_a_slide_has_its_own_cells(self, folder, out, monkeypatch):
+        """It had those of the slide, whose folder is there still."""
+        monkeypatch.setattr("napari_wbcseg.images.read.LARGE_PIXELS", 20_000)
+        for side in (150, 100):
+            tifffile.imwrite(
+                folder / "a.tif", spots((side, side), ((40, 40),))[0], tile=(16, 16), photometric="rgb"
+            )
+            shell(folder / "a.tif", "-o", out)
+            session = Session.open([folder / "a.tif"], out)
+            ((_, _, image), (labels, _, kind)) = layers_of(*session.items(), session.outputs)
+            assert (image, kind, labels.shape) == ("image", "labels", (side, side))
+        assert (out / "a-cells").is_dir()
+
     def test_that_a_picture_is_gone_is_said_beside_its_cells(self, session, folder, qtbot):
         (folder / "0003.png").unlink()
         (folder / "counted" / SESSION_FILE).unlink()

@@ -225,11 +225,12 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
     """
     if item.problem:
         raise ImageError(item.problem)
-    if outputs.record_file(item.name).is_file() and not replaced(item, outputs):
-        large = outputs.large_folder(item.name)
-        if large.is_dir():
-            return large_result_layers(large, item.path)
-        return read_result_layers(outputs.record_file(item.name))
+    file = outputs.record_file(item.name)
+    if file.is_file() and not replaced(item, outputs):
+        record = ResultRecord.read(file)
+        if record.large:
+            return large_result_layers(outputs.folder / record.labels, item.path)
+        return read_result_layers(file)
     return [large_image_layer(item.path) if item.large else image_layer(item.path, item.image)]
 
 
