@@ -14,6 +14,7 @@ from qtpy.QtCore import Qt
 from napari_wbcseg.network.library import models_folder
 from napari_wbcseg.plugin.controls.panel import Panel
 from napari_wbcseg.plugin.segment.run import SegmentRun
+from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared.metadata import note
 from napari_wbcseg.plugin.shared.pictures import source_image
 from napari_wbcseg.progress import silent
@@ -76,6 +77,18 @@ def test_cells_appear_tile_by_tile_what_is_on_view_first(viewer, image, qtbot, m
     viewer.layers.remove(image)
     again = viewer.add_layer(Layer.create(*image.as_layer_data_tuple()))
     qtbot.waitUntil(lambda: source_image(viewer, cells) is again, timeout=5000)
+
+
+def test_that_cells_go_with_napari_unless_they_are_saved_is_said(viewer, image, qtbot, monkeypatch):
+    """An hour of work on a slide was gone with the window, and no word of it."""
+    monkeypatch.setattr("napari_wbcseg.plugin.segment.run.IN_MEMORY", 1000)
+    monkeypatch.setattr("napari_wbcseg.plugin.segment.widget.choose_part", lambda *_: None)
+    widget = SegmentWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.model, widget.settings = "dark", SETTINGS
+    with qtbot.waitSignal(widget.segmented, timeout=120_000):
+        widget.run()
+    assert "until napari is closed: save them" in widget.message.text()
 
 
 def test_a_result_that_fits_becomes_arrays_for_ordinary_layers(viewer, image, qtbot):

@@ -11,7 +11,7 @@ from qtpy.QtCore import Signal
 from superqt.utils import signals_blocked
 
 from ...errors import ImageError, WBCSegError
-from ...segmentation.result import Segmentation
+from ...segmentation.result import Segmentation, passing_folder
 from ...settings import SegmentationSettings
 from ..controls.panel import Panel, held_by_part, open_review_on
 from ..shared.counts import counts_of
@@ -280,6 +280,8 @@ class SegmentWidget(Panel):
         self._refresh()
         if layers.cells is not self.panel.cells():  # another image is chosen by now
             self.say(f"{LayerInfo.of(layers.cells).source}: {self._counts.words(layers.cells)}.")
+        elif passing_folder(segmentation.labels) is not None:
+            self.say("These cells are on disk until napari is closed: save them here, or they are gone then.")
         self.segmented.emit(segmentation, layers)
 
     def _show_counts(self, event: Any = None) -> None:
