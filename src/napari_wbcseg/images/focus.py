@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..words import counted
+from .pixels import percentiles
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ def edge_spread(image: np.ndarray, cell: float) -> float:
     # Green is what nuclei and red cells both absorb.
     green = cv2.resize(np.ascontiguousarray(image[..., 1]), shape.tolist(), interpolation=cv2.INTER_AREA)
     green = cv2.GaussianBlur(green, (0, 0), PARAMETERS.smooth)
-    slopes = np.hypot(*(cv2.Sobel(green, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1))))
-    low, high = np.percentile(green, (1, 99))
-    steepest = float(np.percentile(slopes, PARAMETERS.steep))
+    slopes = cv2.magnitude(*(cv2.Sobel(green, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1))))
+    low, high = percentiles(green, 1, 99)
+    (steepest,) = percentiles(slopes, PARAMETERS.steep)
     # A step of height h under a Gaussian of deviation s is h / (s √2π) steep at most.
     return float((high - low) / (steepest * np.sqrt(2 * np.pi)) / PARAMETERS.cell) if steepest else 0.0
 

@@ -8,7 +8,7 @@ from math import isqrt
 import numpy as np
 
 from .field_of_view import field_of_view
-from .pixels import brightness, percentiles
+from .pixels import brightness, median, percentiles
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ def background_colour(pixels: np.ndarray) -> np.ndarray:
         return np.full(3, 255.0, np.float32)
     low, high = percentiles(light[lit], PARAMETERS.low, PARAMETERS.high)
     empty = np.compress((light >= low) & (light <= high), sample, axis=0)
-    # Of what is sorted it is found soonest.
-    return np.maximum([np.median(np.sort(colour)) for colour in empty.T], 1.0).astype(np.float32)
+    return np.maximum([median(colour) for colour in empty.T], 1.0).astype(np.float32)
 
 
 def background_of(pixels: np.ndarray) -> np.ndarray:

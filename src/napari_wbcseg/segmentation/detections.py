@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..box import Box, label_boxes
+from ..images.pixels import median
 from .tiles import Tile
 
 
@@ -160,7 +161,7 @@ def darker_half(colours: np.ndarray) -> np.ndarray:
     """Return the mean of the half of some colours, (n, 3), that absorb most."""
     each = np.ascontiguousarray(colours.T)  # over so short an axis as that of the colours NumPy takes longer
     absorbed = each.sum(axis=0)
-    return np.asarray(np.compress(absorbed >= np.median(np.sort(absorbed)), each, axis=1).mean(axis=1))
+    return np.asarray(np.compress(absorbed >= median(absorbed), each, axis=1).mean(axis=1))
 
 
 class Kept(Protocol):

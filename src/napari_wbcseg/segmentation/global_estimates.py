@@ -237,7 +237,7 @@ def _take_samples(
 def _light(source: PixelSource, field: FieldOfView | None, samples: list[_Sample]) -> GlobalEstimates:
     """Estimate the light of an image."""
     shown = [one.pixels for one in samples if one.inside is None or one.inside.mean() > 0.5]
-    dark = bool(shown) and has_dark_background(np.concatenate(shown))
+    dark = bool(shown) and has_dark_background(shown[0] if len(shown) == 1 else np.concatenate(shown))
     return GlobalEstimates(
         value_range=source.value_range,
         background=tuple(_background(samples).tolist()),
