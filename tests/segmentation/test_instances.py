@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from napari_wbcseg.box import Box
 from napari_wbcseg.segmentation.instances import (
     Enlargement,
     Instances,
+    _tidy,
     draw_at,
     find_centres,
     leave_out_unlikely,
@@ -121,6 +123,14 @@ def test_holes_are_filled_and_what_lies_apart_is_dropped() -> None:
     maps = perfect_maps(labels)
     maps.cell[holed == 0] = 0.01
     np.testing.assert_array_equal(split_cells(maps, 40, 0.5).labels, labels)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_piece_is_filled_where_the_outside_does_not_come_by_an_edge(seed: int) -> None:
+    part = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(40, 30)), 1 + seed % 3 / 2) > 0
+    pieces, count = ndimage.label(part)
+    largest = pieces == 1 + np.argmax(ndimage.sum_labels(part, pieces, np.arange(1, count + 1)))
+    np.testing.assert_array_equal(_tidy(part), ndimage.binary_fill_holes(largest))
 
 
 def test_a_cell_in_a_crowd_is_as_sure_as_one_alone() -> None:

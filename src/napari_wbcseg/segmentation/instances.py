@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -69,6 +70,7 @@ class InstanceParameters:
 
 
 PARAMETERS = InstanceParameters()
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,20 @@ class Instances:
 
     def mean_of(self, part: np.ndarray) -> np.ndarray:
         """Return the mean of a map, (h, w), over each instance, by its number; that of 0 is 0."""
-        inside = self.labels > 0
-        numbers = self.labels[inside]
-        return np.asarray(np.bincount(numbers, part[inside]) / np.maximum(np.bincount(numbers), 1))
+        at, numbers, areas = self._pixels
+        return np.asarray(np.bincount(numbers, part.take(at)) / areas)
+
+    @cached_property
+    def _pixels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where in the flat image cells are, of which instance each pixel is, and the pixels of each or 1."""
+        at = np.flatnonzero(self.labels)
+        numbers = self.labels.take(at)
+        return at, numbers, np.maximum(np.bincount(numbers), 1)
 
     def within(self, mask: np.ndarray) -> Instances:
         """Return those that have a pixel in a mask, bool, (h, w)."""
-        return self.without(self.certainty.keys() - set(np.unique(self.labels[mask]).tolist()))
+        at, numbers, _ = self._pixels
+        return self.without(self.certainty.keys() - set(np.unique(numbers[mask.take(at)]).tolist()))
 
     def without(self, out: Collection[int]) -> Instances:
         """Return the others; these keep their numbers."""
@@ -213,7 +222,8 @@ def _tidy(part: np.ndarray) -> np.ndarray:
     pieces, count = ndimage.label(part)
     if count > 1:
         part = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
-    return ndimage.binary_fill_holes(part)
+    outline, _ = cv2.findContours(part.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(np.zeros(part.shape, np.uint8), outline, -1, 1, cv2.FILLED) > 0
 
 
 def _large_enough(
@@ -238,7 +248,8 @@ def _certainty(
     wide = Box.of(window).grown(reach, labels.shape).slices
     mask = labels[wide] == index
     probability = maps.cell[wide]
-    around = ndimage.binary_dilation(mask, iterations=reach) & (mask | (labels[wide] == 0))
+    near = cv2.dilate(mask.astype(np.uint8), _CROSS, iterations=reach) > 0
+    around = near & (mask | (labels[wide] == 0))
     low, high = 0.5 * threshold, 1 - 0.5 * (1 - threshold)
     stable = (mask & (probability > high)).sum() / max((around & (probability > low)).sum(), 1)
     return float(np.clip(stable, 0, 1) * probability[mask].mean())

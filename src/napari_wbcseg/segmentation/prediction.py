@@ -67,14 +67,11 @@ class Maps:
         """Return maps of a shape, 0 where the part of them that an area names is not."""
         return Maps(*(placed(part, area, shape) for part in vars(self).values()))
 
-    def mixed(self, other: Maps, share: np.ndarray) -> Maps:
-        """Return these maps with a share, (h, w), of others in each pixel."""
-
-        def mean(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-            of_theirs = share if ours.ndim == 2 else share[..., None]
-            return np.asarray(ours + of_theirs * (theirs - ours))
-
-        return Maps(*map(mean, vars(self).values(), vars(other).values()))
+    def mix_in(self, other: Maps, area: Box, share: np.ndarray) -> None:
+        """Change these maps, of which an area gets a share, (h, w), of others of that in each pixel."""
+        for ours, theirs in zip(vars(self).values(), vars(other).values(), strict=True):
+            part = ours[area.slices]
+            part += (share if part.ndim == 2 else share[..., None]) * (theirs - part)
 
 
 class Predictor:

@@ -93,7 +93,8 @@ def predict_whole_cells(
     first, then = (part.relative_to(whole) for part in (area, there))
     depth, deeper = placed(depth, first, whole.shape), window_depth(windows, whole, size)
     share = np.where(deeper > depth, np.clip((context - depth) / (context - rim), 0, 1), 0)
-    maps = maps.placed(first, whole.shape).mixed(beyond.placed(then, whole.shape), share.astype(np.float32))
+    maps = maps.placed(first, whole.shape)
+    maps.mix_in(beyond, then, share[then.slices].astype(np.float32))
     return maps, whole, depth > 0
 
 
