@@ -78,8 +78,8 @@ def said_by_model(
         CLASS_PROBABILITY: np.where(theirs, table[CLASS_PROBABILITY], certainty),
         CLASS_BY: pd.array(said_by, dtype="str"),
     }
-    columns = {f"{PROBABILITY}{name}": probabilities[name].to_numpy(float) for name in probabilities}
-    return table.assign(**said, **columns)
+    columns = probabilities.astype(float).set_axis(table.index).add_prefix(PROBABILITY)
+    return pd.concat([table.assign(**said), columns], axis=1)
 
 
 def called(

@@ -208,19 +208,19 @@ def _fittest(levels: Levels, estimate: ScaleEstimate) -> _Attempt:
     _try(attempts, sizes)
     # Ink and dirt may be all that these sizes show: then the cells are among what was given up beside it.
     left = [one for one in estimate.candidates if one.score >= SCALE.sure_candidate]
-    while not attempts.fittest.measured and (left := _of_other_sizes(left, sizes)):
+    while not (found := attempts.fittest).measured and (left := _of_other_sizes(left, sizes)):
         sizes = estimate.sizes(left)
         _try(attempts, sizes)
     low, high = PARAMETERS.same_size
     for _ in range(PARAMETERS.most_looks):
-        found = attempts.fittest
         if not found.measured or low < found.measured / found.diameter < high:
             break
         # The estimate was off: what was found says better how large cells are.
         attempts.confirm(found)
-        if attempts.fittest.diameter == found.diameter:
+        before, found = found, attempts.fittest
+        if found.diameter == before.diameter:
             break
-    return attempts.fittest
+    return found
 
 
 def _try(attempts: _Attempts, sizes: list[Size]) -> None:

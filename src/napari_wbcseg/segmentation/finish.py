@@ -48,7 +48,7 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
     progress(0, 0, "Measuring")
     every = join(work.kept, len(work.tiles), partial(_left_out, work), first)
     pieces = list(_pieces(work, every))
-    tables = [measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))[0]]  # of no cell
+    tables = list[pd.DataFrame]()
     for done, (_, table) in enumerate(each(_draw_and_measure, pieces, silent)):
         progress(done, len(pieces), "Measuring")
         tables += [] if table is None else [table]
@@ -57,6 +57,8 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
         parts = {tuple(side // PIECE * PIECE for side in corner) for corner in corners}
         for _ in each(_coarsen, [(level, *part) for part in sorted(parts)], silent):
             progress(0, 0, "Drawing the pyramid")
+    if not tables:  # of no cell
+        tables = [measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))[0]]
     cells = joined(tables).sort_values("label", ignore_index=True)
     certainty = every.rows["certainty"]
     cells = cells.assign(certainty=certainty, check=certainty < work.settings.check_below)
