@@ -250,6 +250,12 @@ def test_cells_of_other_pictures_of_a_file_than_are_read_are_not_looked_at_in_th
     done, problems = classify_results(out)
     assert done == [out / "good-result.json"]
     assert all("give the image that the labels lie on" in problem for problem in problems)
+    counts = table(folder, model)
+    assert counts.loc[["two.tif", "moving.gif"], ["count", "width"]].to_numpy().tolist() == [
+        [1, 400],
+        [1, 150],
+    ]
+    assert load_result(out / "moving-result.json").labels.ndim == 3, "a person's work stays"
 
 
 def test_a_stack_has_a_picture_a_plane(folder: Path, model: ModelFile) -> None:

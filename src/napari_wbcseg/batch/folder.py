@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -62,6 +63,10 @@ class BatchItem:
     def large(self) -> bool:
         """Whether it is segmented in parts, into a folder, rather than read as a whole."""
         return self._size[1]
+
+    def may_have(self, shape: tuple[int, ...]) -> bool:
+        """Whether its image is of this shape, (H, W) or (N, H, W), as far as the head of the file tells."""
+        return self._size[0] in (0, math.prod(shape))
 
     @property
     def pixels(self) -> int:
@@ -165,6 +170,7 @@ class Run(Outputs):
             or item.sha256 not in (None, record.image.sha256)
             or not (record.labels and (self.folder / record.labels).exists())
             or not record.is_of(item.path, self.folder)
+            or (record.seconds is None and not item.may_have(record.shape))  # napari showed another in it
             or (of_part(record.notes) and not self.is_corrected(record))
         ):
             return None
