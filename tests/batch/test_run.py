@@ -646,6 +646,22 @@ class TestRunAgain:
         assert counts.set_index("image").loc["0003.png", "count"] == 2
         assert (cells["image"] == "0003.png").sum() == 2
 
+    def test_so_is_what_is_saved_within_a_second_of_what_is_drawn_for_the_tables(
+        self, items: list[BatchItem], out: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By the second at which they were made the two were one, and the first was written once more."""
+
+        def draw_while_a_person_saves(*about: Any) -> dict[str, list[Any]]:
+            correct(out, items[3], cells=(1, 2))
+            return report_pictures(*about)
+
+        with monkeypatch.context() as patched:
+            patched.setattr("napari_wbcseg.batch.process.report_pictures", draw_while_a_person_saves)
+            correct(out, items[3])
+            renew_tables(out)
+        assert ResultRecord.read(out / "0003-result.json").count == 1
+        assert load_result(out / "0003-result.json").count == 1
+
     def test_corrections_without_their_labels_are_not_written_over(
         self, items: list[BatchItem], out: Path, model: ModelFile
     ) -> None:

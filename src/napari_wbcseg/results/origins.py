@@ -208,7 +208,7 @@ def file_sha256(path: str | Path) -> str:
 def here_and_now() -> dict[str, Any]:
     """Return what a record says of its making: time, versions and platform."""
     return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(),
         "versions": library_versions(),
         "platform": platform.platform(),
     }
