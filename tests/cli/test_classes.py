@@ -239,6 +239,13 @@ class TestClassify:
         assert "another one is of the same picture: 2 results." in wbcseg("differential", out, "copy").output
         assert differential_of([out, "copy"])[0].twice == 2
 
+    def test_so_is_one_in_no_file(self, out: Path, tmp_path: Path) -> None:
+        """A region of a slide that was saved under two names counted twice without a word."""
+        region = replace(load_result(out / "b-result.json"), image_path=None, image_state=None)
+        for name in ("region-1", "region-2"):
+            save(region, tmp_path / "regions" / name, "tiff")
+        assert differential_of(tmp_path / "regions")[0].twice == 1
+
     def test_a_script_may_give_one_folder_as_it_is(self, out: Path) -> None:
         found = differential_of([out])
         assert differential_of(out) == differential_of(str(out)) == found

@@ -34,7 +34,8 @@ class ResultClasses(NamedTuple):
     told_by : set of str
         ``name@hash`` of a classifier, ``a person``, or both.
     picture : str
-        What the image is known by: the SHA-256 of its file or, of a large one, its place.
+        What the image is known by: the SHA-256 of its file or, of a large one, its place; of one in no file,
+        such as a region of a slide, that of its labels.
     """
 
     cells: pd.DataFrame
@@ -64,7 +65,8 @@ def classes_in(path: str | Path) -> ResultClasses:
     told_by = {record.classifier.id} if record.classifier else set()
     if CLASS_BY in cells and cells[CLASS_BY].eq(PERSON).any():
         told_by.add("a person")
-    picture = record.image.sha256 or record.image.path or ""
+    labels = record.cells_sha256 if record.count else ""  # without cells those of many are alike
+    picture = record.image.sha256 or record.image.path or labels
     return ResultClasses(
         class_of(cells).to_frame(CLASS), record.class_list, record.in_doubt, told_by, picture
     )
