@@ -120,6 +120,18 @@ def test_labels_whose_folder_is_gone_are_not_saved_as_empty(tmp_path, result, la
         save(on_disk, tmp_path / "smear", "tiff")
 
 
+def test_where_labels_are_that_are_too_large_to_be_saved_is_said(tmp_path, result, labels, monkeypatch):
+    """Of a slide that was found in napari it was said that they are on disk already, but not where."""
+    monkeypatch.setattr("napari_wbcseg.results.save._MAX_PIXELS", 10)
+    zarr.save_array(str(tmp_path / "l.zarr"), labels)
+    on_disk = dataclasses.replace(result, labels=zarr.open_array(str(tmp_path / "l.zarr")))
+    with pytest.raises(OutputError, match=r"save a part\. All of them are") as told:
+        save(on_disk, tmp_path / "smear", "tiff")
+    assert str(told.value).endswith(f"in {tmp_path}.")
+    with pytest.raises(OutputError, match=r"save a part\.$"):
+        save(result, tmp_path / "smear", "tiff")
+
+
 @pytest.mark.parametrize("name", ["smear-labels.tif", "smear.tif"])
 def test_other_files_of_labels_that_are_saved_anew_follow(tmp_path, result, labels, image, name):
     save(result, tmp_path / name)

@@ -21,7 +21,7 @@ from ..images.pixel_size import PixelSize
 from ..images.read import channels_of, read_file
 from ..progress import Progress, silent
 from ..segmentation.measure import current_cells, known_rows
-from ..segmentation.result import Placement, Segmentation, with_unique_labels
+from ..segmentation.result import Placement, Segmentation, passing_folder, with_unique_labels
 from .formats.registry import (
     FORMATS,
     base_of,
@@ -270,14 +270,15 @@ def with_current_cells(found: Segmentation, image: Any = None, measure: bool = T
 
 
 def _label_array(data: Any) -> np.ndarray:
-    if np.prod(data.shape, dtype=float) > _MAX_PIXELS:
-        raise OutputError(
-            f"Labels of shape {tuple(data.shape)} are too large to be saved at once. "
-            "Save a part of them; a whole slide is in its own labels.zarr and table already."
-        )
     store = getattr(data, "store", None)  # of a zarr, which is empty where its folder is gone
     if (root := getattr(store, "root", None)) is not None and not isdir(root):
         raise OutputError(f"The labels were in {root}, which is gone: put it back, or segment again.")
+    if np.prod(data.shape, dtype=float) > _MAX_PIXELS:
+        where = "" if root is None else f" All of them are, with their table, in {Path(root).parent}"
+        where += ", which goes with their layer: copy it." if passing_folder(data) else "." * bool(where)
+        raise OutputError(
+            f"Labels of shape {tuple(data.shape)} are too large to be saved at once: save a part.{where}"
+        )
     array = np.asarray(data)
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)
