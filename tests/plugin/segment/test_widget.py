@@ -402,6 +402,12 @@ def test_regions_of_a_slide_become_a_picture_of_their_own(
     segmentation, layers = run(widget, qtbot)
     assert segmentation.count == 1, "of three cells one has its centre in the region"
     picture = widget.image
+    widget.image = slide
+    assert widget.panel.run.text() == "Segment", "nothing of the slide is replaced"
+    segmentation, twice = run(widget, qtbot)
+    assert (widget.image, twice.cells) == (picture, layers.cells), "the same region is one picture"
+    viewer.layers.selection.active = picture
+    assert widget.image is picture
     assert picture.name == "region of slide"
     assert np.array_equal(picture.data, whole[5:81, 5:91])
     assert layers.cells.data.shape == picture.data.shape[:2]
@@ -418,6 +424,16 @@ def test_regions_of_a_slide_become_a_picture_of_their_own(
     monkeypatch.setenv("WBCSEG_CORRECTIONS", str(tmp_path / "training"))
     (field,) = field_writer(picture, layers.cells)(silent)
     assert field.group == "slide", "none is trained on while another of its slide is kept aside"
+    widget.image = slide
+    widget.panel.pixel_size.set_size(0.25, 0.25)
+    for part in (picture, layers.cells):
+        np.testing.assert_allclose(part.data_to_world((0, 0)), slide.data_to_world((5, 5)))
+        assert tuple(part.scale) == (0.25, 0.25)
+    widget.image = picture
+    widget.panel.pixel_size.set_size(0.5, 0.5)
+    assert {tuple(one.scale) for one in (slide, picture, layers.cells, regions)} == {(0.5, 0.5)}
+    slide.name = "another"
+    assert picture.name == "region of another"
     regions.add([[0, 0], [0, 159], [119, 159], [119, 0]])
     widget.image = slide
     with qtbot.waitSignal(widget.failed, timeout=1000) as signal:

@@ -26,6 +26,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_wbcseg import SegmentationSettings, differential_of, load_result, save
 from napari_wbcseg.batch.folder import BatchItem
+from napari_wbcseg.box import Box
 from napari_wbcseg.plugin.controls.method_form import ClassesEditor
 from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session, layers_of, row_and_thumbnail
@@ -35,6 +36,7 @@ from napari_wbcseg.plugin.shared.jobs import busy
 from napari_wbcseg.plugin.shared.unsaved_copies import unsaved_folder
 from napari_wbcseg.plugin.writer import write_tiff
 from napari_wbcseg.results.records import ResultRecord, RunRecord
+from napari_wbcseg.segmentation.large.result import LargeResult
 
 from ...batch.folders import assert_same_results, write_images
 from ...cli.shell import wbcseg
@@ -720,7 +722,7 @@ class TestCorrecting:
         qtbot.waitUntil(
             lambda: session.shown.item.image == f"000{shown}.png" and not busy(session._saving), timeout=WAIT
         )
-        assert asked == ["The cells of 0003.png were corrected, and that is not saved."]
+        assert asked == ["The cells of 0003.png were found or corrected, and that is not saved."]
         assert (load_result(out / "0003-result.json").count == 2) == kept
         assert session.panel.pictures.currentIndex().row() == shown
         answers.append("Discard")
@@ -961,6 +963,119 @@ class TestTenThousandPictures:
             entry.row = {"status": "ok", "white_cells": 3, "to_check": 0}
             pictures.tell(entry)
         assert time.process_time() - start < 2
+
+
+class TestASlideFoundInThePanel:
+    """What the panel *Segment* finds in a slide is in a folder that goes with its layer."""
+
+    @pytest.fixture
+    def slide(self, viewer, open_session, folder, qtbot, monkeypatch):
+        monkeypatch.setattr("napari_wbcseg.images.read.LARGE_PIXELS", 15_000)
+        monkeypatch.setattr("napari_wbcseg.plugin.segment.run.IN_MEMORY", 15_000)
+        zarr.save_array(str(folder / "slide.zarr"), spots((150, 150), ((40, 40), (110, 110)))[0])
+        widget = open_session(folder / "slide.zarr", folder / "0003.png", out=folder / "counted")
+        go_to(widget, 1, qtbot)
+        segment_in_panel(viewer, qtbot)
+        return widget
+
+    def test_it_is_not_lost_with_the_next_picture(self, slide, folder, out, qtbot, answer):
+        """Hours of work went without a question, and *Save* could not be pressed."""
+        assert slide.unsaved
+        answer[0].append("Save")
+        go_to(slide, 0, qtbot)
+        assert len(LargeResult.open(out / "slide-cells").cells) == 2
+        assert texts(slide)[1][1] == "2"
+        go_to(slide, 1, qtbot)
+        assert np.asarray(slide.cells.data).max() == 2
+        assert not slide.unsaved
+        segment_all(slide, qtbot)
+        with qtbot.waitSignal(slide.listed, timeout=WAIT):
+            slide.look_again()
+        done = ResultRecord.read(out / "slide-result.json").created
+        shell(folder / "slide.zarr", folder / "0003.png", "-o", out)
+        assert ResultRecord.read(out / "slide-result.json").created == done, "it is done for the shell, too"
+
+    def test_it_is_not_written_over_what_a_person_corrected(self, viewer, slide, folder, out, qtbot, answer):
+        with qtbot.waitSignals([slide.saved, slide.opened], timeout=WAIT):
+            slide.save()
+        large = LargeResult.open(out / "slide-cells")
+        large.replace_region(Box(0, 0, 70, 70), np.zeros((70, 70), np.int32))
+        go_to(slide, 0, qtbot)
+        go_to(slide, 1, qtbot)
+        segment_in_panel(viewer, qtbot)
+        with qtbot.waitSignal(slide.failed, timeout=WAIT) as told:
+            slide.save()
+        assert "holds corrections" in told.args[0]
+        assert len(LargeResult.open(out / "slide-cells").cells) == 1
+        answer[0].append("Discard")
+        go_to(slide, 0, qtbot)
+
+
+class TestRegionsOfASlide:
+    """Of a slide beyond what cells over all of it take, a region drawn is a picture of its own."""
+
+    @pytest.fixture
+    def slide(self, open_session, folder, monkeypatch):
+        for name, value in {"_LARGEST": 15_000, "_MARGIN": 10, "_MORE": 10}.items():
+            monkeypatch.setattr(f"napari_wbcseg.plugin.segment.layer_part.{name}", value)
+        zarr.save_array(str(folder / "slide.zarr"), spots((150, 150), ((40, 40), (110, 110)))[0])
+        return open_session(folder / "slide.zarr", folder / "0003.png", out=folder / "counted")
+
+    @pytest.fixture
+    def region(self, viewer, slide, qtbot):
+        """Find the cell in a region, and return its layer."""
+        go_to(slide, 1, qtbot)
+        segment = open_panel(viewer, "Segment white blood cells")
+        segment.regions = viewer.add_shapes([[[20, 20], [20, 60], [60, 60], [60, 20]]], name="drawn")
+        segment_in_panel(viewer, qtbot)
+        return segment.panel.cells()
+
+    def test_they_go_with_it_and_are_not_lost(self, viewer, slide, region, qtbot, answer):
+        """They stayed in the window over the next picture, *Save* passed them over, and nothing was asked."""
+        assert slide.cells is None, "they are no cells of all of the slide"
+        answer[0].append("Cancel")
+        slide.previous()
+        assert "and that is not saved" in answer[1][0]
+        with qtbot.waitSignal(slide.saved, timeout=WAIT):
+            slide.save()
+        assert "slide-region-0-0.ome.zarr" in slide.message.text()
+        assert not slide.unsaved
+        go_to(slide, 0, qtbot)
+        assert [layer.name for layer in viewer.layers] == ["drawn", "0003.png"]
+        viewer.layers.clear()
+        viewer.open(slide.session.out / "slide-region-0-0.ome.zarr", plugin="napari-wbcseg")
+        picture, cells = viewer.layers
+        assert np.asarray(picture.data).shape[:2] == cells.data.shape
+        assert cells.data.max() == 1
+        assert load_result(slide.session.out / "slide-region-0-0.ome.zarr").corner == (0, 0)
+
+    def test_what_was_saved_of_one_on_another_day_is_not_replaced_unasked(
+        self, viewer, slide, region, qtbot, answer
+    ):
+        with qtbot.waitSignals([slide.saved], timeout=WAIT):
+            slide.save()
+        with qtbot.waitSignals([slide.saved], timeout=WAIT):
+            slide.save()
+        assert answer[1] == []
+        go_to(slide, 0, qtbot)
+        go_to(slide, 1, qtbot)
+        open_panel(viewer, "Segment white blood cells").image = viewer.layers["slide"]
+        segment_in_panel(viewer, qtbot)
+        answer[0].extend(["No", "Discard"])
+        slide.save()
+        assert "slide-region-0-0.ome.zarr is there already" in answer[1][0]
+        go_to(slide, 0, qtbot)
+
+    def test_they_count_in_no_folder(self, viewer, slide, region, out, qtbot):
+        segment_all(slide, qtbot)
+        with qtbot.waitSignal(slide.saved, timeout=WAIT):
+            slide.save()
+        assert slide.panel.notices.text() == ""
+        assert differential_of(out)[0].white_cells == 5
+        assert not slide.unsaved
+        with qtbot.waitSignal(slide.listed, timeout=WAIT):
+            slide.look_again()
+        assert len(slide.entries) == 2
 
 
 KILLED_WHILE_CORRECTING = textwrap.dedent(

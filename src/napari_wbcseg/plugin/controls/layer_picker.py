@@ -83,6 +83,7 @@ class LayerPicker(ComboBox):
         active = self._layers.selection.active
         if not isalive(self.native) or self._none or active is None or not self._follows(active):
             return
-        for layer in self.choices:
-            if layer is not None and (layer is active or found_in(active, layer)):
-                self.value = layer
+        of_it = (layer for layer in self.choices if layer is not None and found_in(active, layer))
+        chosen = active if active in self.choices else next(of_it, None)
+        if chosen is not None:
+            self.value = chosen

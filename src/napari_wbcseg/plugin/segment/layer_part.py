@@ -57,7 +57,7 @@ class Part:
     @property
     def of_slide(self) -> bool:
         """Whether it lies in an image of which not all can have cells in memory."""
-        return bool(self.outlines) and _is_slide(self.shape)
+        return bool(self.outlines) and is_slide(self.shape)
 
     def cut_out(self, progress: Progress) -> tuple[Part, Box]:
         """Return the same of a picture of the regions and what is around them, and where that lies.
@@ -156,7 +156,8 @@ def check_part(layer: Image | None, regions: Shapes | None) -> str:
     return words
 
 
-def _is_slide(shape: tuple[int, ...]) -> bool:
+def is_slide(shape: tuple[int, ...]) -> bool:
+    """Say whether regions of an image of this shape, without colours, become pictures of their own."""
     return len(shape) == 2 and math.prod(shape) > _LARGEST
 
 
@@ -207,7 +208,7 @@ def choose_part(layer: Image, plane: int | None = None, regions: Shapes | None =
         window = _window(outlines, shape[-2:])
         if min(window.shape) <= 0:
             raise ImageError(f"The regions of {regions.name} do not lie on {layer.name}: draw them on it.")
-        if _is_slide(shape) and window.grown(_MORE, shape[-2:]).area > IN_MEMORY:
+        if is_slide(shape) and window.grown(_MORE, shape[-2:]).area > IN_MEMORY:
             raise ImageError(
                 f"The regions of {regions.name} take {times(window.shape[::-1])} pixels, and a picture in "
                 f"memory at most {IN_MEMORY // 10**6} million: draw them smaller, or those that lie far "

@@ -15,7 +15,7 @@ from ...results.layer import placement_of
 from ..controls.basic_widgets import beside, fill, with_tip
 from ..shared.metadata import LayerInfo, is_picture
 from ..shared.passing_layer import StrokeTool
-from ..shared.pictures import found_in, image_under, path_of
+from ..shared.pictures import all_of, found_in, image_under, path_of
 from ..shared.viewer import plane_shape, size_in_micrometres
 
 _UNIT = " µm"
@@ -80,7 +80,7 @@ class PixelSizeField(QWidget):
             return
         before = placement_of(image, image.ndim).sides or np.abs(image.scale[-2:])  # also by an affine
         ratio = np.array([row, column]) / before
-        layers = [*_on(self._viewer, image), image]
+        layers = _on(self._viewer, image)
         places = [(layer.translate.copy(), layer.scale.copy()) for layer in layers]
         for layer, (translate, scale) in zip(layers, places, strict=True):  # linked ones change each other
             layer.units = (*layer.units[:-2], unit, unit)
@@ -134,12 +134,14 @@ class PixelSizeField(QWidget):
 
 
 def _on(viewer: ViewerModel, image: Image) -> list[Layer]:
-    """Return the layers that lie on an image: what was found in it, and what was drawn there by hand."""
+    """Return an image, or the slide that it is a region of, with all that lies on it, drawn by hand too."""
+    slide = next((one for one in viewer.layers if is_picture(one) and found_in(image, one)), image)
+    of_it = all_of(viewer, slide)
 
     def on_it(layer: Layer) -> bool:
         info = LayerInfo.of(layer)
         if is_picture(layer) or info.role is not None or info.source_id is not None:
-            return found_in(layer, image)
+            return layer in of_it
         if isinstance(layer, Labels):
             return image_under(layer, image) is not None
         return np.allclose(layer.scale[-2:], image.scale[-2:])

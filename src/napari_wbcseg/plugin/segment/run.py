@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from napari.components import ViewerModel
@@ -36,9 +36,16 @@ from ..shared.layers import (
     layers_in_steps,
     result_layers,
 )
-from ..shared.metadata import LayerInfo, note
-from ..shared.pictures import id_of, part_of
-from ..shared.viewer import image_data, middle_of_view, placement, placement_of_part, remove_layers
+from ..shared.metadata import LayerInfo, is_picture, note
+from ..shared.pictures import found_in, id_of, part_of
+from ..shared.viewer import (
+    image_data,
+    middle_of_view,
+    placement,
+    placement_of_part,
+    plane_shape,
+    remove_layers,
+)
 from .layer_part import IN_MEMORY, Part
 
 if TYPE_CHECKING:
@@ -244,11 +251,14 @@ class SegmentRun(QObject):
         self._land(segmentation)
 
     def _add_region(self, pixels: np.ndarray, window: Box) -> Image:
-        """Show regions of a slide as a picture of their own, which is the source of its cells."""
+        """Show regions of a slide as a picture of their own, once, which is the source of its cells."""
         slide, corner = self._source, window[:2]
-        place = placement_of_part(slide, corner)
-        picture = part_of(slide, pixels, corner, f"region of {slide.name}", **place)
-        insert_layer(self._viewer, self._viewer.layers.index(slide) + 1, picture, activate=False)
+        picture = next((one for one in self._viewer.layers if _is_region(one, slide, corner, pixels)), None)
+        if picture is None:
+            place = placement_of_part(slide, corner)
+            picture = part_of(slide, pixels, corner, f"region of {slide.name}", **place)
+            note(picture, source_id=id_of(slide))  # goes where that goes
+            insert_layer(self._viewer, self._viewer.layers.index(slide) + 1, picture, activate=False)
         self._source, self._pixels = picture, picture.data
         return picture
 
@@ -291,6 +301,12 @@ class SegmentRun(QObject):
         layer, self.filling = self.filling, None
         remove_layers(self._viewer, layer)
         self._levels = []
+
+
+def _is_region(layer: Layer, slide: Layer, corner: tuple[int, int], pixels: np.ndarray) -> TypeGuard[Image]:
+    """Say whether a layer is the picture of this part of a slide."""
+    there = is_picture(layer) and found_in(layer, slide) and LayerInfo.of(layer).corner == corner
+    return there and plane_shape(layer) == pixels.shape[:2] and np.array_equal(layer.data, pixels)
 
 
 def _segment(part: Part, model: str, settings: SegmentationSettings, progress: Progress, _: Tell) -> Outcome:

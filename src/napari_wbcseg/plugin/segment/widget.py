@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import napari
-from napari.layers import Image, Shapes
+from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import Signal
 from superqt.utils import signals_blocked
 
@@ -20,7 +20,7 @@ from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data, own_viewer, placement, plane_events, plane_shape, plane_shown
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle
-from .layer_part import check_part, choose_part
+from .layer_part import check_part, choose_part, is_slide
 from .panel import SegmentPanel, ask_to_keep
 from .run import SegmentRun
 
@@ -152,13 +152,19 @@ class SegmentWidget(Panel):
 
     def _run_by_hand(self) -> None:
         """Run; what was corrected by hand is not thrown away without being asked for."""
-        cells, keep = self.panel.cells(), None
+        cells, keep = self._replaced(), None
         if not self.running and cells is not None and is_corrected(cells):
             answer = ask_to_keep(self, cells.name)
             if answer is None:
                 return
             keep = answer
         self.run(keep)
+
+    def _replaced(self) -> Labels | None:
+        """Return the cells in place of which a run puts others: none where a region becomes a picture."""
+        image = self.image
+        of_slide = image is not None and self.regions is not None and is_slide(plane_shape(image))
+        return None if of_slide else self.panel.cells()
 
     # Parts -----------------------------------------------------------------------------------------------
 
@@ -192,7 +198,7 @@ class SegmentWidget(Panel):
             return
         panel, running = self.panel, self.running
         self._show_counts()
-        cells, problem = panel.cells(), ""
+        cells, replaced, problem = panel.cells(), self._replaced(), ""
         colours = "" if self._offer is None else self._offer.words
         try:
             told = [check_part(self.image, self.regions), *LayerInfo.of(self.image).notes, colours]
@@ -204,11 +210,11 @@ class SegmentWidget(Panel):
         if not running:  # which says how far it is
             panel.show_status(problem, wrong=True)
         panel.run.setEnabled(not running and not problem)
-        panel.run.setText("Segment" if cells is None else "Segment again")
+        panel.run.setText("Segment" if replaced is None else "Segment again")
         panel.run.setToolTip(
             "Find, outline and count the white cells of the chosen image."
-            if cells is None
-            else f"Puts what is found now into the layer {cells.name}. Asks first where it was corrected."
+            if replaced is None
+            else f"Puts what is found now into the layer {replaced.name}. Asks first where it was corrected."
         )
         panel.next_steps.setVisible(cells is not None)
         panel.save.refresh()

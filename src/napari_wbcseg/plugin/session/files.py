@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,12 +15,12 @@ from typing import Any
 from napari.utils.history import get_open_history, update_open_history
 
 from ...batch.folder import BatchItem, Outputs, items_of
-from ...batch.process import with_pictures
+from ...batch.process import with_pictures, write_result
 from ...batch.report import small_picture
-from ...batch.run import BatchResult, collect, segment_files
-from ...errors import ImageError, SettingsError, WBCSegError
-from ...files import read_text, user_path, write_atomically
-from ...images.read import read_file, read_image
+from ...batch.run import BatchResult, collect, renew_tables, segment_files
+from ...errors import BusyError, ImageError, OutputError, SettingsError, WBCSegError
+from ...files import read_text, user_path, write_atomically, written_whole
+from ...images.read import open_large, read_file, read_image
 from ...network.library import load_model
 from ...progress import Progress
 from ...results.formats.registry import FORMATS
@@ -28,7 +29,12 @@ from ...results.load import record_now
 from ...results.names import RUN_FILE, output_names
 from ...results.origins import ImageRecord
 from ...results.records import ResultRecord, RunRecord
+from ...results.save import alone_with
+from ...segmentation.large.folder import is_large_result
+from ...segmentation.large.result import LargeResult
+from ...segmentation.result import ABOUT_IN_WORDS, Placement
 from ...settings import SegmentationSettings
+from ..controls.basic_widgets import there
 from ..shared.file_layers import image_layer, large_image_layer, large_result_layers, read_result_layers
 from ..shared.metadata import LayerDataTuple
 from ..shared.saving import LayerSnapshot, save_snapshot
@@ -146,6 +152,16 @@ class Session:
         file = self.outputs.record_file(item.name)
         return (file, file.stat().st_mtime_ns) if file.exists() else None
 
+    def source_of(self, model: str) -> str:
+        """Return by what the run asked for a model, ``name@hash``; empty of another one than its own."""
+        of_run = self.run is not None and model.endswith(f"@{self.run.model.hash}")
+        return self.outputs.model_source if of_run else ""
+
+    def region_file(self, item: BatchItem, corner: tuple[int, int]) -> Path:
+        """Return where the cells of a region of a slide are saved, by the row and column it begins at."""
+        row, col = corner
+        return self.outputs.folder / f"{item.name}-region-{row}-{col}.ome.zarr"
+
     def segment(
         self,
         items: Sequence[BatchItem],
@@ -241,23 +257,69 @@ def replaced(item: BatchItem, outputs: Outputs) -> ResultRecord | None:
     return record if other else None
 
 
-def save_in_place(
-    snapshot: LayerSnapshot, item: BatchItem, session: Session, progress: Progress
+def save_cells(
+    snapshot: LayerSnapshot,
+    item: BatchItem,
+    session: Session,
+    region_file: Path | None,
+    progress: Progress,
 ) -> list[Path]:
-    """Write corrected cells into the result files of a picture, and return these; for a worker thread.
+    """Write cells into the result files of their picture, and return these; for a worker thread.
 
-    Tables and report of the folder follow.
+    Those of a region of a slide go with its pixels, which no other file has, into a file beside. They are
+    no result of the slide, and do not count in the folder; of others its tables and report follow.
 
     Raises
     ------
+    ImageError
+        If a slide cannot be read, or is another one by now.
     OutputError
-        If a file cannot be written.
+        If a file cannot be written, or a person corrected what is known of a slide.
     """
-    outputs, run, image = session.outputs, session.run, snapshot.image
+    if region_file is not None:
+        return save_snapshot(snapshot, region_file, progress=progress)
+    save = _save_in_place if snapshot.info.folder is None else _save_slide
+    return save(snapshot, item, session, progress)
+
+
+def _save_slide(snapshot: LayerSnapshot, item: BatchItem, session: Session, progress: Progress) -> list[Path]:
+    """Copy what was found in all of a slide to where a run has it, and record it."""
+    outputs, image = session.outputs, open_large(item.path)
+    folder, record = outputs.large_folder(item.name), outputs.record_file(item.name)
+    stamp = ImageRecord.of(item.path, item.image, outputs.folder, hashed=False)
+    found_in = Path(there(snapshot.info.folder))
+    LargeResult.open(found_in).plan_of(image.full)
+    if folder.exists() and not is_large_result(folder):
+        raise OutputError(f"{folder} holds other files, and is needed for these cells: move it away.")
+    with alone_with(folder), written_whole(folder) as copy:
+        known = outputs.read(item.name)
+        if known is not None and outputs.is_corrected(known):
+            raise OutputError(f"{record} holds corrections, which are kept: press Elsewhere … to save these.")
+        record.unlink(missing_ok=True)
+        shutil.copytree(found_in, copy)
+    large = LargeResult.open(folder)
+    large.labels.tell_pixel_size(image.pixel_size)
+    result = replace(
+        snapshot.found,
+        labels=large.labels.arrays[0],
+        place=Placement.of_pixels(2, image.pixel_size),
+        **{name: getattr(large, name) for name in ("cells", "settings", "classes", *ABOUT_IN_WORDS)},
+    )
+    made = ResultRecord.of(result, outputs.folder, folder.name, stamp)
+    outputs = replace(outputs, model_source=session.source_of(result.model))
+    write_result(item, result, folder.name, image, stamp, outputs, progress, known=made)
+    with suppress(BusyError):  # who is at work there writes the tables at the end
+        renew_tables(outputs.folder)
+    return [record]
+
+
+def _save_in_place(
+    snapshot: LayerSnapshot, item: BatchItem, session: Session, progress: Progress
+) -> list[Path]:
+    outputs, image = session.outputs, snapshot.image
     base, found, known = outputs.folder / item.name, snapshot.found, outputs.read(item.name)
     if found.image_path is None:  # of a picture that moved
         found = replace(found, image_path=item.path, image_state=None if known is None else known.image.state)
-    of_run = run is not None and found.model.endswith(f"@{run.model.hash}")
     if image is None:  # its layer was taken away
         file = ImageRecord.of(found.image_path, item.image, outputs.folder, state=found.image_state)
         with suppress(WBCSegError):
@@ -265,6 +327,5 @@ def save_in_place(
     formats = [
         name for name in ("tiff", *outputs.formats) if image is not None or not FORMATS[name].needs_image
     ]
-    source = outputs.model_source if of_run else ""
-    found = replace(found, name=item.image, model_source=source)
+    found = replace(found, name=item.image, model_source=session.source_of(found.model))
     return save_snapshot(replace(snapshot, found=found, image=image), base, formats, progress)

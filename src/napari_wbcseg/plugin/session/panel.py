@@ -45,7 +45,10 @@ _BUTTONS = {
     "cancel": ("Cancel", "Stop. What is done is kept; Segment all goes on from there."),
     "previous": ("Previous", "Go to the picture before this one (Ctrl-PageUp)."),
     "next": ("Next", "Go to the next picture (Ctrl-PageDown)."),
-    "save": ("Save", "Write the corrected cells into the result files of this picture."),
+    "save": (
+        "Save",
+        "Write the cells into the result files of this picture; those of regions of a slide beside them.",
+    ),
     "review": ("Review the cells …", "Look at the cells of this picture, and correct them."),
     "differential": ("Differential of all …", "Counts and per cents of the classes, over all pictures."),
 }
@@ -212,8 +215,8 @@ def ask_to_save(parent: QWidget, name: str) -> bool | None:
     buttons = QMessageBox.StandardButton
     answer = QMessageBox.question(
         parent,
-        "Save the corrections?",
-        f"The cells of {name} were corrected, and that is not saved.",
+        "Save the cells?",
+        f"The cells of {name} were found or corrected, and that is not saved.",
         buttons.Save | buttons.Discard | buttons.Cancel,
         buttons.Save,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ from napari.layers import Labels, Layer
 
 from ...batch.folder import BatchItem
 from ...errors import WBCSegError
-from ..shared.metadata import LayerDataTuple, LayerInfo, is_cells
-from ..shared.pictures import id_of
+from ...segmentation.result import passing_folder
+from ..shared.metadata import LayerDataTuple, LayerInfo, is_cells, is_on_disk
+from ..shared.pictures import all_of, id_of
 from ..shared.saving import LayerSnapshot
 from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.unsaved_copies import UnsavedCopy, copies_left, take, words_of
-from ..shared.viewer import remove_layers
+from ..shared.viewer import image_data, remove_layers
 from .files import Session, layers_of, replaced
 from .panel import Entry
 
@@ -95,68 +97,88 @@ class ShownPicture:
         self.written: object = None
         self._layers: list[Layer] = []
         self.discarded = False
-        self._saved: Any = None  # the state in its own files: saved elsewhere is not saved here
+        # The states in its own files: saved elsewhere is not saved here.
+        self._saved: weakref.WeakKeyDictionary[Labels, Any] = weakref.WeakKeyDictionary()
 
     @property
     def layers(self) -> list[Layer]:
         """Its layers, those of what was found in it since with them."""
-        ids = set(map(id_of, self._layers))
-        of_it = [
-            layer
-            for layer in self._viewer.layers
-            if layer in self._layers or LayerInfo.of(layer).source_id in ids
-        ]
+        of_it = all_of(self._viewer, *self._layers)
         return [layer for layer in of_it if not LayerInfo.of(layer).kept]
 
     @property
     def cells(self) -> Labels | None:
-        """The layer with its cells, read from its files or found since."""
-        return next((one for one in self.layers if is_cells(one)), None)
+        """The layer with its cells, read from its files or found since; no region's."""
+        return next((one for one in self.layers if is_cells(one) and self._is_own(one)), None)
+
+    def _is_own(self, cells: Labels) -> bool:
+        """Whether cells are of all of it, and not of a region."""
+        return bool({id_of(cells), LayerInfo.of(cells).source_id}.intersection(map(id_of, self._layers)))
 
     @property
-    def to_save(self) -> Labels | None:
-        """Its cells; none of a large picture, whose corrections go to disk part by part."""
-        cells = self.cells
-        return cells if cells is not None and LayerInfo.of(cells).folder is None else None
+    def to_save(self) -> list[Labels]:
+        """Its cells, and those of its regions.
+
+        Not those of a large result: their corrections go to disk part by part. But where they were found
+        here, their folder goes with the layer.
+        """
+        regions = [one for one in self.layers if is_cells(one) and not self._is_own(one)]
+        cells = (one for one in (self.cells, *regions) if one is not None)
+        return [one for one in cells if not is_on_disk(one) or _is_passing(one)]
 
     @property
     def unsaved(self) -> bool:
-        """Whether its cells differ from those in the files."""
-        return self.to_save is not None and self._state() != self._saved
+        """Whether its cells, or those of its regions, differ from those in the files."""
+        return any(not self.was_saved(one) or _state(one) != self._saved[one] for one in self.to_save)
 
-    def _state(self) -> Any:
-        cells = self.to_save
-        return None if cells is None else state_of(cells)
+    def was_saved(self, cells: Labels) -> bool:
+        """Whether its files are known to tell of these cells, as they are or were."""
+        return cells in self._saved
 
     def show(self, entry: Entry, contents: Contents) -> None:
         """Show a picture in place of the one before."""
         self.take_away()
         self.entry, self.written = entry, contents.written
         self._layers = [self._viewer.add_layer(Layer.create(*one)) for one in contents.layers]
-        cells, self._saved = self.cells, self._state()
+        cells = self.cells
         if cells is not None:
             self._viewer.layers.selection.active = cells
-            if contents.left is not None:
-                self._saved = None
-                if take(contents.left):  # else they were opened besides meanwhile
-                    self._kept.restored(cells, contents.left)
+            if contents.left is None:
+                self._saved.update({one: _state(one) for one in self.to_save})
+            elif take(contents.left):  # else they were opened besides meanwhile
+                self._kept.restored(cells, contents.left)
         self._viewer.reset_view()
 
     def take_away(self) -> None:
         """Show none."""
         remove_layers(self._viewer, *self.layers)
-        self._layers, self.entry, self._saved, self.discarded = [], None, None, False
+        self._layers, self.entry, self.discarded = [], None, False
 
     def on_saved(
         self, cells: Labels, snapshot: LayerSnapshot, files: Sequence[Path], written: object
     ) -> None:
         """Take note that cells, shown still or not, were saved as a snapshot has them, and when."""
+        if is_on_disk(cells):
+            self._saved[cells] = None  # which is shown from there next
+            return
         self._kept.saved_in(cells, snapshot, files)
+        self._saved[cells] = state_of(snapshot.found)
         if cells is self.cells:
-            self._saved, self.written = state_of(snapshot.found), written
+            self.written = written
 
     def discard(self) -> None:
         """Let go of what is not saved."""
-        cells, self._saved, self.discarded = self.to_save, self._state(), True
-        if cells is not None:
-            self._kept.saved(cells)
+        self.discarded = True
+        for cells in self.to_save:
+            self._saved[cells] = _state(cells)
+            if not is_on_disk(cells):
+                self._kept.saved(cells)
+
+
+def _is_passing(cells: Labels) -> bool:
+    return passing_folder(image_data(cells)) is not None
+
+
+def _state(cells: Labels) -> Any:
+    """Return what of cells is worth saving; nothing of those on disk, which are too many to be read here."""
+    return None if is_on_disk(cells) else state_of(cells)

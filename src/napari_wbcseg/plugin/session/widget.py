@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import call
@@ -20,7 +20,7 @@ from ...batch.notices import notices
 from ...errors import WBCSegError
 from ...progress import Progress
 from ...settings import SegmentationSettings
-from ...words import of_part
+from ...words import listed, of_part
 from ..controls.basic_widgets import calling, confirmed, there
 from ..controls.panel import Panel, held_by_part, open_review_on
 from ..shared.counts import counts_of
@@ -28,7 +28,7 @@ from ..shared.jobs import Job, busy, timer
 from ..shared.metadata import LayerInfo, note
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
-from .files import Session, last_session, replaced, row_and_thumbnail, save_in_place
+from .files import Session, last_session, replaced, row_and_thumbnail, save_cells
 from .panel import KEYS, LOOKING, OTHERWISE, START, Entry, SessionPanel, ask_to_save, thumbnail
 from .shown_picture import Contents, ShownPicture, copy_left, read_picture
 from .window import WindowGuard
@@ -37,6 +37,7 @@ _SUM_DELAY = 100  # ms between two sums over all pictures
 _BECAME_ANOTHER = (
     "became another picture since it was opened: these cells are kept as those of the one before."
 )
+_OF_REGIONS = "Regions open with their pixels, and do not count with the pictures:"
 
 
 class SessionWidget(Panel):
@@ -340,36 +341,55 @@ class SessionWidget(Panel):
     def save(self) -> None:
         """Write the cells shown into the result files of their picture, in the background.
 
-        Asks first where a run or another person wrote these files since they were read, or they are of
-        another picture, whose place this one took since the pictures were listed.
+        Those of regions of a slide get a file each beside them. Asks first where a run or another person
+        wrote these files since they were read, or they are of another picture, whose place this one took
+        since the pictures were listed.
         """
-        cells, entry, session = self._picture.to_save, self.shown, self.session
-        if cells is None or entry is None or session is None or busy(self._saving):
+        entry, session = self.shown, self.session
+        if not self._picture.to_save or entry is None or session is None or busy(self._saving):
             return
-        written, title = session.written(entry.item), "Replace what was saved since?"
-        if written not in (None, self._picture.written) and not confirmed(
-            self._guard.window or self,
-            title,
-            f"{written[0].name} was written since these cells were opened, by a run or by someone else, or "
-            "it is of another picture. Replace it?",
-        ):
+        own, snapshots = self._picture.cells, dict[Labels, LayerSnapshot]()
+        regions = dict[Labels, Path]()
+        for cells in self._picture.to_save:
+            snapshots[cells] = LayerSnapshot.of_layer(cells, self._viewer)
+            if cells is not own:
+                regions[cells] = session.region_file(entry.item, snapshots[cells].found.corner)
+        question = self._question(entry.item, session, own in snapshots, regions)
+        if question and not confirmed(self._guard.window or self, "Replace what was saved?", question):
             return
-        snapshot = LayerSnapshot.of_layer(cells, self._viewer)
 
         def work(progress: Progress) -> Any:
-            files = save_in_place(snapshot, entry.item, session, progress)
+            files = {
+                cells: save_cells(snapshot, entry.item, session, regions.get(cells), progress)
+                for cells, snapshot in snapshots.items()
+            }
             other = replaced(entry.item, session.outputs) is not None
             return files, session.written(entry.item), other, *row_and_thumbnail(entry.item, session)
 
         def done(outcome: Any) -> None:
             files, written, other, row, jpeg = outcome
-            self._picture.on_saved(cells, snapshot, files, written)
-            self.say(f"{entry.item.path} {_BECAME_ANOTHER}" if other else "")
+            for cells, snapshot in snapshots.items():
+                self._picture.on_saved(cells, snapshot, files[cells], written)
+            words = f"{entry.item.path} {_BECAME_ANOTHER}" if other else ""
+            names = listed([file.name for file in regions.values()])
+            self.say(f"{_OF_REGIONS} {names}." if regions else words)
             self._on_told(entry.item, row, jpeg)
             self.saved.emit(entry)
 
         self._saving = self.in_background(work, "Saving cells", done=done, ended=self._refresh)
         self._refresh()
+
+    def _question(self, item: BatchItem, session: Session, own: bool, regions: Mapping[Labels, Path]) -> str:
+        """Return what is to be asked before cells are saved; nothing where they replace none of others."""
+        written = session.written(item)
+        if own and written not in (None, self._picture.written):
+            return (
+                f"{written[0].name} was written since these cells were opened, by a run or by someone else, "
+                "or it is of another picture. Replace it?"
+            )
+        known = [one for one in regions if not self._picture.was_saved(one)]
+        there_are = [regions[one].name for one in known if regions[one].exists()]
+        return f"{listed(there_are)} is there already, from before. Replace it?" if there_are else ""
 
     def _after_saving(self, go_on: Callable[[], object]) -> None:
         """Go on; where something is not saved, ask first."""
@@ -391,14 +411,14 @@ class SessionWidget(Panel):
 
     def _on_counted(self, layer: Labels) -> None:
         """Note of cells found anew where they will be saved: a differential counts them in place of those."""
-        cells, entry = self._picture.to_save, self.shown
-        if self.session is None or entry is None or cells is None or cells is not layer:
+        entry = self.shown if layer is self.cells and layer in self._picture.to_save else None
+        if self.session is None or entry is None:
             return
         record = str(self.session.outputs.record_file(entry.item.name))
-        if LayerInfo.of(cells).record != record:
-            note(cells, record=record)
-            cells.events.metadata()
-            self._take_method(LayerInfo.of(cells))
+        if LayerInfo.of(layer).record != record:
+            note(layer, record=record)
+            layer.events.metadata()
+            self._take_method(LayerInfo.of(layer))
 
     def _take_method(self, info: LayerInfo) -> None:
         """Let *Segment all* do as the Segment panel did with this picture, unless a run was before."""
@@ -466,7 +486,7 @@ class SessionWidget(Panel):
             **dict.fromkeys(("look_again", "keep_elsewhere"), not running),
             "segment_all": bool(self.entries) and not running,
             **dict.fromkeys(("previous", "next"), len(self.entries) > 1),
-            "save": self._picture.to_save is not None and not busy(self._saving),
+            "save": bool(self._picture.to_save) and not busy(self._saving),
             "review": self.cells is not None,
             "differential": bool(self.entries),
         }

@@ -30,7 +30,7 @@ from .count_on_canvas import write_count
 from .features import known_values
 from .jobs import Job, busy, in_background, timer
 from .metadata import LayerInfo, is_cells, is_on_disk, is_picture, note
-from .pictures import check_slide, found_in, id_of, reunite, watch_file
+from .pictures import check_slide, found_in, id_of, origin_of, reunite, watch_file
 from .viewer import image_data, own_viewer, placement, plane_events, plane_shown
 
 _DELAY = 30  # ms; gathers what one mouse move emits
@@ -250,7 +250,7 @@ class Counts(QObject):
         picture = event.source
         for layer in self._found_in(picture):
             ending = layer_name("", LayerInfo.of(layer).source)
-            note(layer, source=picture.name)
+            note(layer, source=origin_of(picture) if is_picture(layer) else picture.name)
             if ending and layer.name.endswith(ending):
                 layer.name = layer_name(layer.name.removesuffix(ending), picture.name)
         self._show()

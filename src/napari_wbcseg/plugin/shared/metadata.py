@@ -40,7 +40,7 @@ class LayerInfo:
         What the layer is among ours; None for an image of the user.
     source, source_id : str or None
         Name and ``unique_id`` of the image layer that a result belongs to. Of a picture that is a part of
-        another, the first is what that is known by.
+        another, the first is what that is known by; the second makes the part belong to it, too.
     model, classifier : str
         What found the cells, and what told the classes of those that no person named, ``name@hash``.
     settings : dict or None

@@ -23,6 +23,14 @@ def found_in(layer: Layer, image: Layer | None) -> bool:
     return LayerInfo.of(layer).source_id == id_of(image)
 
 
+def all_of(viewer: ViewerModel, *pictures: Layer) -> list[Layer]:
+    """Return pictures in a viewer, what was found in them, and their regions with what was found in those."""
+    ids = set(map(id_of, pictures))
+    while new := {id_of(one) for one in viewer.layers if LayerInfo.of(one).source_id in ids} - ids:
+        ids |= new
+    return [one for one in viewer.layers if id_of(one) in ids]
+
+
 def id_of(image: Layer | None) -> str | None:
     """Return what results keep of the image that they were found in."""
     return None if image is None else str(image.unique_id)
