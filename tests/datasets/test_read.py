@@ -200,7 +200,7 @@ def test_255_numbered_cells_in_8_bits_are_cells(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_labels(_save(tmp_path / "m.png", labels)), labels)
 
 
-@pytest.mark.parametrize("name", ["m.png", "m.tif", "m.bmp"])
+@pytest.mark.parametrize("name", ["m.png", "m.tif", "m.bmp", "m.gif"])
 def test_colours_of_a_palette_number_the_cells(tmp_path: Path, name: str) -> None:
     labels = _mask(value=1)
     labels[22:34, 36:42] = 2
@@ -208,6 +208,25 @@ def test_colours_of_a_palette_number_the_cells(tmp_path: Path, name: str) -> Non
     image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
     image.save(tmp_path / name)
     np.testing.assert_array_equal(_labels(tmp_path / name), labels)
+
+
+def test_greys_of_a_palette_are_what_they_show(tmp_path: Path) -> None:
+    indices = np.where(_mask() > 0, 0, 1).astype(np.uint8)
+    for name in ("m.png", "m.tif"):
+        image = Image.fromarray(indices, mode="P")
+        image.putpalette([255, 255, 255, 0, 0, 0])
+        image.save(tmp_path / name)
+        np.testing.assert_array_equal(_labels(tmp_path / name) > 0, _mask() > 0)
+
+
+@pytest.mark.parametrize("cell", [True, np.uint8(255), np.uint16(1)])
+def test_a_mask_that_viewers_show_inverted_is_taken_as_stored(tmp_path: Path, cell: np.generic) -> None:
+    """So tifffile writes booleans and ImageJ its masks: of a large cell the surroundings were the cell."""
+    large = np.zeros((40, 50), bool)
+    large[3:39, 2:47] = True
+    for mask in (large, _mask() > 0):
+        tifffile.imwrite(tmp_path / "m.tif", mask * cell, photometric="miniswhite")
+        np.testing.assert_array_equal(_labels(tmp_path / "m.tif") > 0, mask)
 
 
 def test_a_mask_may_be_as_large_as_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,6 +243,10 @@ def test_a_record_alone_does_not_take_the_place_of_that_of_other_cells(tmp_path,
     assert record.read_bytes() == before
     save(dataclasses.replace(result, notes=("of these very cells",)), tmp_path / "smear", "json")
     assert load_result(record).notes == ("of these very cells",)
+    colours = np.random.default_rng(0).integers(0, 2**16, (3, 2**16)).astype(np.uint16)
+    numbers = result.labels.astype(np.uint16)  # as ImageJ saves them with a lookup table
+    tifffile.imwrite(tmp_path / "smear-labels.tif", numbers, photometric="palette", colormap=colours)
+    save(result, tmp_path / "smear", "json")
     save(other, tmp_path / "smear", "tiff,json")
 
 

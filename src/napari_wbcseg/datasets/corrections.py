@@ -264,7 +264,7 @@ def read_corrections(folder: str | Path | None = None) -> list[TrainingPair]:
         path = place / LABELS / f"{field.name}.tif"
         try:
             image = read_rgb8(place / IMAGES / path.name)
-            labels = _checked_labels(read_image(path), image.shape[:2], str(path))
+            labels = _checked_labels(read_image(path, numbers=True), image.shape[:2], str(path))
         except WBCSegError as error:
             raise DatasetError(
                 f"A field of your training set cannot be used. {error} Or take the field out by `wbcseg "

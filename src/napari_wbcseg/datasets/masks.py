@@ -105,28 +105,14 @@ def read_labels(
 
 
 def _read_values(path: Path, lossy: bool) -> NDArray[Any]:
-    values = read_image(path)
+    values = read_image(path, numbers=True)
     if values.ndim < 3 or values.shape[2] != 3:
         return values
     if lossy:
         return np.rint(values.mean(axis=2)).astype(np.uint8)
     if (values == values[..., :1]).all():
         return values[..., 0]
-    indices = _palette_indices(path)
-    if indices is None:
-        raise DatasetError(f"{path} is coloured; save the mask in black and white, or as cell numbers.")
-    return indices
-
-
-def _palette_indices(path: Path) -> NDArray[Any] | None:
-    """Return the numbers behind the colours of a palette, such as labels in a lookup table of ImageJ."""
-    from PIL import Image
-
-    try:
-        with Image.open(path, formats=["PNG", "TIFF", "BMP"]) as image:
-            return np.asarray(image) if image.mode == "P" else None
-    except (OSError, Image.DecompressionBombError):
-        return None
+    raise DatasetError(f"{path} is coloured; save the mask in black and white, or as cell numbers.")
 
 
 def _levels(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -42,6 +42,9 @@ class OpenedImage:
         Whether the last of two or four channels is known to be transparency.
     labels : bool
         Whether its values are known to be numbers of cells, and no picture.
+    read_numbers : callable
+        Reads its pixels (N, H, W, C) as the numbers that they are shown by other colours or greys for; None
+        where they are shown as what they are.
     read_stated : callable
         Reads what the file states of the size of its pixels.
     read_orientation : callable
@@ -57,6 +60,7 @@ class OpenedImage:
     depths: int = 1
     alpha: bool = False
     labels: bool = False
+    read_numbers: Callable[[], NDArray[Any] | None] = lambda: None
     read_stated: Callable[[], Stated | None] = lambda: None
     read_orientation: Callable[[], Any] = lambda: 1
     close: Callable[[], None] = lambda: None

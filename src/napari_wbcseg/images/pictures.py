@@ -65,6 +65,7 @@ def open_picture(path: Path) -> OpenedImage:
         (left_out,) if frames > 1 else (),
         in_parts=False,
         alpha=True,
+        read_numbers=pixels.numbers,
         read_stated=lambda: of_dots(*reversed(opened.info.get("dpi", (0, 0)))),
         read_orientation=lambda: opened.getexif().get(ORIENTATION),
         close=opened.close,
@@ -108,6 +109,10 @@ class PicturePixels:
         decode = _decoder_of_deep_colours(self._opened, image_head(self._path))
         image = array_of(self._opened) if decode is None else decode(self._path.read_bytes())
         return image.reshape(1, *image.shape[:2], -1)[key]
+
+    def numbers(self) -> NDArray[Any] | None:
+        """Return the places of the pixels (1, H, W, 1) in their palette; None where there is none."""
+        return np.asarray(self._opened)[None, ..., None] if self._opened.mode == "P" else None
 
 
 def _decoder_of_deep_colours(opened: Image.Image, head: bytes) -> Callable[[bytes], NDArray[Any]] | None:

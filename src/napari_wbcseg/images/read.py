@@ -112,7 +112,7 @@ def _open_pixels(path: Path) -> OpenedImage:
     return image
 
 
-def read_image(path: str | Path) -> NDArray[Any]:
+def read_image(path: str | Path, *, numbers: bool = False) -> NDArray[Any]:
     """Read an image file: JPEG, PNG, HEIC and the like, TIFF, or a zarr folder.
 
     The content decides the format, not the suffix. Rows and columns are those of the file, as
@@ -124,6 +124,10 @@ def read_image(path: str | Path) -> NDArray[Any]:
     Parameters
     ----------
     path : str or Path
+    numbers : bool
+        Whether its pixels are the numbers of cells, or a mask: these are read themselves, whatever colours
+        ImageJ or another program shows them in. Where these are all grey they count, as in what a paint
+        program saves in black and white.
 
     Returns
     -------
@@ -137,7 +141,7 @@ def read_image(path: str | Path) -> NDArray[Any]:
         If the file is missing, truncated, empty, not an image, has colours that are not known,
         or does not fit into memory.
     """
-    image = read_file(path)
+    image = read_file(path, numbers=numbers)
     for note in image.notes:
         warnings.warn(note, ImageWarning, stacklevel=2)
     return image.pixels
@@ -158,15 +162,22 @@ def read_rgb8(path: Path) -> NDArray[np.uint8]:
         raise ImageError(f"{path}: {error}") from None
 
 
-def read_file(path: str | Path) -> ReadImage:
+def read_file(path: str | Path, *, numbers: bool = False) -> ReadImage:
     """Read an image and what its file tells of it; see `read_image`."""
     path = user_path(path)
     with _in_sentences(path), contextlib.closing(_open_pixels(path)) as opened:
         full = opened.levels[0]
         check_memory(full.nbytes, str(path))
         planes = np.asarray(full[:])
+        if numbers and not _in_greys(planes) and (stored := opened.read_numbers()) is not None:
+            planes = stored
         image, notes = as_image(planes, str(path), opened.alpha)
         return ReadImage(image, (*opened.all_notes, *notes), opened.pixel_size[0])
+
+
+def _in_greys(planes: NDArray[Any]) -> bool:
+    """Whether pixels (N, H, W, C) have colours, and all of these are grey."""
+    return planes.shape[-1] > 1 and bool((planes[..., 1:3] == planes[..., :1]).all())
 
 
 @contextlib.contextmanager

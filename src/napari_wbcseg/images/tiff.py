@@ -134,6 +134,7 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
         fields=len(fields),
         depths=dict(zip(first.axes, first.shape, strict=True)).get("Z", 1),
         alpha=any(int(sample) in _ALPHA for sample in page.extrasamples),
+        read_numbers=levels[0].numbers,
         read_stated=lambda: of_all(
             stated_pixel_size(file, one.keyframe, _described(file, number))
             for number, one in (every[i] for i in chosen)
@@ -234,9 +235,20 @@ class TiffPixels(LazyPixels):
 
     def read(self, image: int, box: Box) -> NDArray[Any]:
         """Return the pixels (rows, columns, colours) of a part of one plane."""
+        return self.planes[image][0].layout.convert(self._stored(image, box))
+
+    def numbers(self) -> NDArray[Any] | None:
+        """Return all pixels as stored, of a palette or where 0 is shown white; None of others."""
+        from tifffile import PHOTOMETRIC
+
+        if self.planes[0][0].page.keyframe.photometric not in (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.PALETTE):
+            return None
+        whole = Box(0, 0, self._height, self._width)
+        return np.stack([self._stored(image, whole) for image in range(len(self.planes))])
+
+    def _stored(self, image: int, box: Box) -> NDArray[Any]:
         parts = [self._part(plane, box) for plane in self.planes[image]]
-        convert = self.planes[image][0].layout.convert
-        return convert(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def _part(self, plane: _Plane, box: Box) -> NDArray[Any]:
         page, key = plane.page, plane.page.keyframe

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,14 +73,8 @@ def load_result(path: str | Path) -> Segmentation:
 
 
 def _read_labels(path: Path) -> np.ndarray:
-    """Read labels: the numbers themselves, whatever a program such as ImageJ shows them as."""
-    from tifffile import PHOTOMETRIC, TiffFile, TiffFileError
-
     try:
-        labels = read_file(path).pixels
-        with suppress(TiffFileError), TiffFile(path) as file:
-            if file.pages.first.photometric in (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.PALETTE):
-                labels = file.asarray()
+        labels = read_file(path, numbers=True).pixels
     except ImageError as error:
         raise ImageError(f"{error} It belongs beside its record.") from None
     if labels.dtype.kind not in "iu":

@@ -208,7 +208,9 @@ def _has_labels(file: Path | None, found: Segmentation) -> bool:
     try:
         if file is None or not isfile(file):
             return file is None
-        return np.array_equal(in_shape(read_file(file).pixels, found.labels.shape), found.labels)
+        return np.array_equal(
+            in_shape(read_file(file, numbers=True).pixels, found.labels.shape), found.labels
+        )
     except ImageError:  # damaged
         return False
 
