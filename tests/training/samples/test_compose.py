@@ -13,7 +13,7 @@ from scipy import ndimage
 from napari_wbcseg.sizes import equivalent_diameter
 from napari_wbcseg.training.samples import compose
 from napari_wbcseg.training.samples.compose import Composer, Picture
-from napari_wbcseg.training.samples.sources import make_source
+from napari_wbcseg.training.samples.sources import CutOut, make_source
 
 from .fields import discs, pair, source
 
@@ -117,6 +117,18 @@ def test_cells_that_the_source_cuts_have_no_centre() -> None:
             # Its pixels are doubtful where mirroring doubled it, and those of a cell otherwise.
             assert index not in sample.diameters
     assert seen > 5
+
+
+def test_a_cell_that_is_pasted_over_one_that_the_source_cuts_is_whole() -> None:
+    picture = Picture.plain(np.ones((64, 64, 3), np.float32))
+    picture.cut[:, :40] = picture.mirrored = True
+    (row, col), rng = np.mgrid[-10:11, -10:11], np.random.default_rng(0)
+    disc = (row**2 + col**2 <= 100).astype(np.float32)
+    cell = CutOut(np.full((21, 21, 3), 0.3, np.float16), disc, diameter=20.0, relative_size=1.0)
+    picture.paste(cell, 1.0, np.array([32, 32]), rng)
+    sample = picture.crop(8)
+    assert len(sample.centres) == 1
+    assert not sample.doubtful[sample.labels > 0].any()
 
 
 def test_samples_from_backgrounds_can_hold_groups() -> None:

@@ -186,6 +186,7 @@ class Picture:
         self.image[:] = soft * patch + (1 - soft) * self.image
         self.labels[solid] = self.labels.max() + 1
         self.classes[solid] = NOTHING_ELSE
+        self.cut[solid] = False
 
     def crop(self, margin: int) -> Sample:
         """Return the sample inside a margin of so many pixels."""
