@@ -322,6 +322,9 @@ def test_heic_without_what_reads_it_says_what_to_install(
     (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     with pytest.raises(ImageError, match=r"a\.jpg is HEIC, .*pip install pillow-heif"):
         read_image(tmp_path / "a.jpg")
+    (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypisom\0\0\2\0isommp41")
+    with pytest.raises(ImageError, match=r"b\.heic is not .*looks like a video"):
+        read_image(tmp_path / "b.heic")
 
 
 def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:

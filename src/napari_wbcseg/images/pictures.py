@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "JPEG2000", "AVIF")
+_HEIF = (b"hei", b"hev", b"mif", b"msf")  # what the brands begin with that pillow-heif knows; others are videos
 _MAX_PIXELS = 2**29  # Pillow refuses twice as many
 _LOCK = threading.Lock()
 
@@ -73,7 +74,7 @@ def open_picture(path: Path) -> OpenedImage:
 
 
 def _is_heif(head: bytes) -> bool:
-    return head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis")
+    return head[4:8] == b"ftyp" and head[8:11] in _HEIF
 
 
 def _heif(path: Path) -> tuple[str]:
