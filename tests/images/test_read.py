@@ -121,7 +121,9 @@ def test_channels_of_an_ome_tiff_are_taken_by_their_names_or_colours(
     about = {"axes": "CYX", "Channel": about}  # type: ignore[dict-item]
     options = {"photometric": "minisblack", "compression": compression, "metadata": about}
     tifffile.imwrite(tmp_path / "a.ome.tif", stored, **options)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.ome.tif"), image)
+    pixels, notes, _ = read_file(tmp_path / "a.ome.tif")
+    np.testing.assert_array_equal(pixels, image)
+    assert ["left out: DAPI." in note for note in notes] == [True] * (len(order) == 4)
 
 
 @pytest.mark.parametrize("bits", [8, 16])

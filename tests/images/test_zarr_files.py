@@ -137,7 +137,10 @@ def test_metadata_that_are_none_are_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("told", ["label", "color"])
 @pytest.mark.parametrize(
     "order",
-    [("Blue", "Red", "Green"), ("r", "g", "b"), ("DAPI", "x", "y"), ("0000FF", "00FF00", "FF0000")],
+    [
+        *[("Blue", "Red", "Green"), ("r", "g", "b"), ("DAPI", "x", "y"), ("0000FF", "00FF00", "FF0000")],
+        ("FFFFFF", "Blue", "Red", "Green"),
+    ],
 )
 def test_channels_are_taken_by_their_names_or_colours(
     tmp_path: Path, version: int, order: tuple[str, ...], told: str
@@ -149,7 +152,9 @@ def test_channels_are_taken_by_their_names_or_colours(
     scales = {"axes": [{"name": name} for name in "cyx"], "datasets": [{"path": "0"}]}
     about = {"multiscales": [scales], "omero": {"channels": [{told: name} for name in order]}}
     group.attrs.update(about if version == 2 else {"ome": about})
-    assert np.array_equal(read_image(tmp_path / "a.zarr"), PIXELS)
+    pixels, notes, _ = read_file(tmp_path / "a.zarr")
+    assert np.array_equal(pixels, PIXELS)
+    assert [" blue were taken; left out: " in note for note in notes] == [True] * (len(order) == 4)
     assert np.array_equal(np.asarray(open_large(tmp_path / "a.zarr").levels[0]), PIXELS)
 
 

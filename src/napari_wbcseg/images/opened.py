@@ -183,6 +183,20 @@ def colour_order(channels: Sequence[tuple[str, str]], count: int) -> list[int]:
     return []
 
 
+def left_out(channels: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Return a note on the channels beside those of red, green and blue, where it is said which these are.
+
+    Examples
+    --------
+    >>> left_out([("DAPI", ""), ("Blue", ""), ("Green", ""), ("Red", "")])
+    ('Of the channels in the file those of red, green and blue were taken; left out: DAPI.',)
+    """
+    order = colour_order(channels, len(channels))
+    others = [name or f"channel {i + 1}" for i, (name, _) in enumerate(channels) if order and i not in order]
+    taken = "Of the channels in the file those of red, green and blue were taken; left out:"
+    return (f"{taken} {listed(others, 4)}.",) if others else ()
+
+
 # Which of the images in one file is the image ---------------------------------------------------
 
 _ASIDE = re.compile(r"\b(macro|label|thumbnail|overview|map|barcode|probability)\b", re.IGNORECASE)

@@ -24,7 +24,7 @@ from ..box import Box
 from ..errors import ImageError
 from .colours import JPEG, Conversion, conversion
 from .limits import check_expansion, check_memory
-from .opened import CHUNK, Candidate, LazyPixels, OpenedImage, chunk_of, colour_order, main_images
+from .opened import CHUNK, Candidate, LazyPixels, OpenedImage, chunk_of, colour_order, left_out, main_images
 from .pixel_size import CENTIMETRES, Stated, of_all, of_dots, unit_symbol
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
     page = first.keyframe
     return OpenedImage(
         tuple(levels),
-        notes,
+        (*notes, *left_out(channels)),
         fields=len(fields),
         depths=dict(zip(first.axes, first.shape, strict=True)).get("Z", 1),
         alpha=any(int(sample) in _ALPHA for sample in page.extrasamples),

@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import ImageError
 from ..files import user_path
 from .limits import check_folder_expansion, check_memory
-from .opened import Candidate, OpenedImage, chunk_of, colour_order, main_images
+from .opened import Candidate, OpenedImage, chunk_of, colour_order, left_out, main_images
 from .pixel_size import Stated, of_all
 
 #: What a codec may be called, after ``numcodecs.`` where that is in front.
@@ -154,14 +154,14 @@ def open_zarr_image(path: Path) -> OpenedImage:
     chosen, notes = main_images([_candidate(group, scales) for group, scales in images])
     axes = _axes(images[chosen[0]][1])
     fields = [
-        [_in_order(_planes(group[level["path"]], axes, path), group) for level in scales["datasets"]]
+        [_in_order(_planes(group[level["path"]], axes, path), _channels(group)) for level in scales["datasets"]]
         for group, scales in (images[i] for i in chosen)
     ]
     levels = [same[0] if len(same) == 1 else da.concatenate(same) for same in zip(*fields, strict=False)]
     full = [images[i][0][images[i][1]["datasets"][0]["path"]] for i in chosen]
     return OpenedImage(
         tuple(levels),
-        (*notes, *_incomplete(full, path)),
+        (*notes, *left_out(_channels(images[chosen[0]][0])), *_incomplete(full, path)),
         fields=len(chosen),
         depths=dict(zip(axes, full[0].shape, strict=True)).get("z", 1),
         labels=not pictures,
@@ -201,12 +201,16 @@ def _stated_pixel_size(multiscales: dict[str, Any]) -> Stated | None:
     return Stated(row, column, *(str(axes[i].get("unit", "")) for i in at))
 
 
-def _in_order(planes: Any, group: Any) -> Any:
+def _in_order(planes: Any, channels: list[tuple[str, str]]) -> Any:
     """Take channels that are called red, green and blue, or shown so, in that order."""
-    channels = [dict(one) for one in (_ome(group).get("omero") or {}).get("channels") or []]
-    said = [(str(one.get("label", "")), str(one.get("color", ""))) for one in channels]
-    order = colour_order(said, planes.shape[-1])
+    order = colour_order(channels, planes.shape[-1])
     return planes[..., order] if order else planes
+
+
+def _channels(group: Any) -> list[tuple[str, str]]:
+    """Return name and colour of each channel; see `colour_order`."""
+    channels = [dict(one) for one in (_ome(group).get("omero") or {}).get("channels") or []]
+    return [(str(one.get("label", "")), str(one.get("color", ""))) for one in channels]
 
 
 def _ome(group: Any) -> dict[str, Any]:
