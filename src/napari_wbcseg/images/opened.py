@@ -36,6 +36,8 @@ class OpenedImage:
         Whether a part can be read without the whole.
     fields : int
         How many images of the file were put together as planes.
+    images : int
+        How many the file holds, of any size; each may have several planes.
     depths : int
         How many planes, one behind the other, are one field at several depths of focus; 1 where none are.
     alpha : bool
@@ -57,6 +59,7 @@ class OpenedImage:
     notes: tuple[str, ...] = ()
     in_parts: bool = True
     fields: int = 1
+    images: int = 1
     depths: int = 1
     alpha: bool = False
     labels: bool = False

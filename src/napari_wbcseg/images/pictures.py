@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "JPEG2000", "AVIF")
-_HEIF = (b"hei", b"hev", b"mif", b"msf")  # what the brands begin with that pillow-heif knows; others are videos
+#: What the brands begin with that pillow-heif knows; those of videos are others.
+_HEIF = (b"hei", b"hev", b"mif", b"msf")
 _MAX_PIXELS = 2**29  # Pillow refuses twice as many
 _LOCK = threading.Lock()
 

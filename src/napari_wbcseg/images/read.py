@@ -345,6 +345,17 @@ def depths_of(path: Path) -> int | None:
     return _told(path, lambda image: image.depths)
 
 
+def behind_the_first(path: Path) -> tuple[str, ...]:
+    """Return a note where a file holds images behind its first, which is all that napari reads of it."""
+    count = _told(path, lambda image: image.images) or 1
+    if count == 1:
+        return ()
+    return (
+        f"{path} holds {count} images, of which napari opened the first alone: save each that is to be "
+        "counted as a file of its own.",
+    )
+
+
 def channels_of(path: str | Path) -> int | None:
     """Return how many channels the pixels of a file have; None where it cannot be understood."""
     return _told(user_path(path), lambda image: image.levels[0].shape[-1])

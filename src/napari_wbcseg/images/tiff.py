@@ -132,6 +132,7 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
         tuple(levels),
         (*notes, *left_out(channels)),
         fields=len(fields),
+        images=len(every),
         depths=dict(zip(first.axes, first.shape, strict=True)).get("Z", 1),
         alpha=any(int(sample) in _ALPHA for sample in page.extrasamples),
         read_numbers=levels[0].numbers,

@@ -154,7 +154,10 @@ def open_zarr_image(path: Path) -> OpenedImage:
     chosen, notes = main_images([_candidate(group, scales) for group, scales in images])
     axes = _axes(images[chosen[0]][1])
     fields = [
-        [_in_order(_planes(group[level["path"]], axes, path), _channels(group)) for level in scales["datasets"]]
+        [
+            _in_order(_planes(group[level["path"]], axes, path), _channels(group))
+            for level in scales["datasets"]
+        ]
         for group, scales in (images[i] for i in chosen)
     ]
     levels = [same[0] if len(same) == 1 else da.concatenate(same) for same in zip(*fields, strict=False)]

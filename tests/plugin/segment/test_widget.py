@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
 from napari.layers import Labels
 from napari.utils import Colormap
 from qtpy.QtCore import QThreadPool
@@ -113,6 +114,18 @@ def test_a_multiscale_layer_is_segmented_in_full_resolution(viewer, widget, quic
     viewer.add_image([discs(), discs()[::2, ::2]], rgb=True, multiscale=True)
     _, layers = run(widget, qtbot)
     assert layers.cells.data.shape == (120, 160)
+
+
+def test_images_of_a_file_that_napari_did_not_open_are_told_of(
+    viewer, widget, quick_segment, qtbot, tmp_path
+):
+    with tifffile.TiffWriter(tmp_path / "two.tif") as tiff:
+        for pixels in (discs(), discs()[:60]):
+            tiff.write(pixels, photometric="rgb", metadata=None)
+    viewer.open(tmp_path / "two.tif", plugin="napari")
+    found, _ = run(widget, qtbot)
+    assert found.count == 3
+    assert "two.tif holds 2 images, of which napari opened the first alone" in found.notes[-1]
 
 
 def test_running_twice_replaces_the_layers(viewer, widget, quick_segment, qtbot):

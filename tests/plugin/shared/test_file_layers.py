@@ -261,6 +261,12 @@ def test_a_window_may_close_while_it_is_read_whose_picture_cells_lie_on(viewer, 
     qtbot.waitUntil(lambda: not Job._running, timeout=20_000)
 
 
+def test_what_was_left_out_of_a_picture_is_kept_with_its_layer(tmp_path):
+    Image.new("RGBA", (60, 40)).save(tmp_path / "a.png")
+    (info,) = file_layers.image_layer(tmp_path / "a.png", "a")[1]["metadata"].values()
+    assert ["alpha" in note for note in info["notes"]] == [True]
+
+
 def test_a_result_does_not_lie_on_another_picture_in_the_place_of_its_own(tmp_path):
     """Saved again from there, it would have told of that picture."""
     image, file = picture(disc_labels((200, 260), DISCS[:1])), tmp_path / "a.png"

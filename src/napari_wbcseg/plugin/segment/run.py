@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -37,7 +38,7 @@ from ..shared.layers import (
     result_layers,
 )
 from ..shared.metadata import LayerInfo, is_picture, note
-from ..shared.pictures import found_in, id_of, part_of
+from ..shared.pictures import found_in, id_of, part_of, path_of
 from ..shared.viewer import (
     image_data,
     middle_of_view,
@@ -134,9 +135,10 @@ class SegmentRun(QObject):
         self._source, self._keep_earlier, self._fills = layer, keep_earlier, part is None
         self._pixels = layer.data
         self._on_view = middle_of_view(self._viewer, layer)
-        find = self._fill if part is None else partial(_segment, part)
+        find = partial(self._fill if part is None else partial(_segment, part), model, settings)
+        file = path_of(layer) if layer.source.reader_plugin == "napari" else None
         self._job = self._panel.in_background(
-            partial(find, model, settings),
+            find if file is None else partial(_told_of_others, file, find),
             "Segmenting white cells",
             progressed=self._on_progress,
             yielded=self._on_tile,
@@ -307,6 +309,16 @@ def _is_region(layer: Layer, slide: Layer, corner: tuple[int, int], pixels: np.n
     """Say whether a layer is the picture of this part of a slide."""
     there = is_picture(layer) and found_in(layer, slide) and LayerInfo.of(layer).corner == corner
     return there and plane_shape(layer) == pixels.shape[:2] and np.array_equal(layer.data, pixels)
+
+
+def _told_of_others(
+    file: Path, find: Callable[[Progress, Tell], Outcome], progress: Progress, tell: Tell
+) -> Outcome:
+    """Find cells in an image that napari read, and say that its file holds others; in a worker thread."""
+    from ...images.read import behind_the_first
+
+    found, arrays, region = find(progress, tell)
+    return replace(found, notes=(*found.notes, *behind_the_first(file))), arrays, region
 
 
 def _segment(part: Part, model: str, settings: SegmentationSettings, progress: Progress, _: Tell) -> Outcome:

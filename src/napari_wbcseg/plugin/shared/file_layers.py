@@ -70,8 +70,9 @@ def image_layer(path: Path, name: str) -> LayerDataTuple:
     """
     from ...images.read import read_file
 
-    info = LayerInfo(path=str(path), state=FileState.of(path))  # of the file before it is read
-    pixels, _, pixel_size = read_file(path)
+    state = FileState.of(path)  # before it is read
+    pixels, notes, pixel_size = read_file(path)
+    info = LayerInfo(path=str(path), state=state, notes=notes)
     rgb = pixels.shape[-1] == 3
     place = _placed(Placement.of_pixels(pixels.ndim - rgb, pixel_size))
     return pixels, {"name": name, "rgb": rgb, "metadata": info.metadata, **place}, "image"
