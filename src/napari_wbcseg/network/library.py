@@ -130,10 +130,10 @@ def save_to_library(model: ModelFile, name: str | None = None) -> ModelFile:
     with locked(folder / _LOCK, busy, _PATIENCE):
         for free in numbered(wanted):
             path, header = folder / f"{free}{SUFFIX}", model.header.replace(name=free)
-            is_this = path.exists() and path.read_bytes() == encoded(header, model.weights)
+            is_this = path.exists() and path.read_bytes() == encoded(header, model.weights, "lossless")
             if free.lower() not in BUILT_IN_MODELS and (is_this or not path.exists()):
                 break
-        return ModelFile.write(path, header, model.weights)
+        return ModelFile.write(path, header, model.weights, "lossless")
 
 
 def import_model_file(path: str | Path, name: str | None = None) -> ModelFile:

@@ -30,7 +30,7 @@ _ADVICE = (
 )
 _DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 
-WeightType = Literal["float16", "float32"]
+WeightType = Literal["float16", "float32", "lossless"]
 
 
 class TensorHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=False):
@@ -174,9 +174,9 @@ class TensorFile(Generic[Header]):
         header : TensorHeader
         weights : mapping of ndarray
             By the names of the header's ``tensor_shapes``.
-        dtype : {"float16", "float32"}
-            How kernels are stored. Vectors (biases, normalisations) stay float32: they are
-            0.03 % of the file.
+        dtype : {"float16", "float32", "lossless"}
+            How kernels are stored; the last is float16 where nothing is lost by it. Vectors (biases,
+            normalisations) stay float32: they are 0.03 % of the file.
 
         Raises
         ------
@@ -231,8 +231,9 @@ def encoded(header: TensorHeader, weights: Mapping[str, np.ndarray], dtype: Weig
     tensors = {}
     for name, value in weights.items():
         value = np.ascontiguousarray(value, dtype=np.float32)
-        if dtype == "float16" and value.ndim > 1 and np.abs(value).max(initial=0) < limit:
-            value = value.astype(np.float16)
+        if dtype != "float32" and value.ndim > 1 and np.abs(value).max(initial=0) < limit:
+            half = value.astype(np.float16)
+            value = half if dtype == "float16" or np.array_equal(half, value) else value
         tensors[name] = value
     return save(tensors, metadata={header.key: header.model_dump_json()})
 

@@ -174,7 +174,7 @@ def _describe(model: ModelFile, folder: Path) -> Any:
         "tags": ["white-blood-cells", "hematology", "brightfield", "2d", "unet", "segmentation", "napari"],
         "documentation": file("README.md", documentation(model).encode()),
         "covers": [file("cover.png", _png(picture[0]))],
-        "attachments": [file("model.safetensors", encoded(header, model.weights))],
+        "attachments": [file("model.safetensors", encoded(header, model.weights, "lossless"))],
         "inputs": [{**_input(architecture), "test_tensor": file("test-input.npy", _npy(picture))}],
         "outputs": [{**_output(architecture), "test_tensor": file("test-output.npy", _npy(predicted))}],
         "weights": {"onnx": {"source": weights.source, "opset_version": OPSET}},
@@ -250,5 +250,5 @@ _FORMATS: dict[str, tuple[str, Callable[[ModelFile], bytes]]] = {
     ".keras": ("Keras 3", _keras_bytes),
     ".onnx": ("ONNX", onnx_bytes),
     ".zip": ("bioimage.io package", package_bytes),
-    SUFFIX: ("this package's own", lambda model: encoded(model.header, model.weights)),
+    SUFFIX: ("this package's own", lambda model: encoded(model.header, model.weights, "lossless")),
 }
