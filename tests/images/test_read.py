@@ -266,6 +266,12 @@ def test_16_bit_alpha_is_dropped_aloud(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
 
 
+def test_grey_of_16_bits_of_which_one_is_transparent_keeps_its_values(tmp_path: Path) -> None:
+    image = random_grey(60000, np.uint16)
+    Image.fromarray(image).save(tmp_path / "a.png", transparency=int(image[0, 0]))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
+
+
 def test_palette_with_transparency_is_dropped_aloud(tmp_path: Path) -> None:
     Image.fromarray(random_rgb()).quantize(8).save(tmp_path / "a.png", transparency=0)
     with pytest.warns(ImageWarning, match="alpha"):

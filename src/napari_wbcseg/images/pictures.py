@@ -135,17 +135,15 @@ def _decoder_of_deep_colours(opened: Image.Image, head: bytes) -> Callable[[byte
 
 def array_of(image: Image.Image) -> NDArray[Any]:
     """Return grey, RGB, or either with alpha last."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # which Pillow cuts off at 255
+        array = np.asarray(image)
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    if image.mode == "1":
+        image = image.convert("L")
     if image.mode in ("LA", "La") or (image.mode == "L" and "transparency" in image.info):
         return np.asarray(image.convert("LA"))
     if image.has_transparency_data:
         return np.asarray(image.convert("RGBA"))
     if image.mode == "P":
         image = image.convert(image.palette.mode if image.palette else "RGB")
-    if image.mode == "1":
-        image = image.convert("L")
-    if image.mode in ("L", "I", "F") or image.mode.startswith("I;16"):
-        array = np.asarray(image)
-        if image.mode == "I" and image.format == "PNG":  # as Pillow before 11 opens 16 bits
-            array = array.astype(np.uint16)
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "L" else image.convert("RGB"))
