@@ -399,6 +399,17 @@ class TestReplay:
         with pytest.raises(ImageError, match="came from no file: give the image itself"):
             replay(path.with_name("b-result.json"))
 
+    def test_another_image_of_the_file_is_not_taken_for_it(self, saved, tmp_path):
+        """Of several in a TIFF napari opens the first, and the largest was segmented in its place."""
+        found, path = saved
+        with tifffile.TiffWriter(tmp_path / "two.tif") as file:
+            for pixels in (spots()[0], np.tile(spots()[0], (2, 2, 1))):
+                file.write(pixels, photometric="rgb", metadata=None)
+        save(found, path.with_name("two"), "tiff", image_path=tmp_path / "two.tif",
+             model_source=str(tmp_path / "dark.safetensors"))  # fmt: skip
+        with pytest.raises(ImageError, match="another image in that file"):
+            replay(path.with_name("two-result.json"))
+
     def test_cells_drawn_by_hand_cannot_be_found_again(self, tmp_path, labels):
         _, path = save(Layer(labels), tmp_path / "a.tif")
         with pytest.raises(SettingsError, match="no model found"):

@@ -206,7 +206,7 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     SettingsError
         If the file is no such record, or the labels in it were drawn without a model.
     ImageError
-        If the image is not there any more, or is another one now.
+        If the image is not there any more, is another one now, or not that which is read from its file.
     ModelError
         If the model or the classifier is not there any more.
     """
@@ -225,6 +225,11 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
             raise ImageError(f"{file} has changed since {path} was saved (its SHA-256 differs).")
         # Of several images in a large file the first was taken.
         image = open_large(file).full if record.large else read_file(file).pixels
+        if record.shape not in (image.shape, image.shape[:-1]):
+            raise ImageError(
+                f"The image in {file} is {image.shape} and the labels of {path} are {record.shape}: they are "
+                "of another image in that file; give that itself."
+            )
     found = segment(image, record.model.load(), settings_again(record), progress)
     if found.labels.shape != record.shape:
         return found
