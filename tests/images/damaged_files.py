@@ -1,32 +1,16 @@
-"""Damaged files of every kind that is read: each must give an image or a sentence, soon, in little memory.
-
-    python benchmarks/fuzz.py --inputs 10000
-
-Small sound files are mutated: bytes changed, set to extremes, cut, repeated, moved. Children read
-them, with what they cost measured; whatever is no image and no sentence is kept in a folder.
-"""
+"""Small sound files of every kind that is read, and what damages them."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import io
-import json
-import multiprocessing
 import random
-import resource
-import shutil
 import struct
 import tempfile
-import time
-import warnings
-from collections import Counter
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-SECONDS, BYTES = 20.0, 2 * 2**30  # what one file may take at most
 _EXTREMES = [0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 10**6, 2**40, 2**63]
 
 Files = dict[str, bytes]
@@ -192,120 +176,3 @@ def write(files: Files, name: str, folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return place
-
-
-def read_by_every_door(path: Path) -> str:
-    """Read a file in every way that there is; what is raised is no sentence."""
-    from napari_wbcseg.datasets.masks import read_labels
-    from napari_wbcseg.errors import WBCSegError
-    from napari_wbcseg.images.prepare import prepare_image
-    from napari_wbcseg.images.read import open_large, read_file, read_pixel_size, size_of_file
-
-    result = "sentence"
-    read_pixel_size(path)
-    _, large = size_of_file(path)
-    try:
-        image = read_file(path).pixels
-        result = "image"
-        prepare_image(image)
-    except WBCSegError:
-        pass
-    try:
-        full = open_large(path).full
-        if large or full.nbytes < 2**26:
-            np.asarray(full[-64:, -64:])
-    except WBCSegError:
-        pass
-    except Exception as error:
-        # Parts of a sound header may be damaged; whoever segments says so for the file.
-        if result == "image":
-            raise AssertionError(f"read as a whole, but not in parts: {error!r}") from error
-    if not path.is_dir():
-        with contextlib.suppress(WBCSegError):
-            read_labels(path)
-    return result
-
-
-def _child(numbers: range, kept: str, answers: multiprocessing.Queue) -> None:
-    warnings.simplefilter("ignore")
-    import logging
-
-    logging.disable()
-    names = sorted(seeds())
-    with tempfile.TemporaryDirectory() as folder:
-        for name in names:  # so that imports are not counted
-            read_by_every_door(write(seeds()[name], name, Path(folder) / "sound"))
-        for number in numbers:
-            rng = random.Random(number)
-            name = names[number % len(names)]
-            place = Path(folder) / str(number)
-            place.mkdir()
-            path = write(mutated(seeds()[name], rng), name, place)
-            answers.put((number, name, "reading", 0.0, 0))
-            start = time.perf_counter()
-            try:
-                result = read_by_every_door(path)
-            except BaseException as error:
-                result = f"{type(error).__name__}: {str(error)[:120]}"
-            seconds = time.perf_counter() - start
-            if [entry.name for entry in place.iterdir()] != [name]:
-                result = "wrote beside it"
-            if result not in ("image", "sentence"):
-                shutil.copytree(place, Path(kept) / str(number), dirs_exist_ok=True)
-            answers.put((number, name, result, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
-            shutil.rmtree(place)
-    answers.put(None)
-
-
-def main() -> None:
-    """Read mutated files and print what came of them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--inputs", type=int, default=10_000)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--keep", default="fuzz-failures")
-    options = parser.parse_args()
-    Path(options.keep).mkdir(exist_ok=True)
-    context = multiprocessing.get_context("spawn")
-    results: Counter[str] = Counter()
-    number, end, slowest, most = options.first, options.first + options.inputs, 0.0, 0
-    while number < end:
-        answers = context.Queue()
-        child = context.Process(target=_child, args=(range(number, end), options.keep, answers))
-        child.start()
-        reading = ""
-        while True:
-            try:
-                answer = answers.get(timeout=SECONDS if reading else 300)
-            except Exception:
-                answer = (
-                    number,
-                    reading,
-                    "hangs" if child.is_alive() else f"died ({child.exitcode})",
-                    SECONDS,
-                    0,
-                )
-            if answer is None:
-                number = end
-                break
-            number, name, result, seconds, kilobytes = answer
-            if result == "reading":
-                reading = name
-                continue
-            results[result if result in ("image", "sentence") else f"{name} {number}: {result}"] += 1
-            slowest, most = max(slowest, seconds), max(most, kilobytes * 1024)
-            number += 1
-            if result == "hangs" or result.startswith("died") or kilobytes * 1024 > BYTES:
-                child.kill()
-                break
-        child.join()
-    for result, count in results.most_common():
-        print(f"{count:6d} {result}")
-    print(
-        json.dumps(
-            {"inputs": sum(results.values()), "slowest_s": round(slowest, 2), "most_MB": round(most / 1e6)}
-        )
-    )
-
-
-if __name__ == "__main__":
-    main()
