@@ -1,7 +1,6 @@
 """Simulate one slide on clusters of 1 to 1,000 workers: where it stops scaling, and why.
 
-    python benchmarks/simulate_cluster.py                         # with the costs below
-    python benchmarks/simulate_cluster.py --measure               # measure the costs here first, some minutes
+    python benchmarks/simulate_cluster.py [--megapixels 10000] [--tile-s 0.35 ...]
 
 An event simulation: a scheduler that hands out one task after the other, a disk that all read from in
 turn, workers of one thread of which some are slow, and one head process. It goes through the steps of
@@ -12,11 +11,7 @@ from __future__ import annotations
 
 import argparse
 import heapq
-import shutil
-import tempfile
-import time
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 
 import numpy as np
 from tables import markdown
@@ -28,7 +23,7 @@ WORKERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 class Costs:
     """What the steps take: seconds of one thread, bytes, and tiles of a megapixel.
 
-    All are rough estimates, each an option; ``--measure`` takes the first ten on this machine.
+    All are rough estimates, each an option.
     """
 
     samples_s: float = 14.0  # of the estimates, whatever the size of the image
@@ -109,72 +104,15 @@ def table(megapixels: float, costs: Costs) -> str:
     return markdown(headings, rows)
 
 
-def measured(megapixels: float = 16.0) -> Costs:
-    """Take the times of the steps on a drawn slide, in processor seconds."""
-    import zarr
-    from speed_large import compose
-
-    from napari_wbcseg import load_model
-    from napari_wbcseg.progress import silent
-    from napari_wbcseg.segmentation import finish, tile_work
-    from napari_wbcseg.segmentation.detections import join
-    from napari_wbcseg.segmentation.large.run import LargeRun
-
-    def seconds(start: float) -> float:
-        return time.process_time() - start
-
-    folder = tempfile.mkdtemp(prefix="wbcseg-simulate-")
-    try:
-        array = zarr.open_array(str(compose(folder, megapixels)), mode="r")
-        start = time.process_time()
-        run = LargeRun(array, Path(folder) / "out", load_model("wbc"))
-        whole, start = seconds(start), time.process_time()
-        run.source.find_field_of_view()
-        overview, work = seconds(start), run._work
-        tiles, start = len(work.tiles), time.process_time()
-        cells = [
-            tile_work.find_in_tile(work, tile, silent, None, tile_work.WindowPixels(work, tile.window))
-            for tile in work.tiles
-        ]
-        finding, start = seconds(start), time.process_time()
-        for number, found in enumerate(cells):
-            work.kept[number] = found
-        writing, start = seconds(start), time.process_time()
-        joined = join(work.kept, tiles)
-        joining, start = seconds(start), time.process_time()
-        pieces = list(finish._pieces(work, joined))
-        heading, start = seconds(start), time.process_time()
-        for piece in pieces:
-            finish._draw_and_measure(work, piece, silent)
-        drawing = seconds(start)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return Costs(
-        samples_s=whole - overview,
-        overview_s=overview / megapixels,
-        tile_s=finding / tiles,
-        write_s=writing / tiles,
-        join_s=joining / tiles,
-        piece_s=drawing / len(pieces),
-        head_s=heading / len(pieces),
-        tiles_a_megapixel=tiles / megapixels,
-        pieces_a_megapixel=len(pieces) / megapixels,
-        read_bytes=3e6 * sum(tile.window.area for tile in work.tiles) / (array.shape[0] * array.shape[1]),
-    )
-
-
 def main() -> None:
-    """Measure where that is asked for, simulate, and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Simulate and print."""
+    parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--megapixels", type=float, default=10_000.0)
-    parser.add_argument("--measure", action="store_true", help="take the costs of the steps on this machine")
     for field in fields(Costs):
         option = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(option, type=float, help=f"default {field.default:g}")
+        parser.add_argument(option, type=float, default=field.default)
     args = parser.parse_args()
-    given = {field.name: getattr(args, field.name) for field in fields(Costs)}
-    costs = measured() if args.measure else Costs()
-    costs = replace(costs, **{name: value for name, value in given.items() if value is not None})
+    costs = Costs(**{field.name: getattr(args, field.name) for field in fields(Costs)})
     print(", ".join(f"{name} {value:.4g}" for name, value in asdict(costs).items()), "\n")
     print(table(args.megapixels, costs))
 

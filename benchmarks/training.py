@@ -1,9 +1,7 @@
 """How fast training and prediction are, against what the machine can do.
 
     python benchmarks/training.py table            # images per second against the matrix-product rate
-    python benchmarks/training.py waiting          # how long the network waits for its batches
     python benchmarks/training.py gui              # what the window costs: shell and napari in turn
-    python benchmarks/training.py all --out results.md
 
 ``gui`` needs a display; without one it looks for ``xvfb-run``. Run it on an idle machine: the load
 average is printed with the results.
@@ -30,7 +28,6 @@ from tables import machine, markdown
 
 from napari_wbcseg.network.architecture import CLASSIC, UNetArchitecture
 from napari_wbcseg.network.robust import ROBUST
-from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.truth import TRUTH_CHANNELS
 
 SIDE = 128
@@ -120,49 +117,6 @@ def table(seconds: float) -> str:
         f"Device: {describe_device().words}. {machine()}\n"
         f"Matrix product of 2048 x 2048: {rates['float32'] / 1e9:.0f} GFLOP/s in float32, "
         f"{rates['bfloat16'] / 1e9:.0f} in bfloat16.\n\n{markdown([*headings, 'of the matrix rate'], rows)}"
-    )
-
-
-def waiting(steps: int, rounds: int, processes: int | None) -> str:
-    """Return how long the network waits, told by the feeder, and by the time that fixed batches save."""
-    from napari_wbcseg.network.backend import import_keras
-    from napari_wbcseg.network.device import describe_device, dtype_policy
-    from napari_wbcseg.network.unet import build_unet
-    from napari_wbcseg.training.batches import Feeder, as_dataset, helper_processes
-    from napari_wbcseg.training.plan import RECIPES
-
-    keras = import_keras()
-    settings = TrainingSettings.for_recipe("robust", steps_per_epoch=steps)
-    batches = RECIPES["robust"].batches(list(pairs()), settings, True)
-    count = helper_processes(describe_device().kind) if processes is None else processes
-    model = build_unet(ROBUST, dtype=dtype_policy("auto"))
-    model.compile(optimizer=keras.optimizers.Adam(1e-4), loss=RECIPES["robust"].loss)
-    ready = [batches.draw(0, index) for index in range(steps)]  # as if preparing them took no time
-    feeder = Feeder(batches.draw, steps, rounds, count)
-    dataset = as_dataset(feeder.get, steps)
-    fixed = as_dataset(lambda epoch, index: ready[index], steps)
-    model.fit(fixed, verbose=0)  # traced before anything is timed
-
-    def epoch_seconds(data: object) -> float:
-        start = time.perf_counter()
-        model.fit(data, verbose=0, shuffle=False)
-        return time.perf_counter() - start
-
-    drawn, shares = [], []
-    for epoch in range(rounds):
-        dataset.epoch, feeder.waited = epoch, 0.0
-        drawn.append(epoch_seconds(dataset))
-        shares.append(feeder.waited / drawn[-1])
-    feeder.close()
-    # Only now, for what is drawn ahead would slow these, and those after them would not wait for it.
-    same = [epoch_seconds(fixed) for _ in range(rounds)]
-    drawn_s, same_s, waited = map(statistics.median, (drawn, same, shares))
-    images = steps * settings.batch_size
-    drawers = f"{count} processes" if count else "a thread"
-    return (
-        f"{machine()} Robust recipe, {steps} steps of {settings.batch_size}, {rounds} rounds, batches from "
-        f"{drawers}: {images / drawn_s:.1f} images/s, and {images / same_s:.1f} with batches that lie ready "
-        f"({drawn_s / same_s - 1:+.1%}). The network waited for at most {waited:.2%} of the time."
     )
 
 
@@ -307,52 +261,33 @@ def window(data: Path, recipe: str) -> None:
     viewer.close()
 
 
-def pairs(number: int = 6) -> list:  # type: ignore[type-arg]
-    """Draw synthetic smears of four cells with their truth."""
-    from napari_wbcseg.datasets.pair import TrainingPair
-    from napari_wbcseg.synthetic.smear import synthetic_smear
-
-    smears = [synthetic_smear((480, 640), white_cells=4, seed=seed) for seed in range(number)]
-    return [TrainingPair(f"smear-{i}", s.image, s.labels, f"slide-{i}") for i, s in enumerate(smears)]
-
-
 def write_pairs(folder: Path, number: int) -> None:
-    """Write them as a folder of images and labels."""
+    """Write synthetic smears of four cells, with their labels, as a folder of images and labels."""
     import tifffile
+
+    from napari_wbcseg.synthetic.smear import synthetic_smear
 
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True)
-    for pair in pairs(number):
-        tifffile.imwrite(folder / "images" / f"{pair.name}.tif", pair.image)
-        tifffile.imwrite(folder / "labels" / f"{pair.name}.tif", pair.labels.astype(np.uint16))
+    for seed in range(number):
+        smear = synthetic_smear((480, 640), white_cells=4, seed=seed)
+        tifffile.imwrite(folder / "images" / f"smear-{seed}.tif", smear.image)
+        tifffile.imwrite(folder / "labels" / f"smear-{seed}.tif", smear.labels.astype(np.uint16))
 
 
 def main() -> None:
     """Measure what was asked for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=["table", "waiting", "gui", "all", "window"])
+    parser.add_argument("what", choices=["table", "gui", "window"])
     parser.add_argument("folder", nargs="?", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=5.0, help="for each figure of the table")
-    parser.add_argument("--steps", type=int, default=10, help="of a round of waiting")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="of gui")
     parser.add_argument("--recipe", choices=sorted(GUI_STARTS), default="classic", help="of gui")
-    parser.add_argument("--processes", type=int, help="that prepare batches; by default as the device needs")
-    parser.add_argument("--out", type=Path, help="write the results here as well")
     args = parser.parse_args()
     if args.what == "window":
         window(args.folder, args.recipe)
-        return
-    results = []
-    if args.what in ("gui", "all"):
-        results.append(("What the window costs", gui(args.rounds, args.recipe)))
-    if args.what in ("waiting", "all"):
-        results.append(("Waiting for batches", waiting(args.steps, args.rounds, args.processes)))
-    if args.what in ("table", "all"):
-        results.append(("Speed against the machine's", table(args.seconds)))
-    text = "\n\n".join(f"## {title}\n\n{body}" for title, body in results) + "\n"
-    print(text)
-    if args.out:
-        args.out.write_text("# Training and prediction, measured\n\n" + text, encoding="utf-8")
+    else:
+        print(table(args.seconds) if args.what == "table" else gui(args.rounds, args.recipe))
 
 
 if __name__ == "__main__":
