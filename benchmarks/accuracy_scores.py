@@ -5,32 +5,29 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from accuracy_methods import TRAINED, Method
-from accuracy_sets import BenchImage, back_to
+from accuracy_sets import BenchImage
 from box_matching import box_iou, match_boxes
 
 from napari_wbcseg.box import label_boxes
 from napari_wbcseg.evaluation.metrics import Counts, dice, match_instances
 
 _NEAR = 40.0
-#: Truth smaller than this, in pixels, is a cell that the edge of its tile cuts to a sliver.
-_SLIVER = 310
 #: IoU from which boxes are the same, of TXL-PBC, and of boxes drawn by hand.
-_IOU, _IOU_BY_HAND = 0.5, 0.4
+IOU, IOU_BY_HAND = 0.5, 0.4
 _SURE = 0.9
 _STEPS = (0.0, 0.6, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
-_WORST = 24
 
 Row = dict[str, Any]
 Figures = dict[str, float]
-#: What is told of one image, given its labels.
-Judge = Callable[[BenchImage, np.ndarray, Method], Row]
+#: Finds the labels of an image uint8 (H, W, 3), and the table of its cells where it makes one.
+Method = Callable[[np.ndarray], tuple[np.ndarray, pd.DataFrame | None]]
+#: What is told of one image, given what a method found.
+Judge = Callable[[BenchImage, np.ndarray, pd.DataFrame | None], Row]
 #: What is told of all images, a row each: every figure, and the columns of the table.
 SumUp = Callable[[pd.DataFrame], tuple[Figures, dict[str, str]]]
 
@@ -39,49 +36,39 @@ SumUp = Callable[[pd.DataFrame], tuple[Figures, dict[str, str]]]
 class Outcome:
     """What one method did on one set."""
 
-    columns: dict[str, str] = field(default_factory=dict)
-    figures: Figures = field(default_factory=dict)
-    seconds: float = 0.0
-    images: int = 0
-    failures: list[str] = field(default_factory=list)
-    worst: list[tuple[float, BenchImage, np.ndarray]] = field(default_factory=list, repr=False)
+    columns: dict[str, str]
+    figures: Figures
+    seconds: float
+    images: int
+    failures: list[str]
 
 
-def score(name: str, items: Iterable[BenchImage], method: Method) -> Outcome:
-    """Score a method on one of the sets of `SCORERS`.
+def score(items: Iterable[BenchImage], method: Method, judge: Judge, sum_up: SumUp) -> Outcome:
+    """Score a method on the images of a set.
 
-    Each image has a row of what its set's judge says, beside ``kind``, ``fold``, ``doubtful``; ``count`` and
-    ``found``, the true and the found number of cells; ``seen``, whether the method was trained on its fold;
-    ``rank``, low where it went badly; and ``failure``, a sentence where something is wrong.
+    Each image has a row of what the judge says, beside ``kind``, ``doubtful``; ``count`` and ``found``, the
+    true and the found number of cells; and ``failure``, a sentence where something is wrong.
     """
-    judge, sum_up = SCORERS[name]
-    out, rows = Outcome(), []
+    seconds, rows = 0.0, []
     for item in items:
-        method.choose(item.fold)
         start = time.perf_counter()
-        labels = method(item.image)
-        out.seconds += time.perf_counter() - start
+        labels, cells = method(item.image)
+        seconds += time.perf_counter() - start
         found = count_of(labels)
         row: Row = {
             "kind": item.kind,
-            "fold": item.fold,
             "doubtful": item.doubtful,
             "count": item.count,
             "found": found,
-            "seen": "" if item.fold is None else method.seen(item.fold),
-            "rank": -abs(found - item.count) / max(item.count, 1),
             "failure": "" if found == item.count else f"{item.name}: {found} for {item.count}",
         }
-        row |= judge(item, labels, method)
-        rows.append(row)
-        out.worst = sorted([*out.worst, (row["rank"], item, labels)], key=lambda one: one[0])[:_WORST]
-    method.choose(None)
+        rows.append(row | judge(item, labels, cells))
     table = pd.DataFrame(rows)
     table["right"] = table["found"] == table["count"]
-    out.images = len(table)
-    out.failures = [failure for failure in table["failure"] if failure]
-    out.figures, out.columns = sum_up(table)
-    return out
+    figures, columns = sum_up(table)
+    return Outcome(
+        columns, figures, seconds, len(table), [failure for failure in table["failure"] if failure]
+    )
 
 
 def boxes_of(labels: np.ndarray) -> np.ndarray:
@@ -105,50 +92,27 @@ def _f1(table: pd.DataFrame) -> float:
 # Outlines ------------------------------------------------------------------------------------------
 
 
-def judge_dice(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
-    """Compare outlines, where they are known."""
-    if item.labels is None:
-        return {"dice": np.nan, "sliver": False}
-    value = dice(item.labels, labels)
-    return {"dice": value, "rank": value, "sliver": np.count_nonzero(item.labels) < _SLIVER}
-
-
-def sum_sigtuple(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
-    """Mean tile Dice against the masks, by fold and together."""
-    folds = table.groupby("fold")
-    trained = folds["seen"].first() == TRAINED
-    figures = {
-        "dice": table["dice"].mean(),
-        "dice_without_doubtful_masks": table["dice"][~table["doubtful"]].mean(),
-        "dice_without_slivers": table["dice"][~table["sliver"]].mean(),
-        **{f"dice_fold_{fold}": value for fold, value in folds["dice"].mean().items()},
-        "folds_trained_on": float(trained.sum()),
-    }
-    mark = "" if not trained.any() else " (train)" if trained.all() else " (partly train)"
-    return figures, {"SigTuple Dice": f"{figures['dice']:.3f} ({figures['dice_without_slivers']:.3f}){mark}"}
-
-
-def judge_zheng(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+def judge_zheng(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | None) -> Row:
     """Compare the outline of the one cell."""
     value, found = dice(item.labels, labels), count_of(labels)  # type: ignore[arg-type]
     failure = f"{item.name}: {found} cells, Dice {value:.2f}" if found != 1 or value < 0.8 else ""
-    return {"dice": value, "rank": value - (found != 1), "failure": failure}
+    return {"dice": value, "failure": failure}
 
 
 def sum_zheng(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
     """Mean Dice and the number of crops with exactly one cell."""
     figures = {"dice": table["dice"].mean(), "exactly_one": int(table["right"].sum()), "images": len(table)}
     single = f"{figures['exactly_one']}/{len(table)}"
-    return figures, {"zheng Dice": f"{figures['dice']:.3f}", "exactly one": single}
+    return figures, {"Dice": f"{figures['dice']:.3f}", "exactly one": single}
 
 
-def judge_instances(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+def judge_instances(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | None) -> Row:
     """Match cells by their outlines."""
     match, found = match_instances(item.labels, labels), count_of(labels)  # type: ignore[arg-type]
     value = match.average_precision
     told = f"{item.name} ({item.kind}): {found} for {item.count}, AP {value:.2f}"
     failure = told if found != item.count or value < 1 else ""
-    return {"ap": value, "rank": value - (found != item.count), "failure": failure, **_counted(match)}
+    return {"ap": value, "failure": failure, **_counted(match)}
 
 
 def sum_touching(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
@@ -157,92 +121,27 @@ def sum_touching(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
     figures = {f"ap_{kind}": value for kind, value in kinds["ap"].mean().items()}
     figures |= {f"count_right_{kind}": value for kind, value in kinds["right"].mean().items()}
     figures |= {"average_precision": table["ap"].mean(), "count_right": table["right"].mean()}
-    mark = " (train)" if (table["seen"] == TRAINED).any() else ""
-    precision = f"{figures['average_precision']:.3f}{mark}"
-    return figures, {"touching AP": precision, "touching count": f"{figures['count_right']:.1%}"}
+    precision, right = f"{figures['average_precision']:.3f}", f"{figures['count_right']:.1%}"
+    return figures, {"AP": precision, "counts right": right}
 
 
 def sum_synthetic(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
     """F1 at an IoU of 0.5 over all stains, by magnification."""
     figures = {f"f1_{kind}": _f1(part) for kind, part in table.groupby("kind")} | {"f1": _f1(table)}
-    return figures, {"synthetic F1": f"{figures['f1']:.3f}"}
-
-
-def sum_laboratories(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
-    """Share of right counts, and Dice where outlines are known, as each laboratory shows the images."""
-    kinds, outlined = table.groupby("kind"), table.dropna(subset="dice")
-    figures = {f"count_right_{kind}": value for kind, value in kinds["right"].mean().items()}
-    figures |= {f"dice_{kind}": value for kind, value in outlined.groupby("kind")["dice"].mean().items()}
-    figures["count_right"] = table["right"].mean()
-    columns = {"other laboratories: count": f"{figures['count_right']:.1%}"}
-    if len(outlined):
-        figures["dice"] = outlined["dice"].mean()
-        columns["other laboratories: Dice"] = f"{figures['dice']:.3f}"
-    return figures, columns
-
-
-class Resampled:
-    """Compares each image with what was found at its own size, which comes first."""
-
-    def __init__(self) -> None:
-        self._native: dict[str, np.ndarray] = {}
-
-    def __call__(self, item: BenchImage, labels: np.ndarray, method: Method) -> Row:
-        """Say how the count and the Dice of an image change."""
-        name, _, factor = item.name.rpartition("@")
-        if float(factor) == 1:
-            self._native[name] = labels
-        first = self._native[name]
-        back, counts = back_to(labels, first.shape), (count_of(labels), count_of(first))
-        agreement, moved = dice(first, back), np.nan
-        if item.boxes is None and item.labels is not None:
-            moved = dice(item.labels, back) - dice(item.labels, first)
-        told = f"{name} ×{factor}: {counts[0]} for {counts[1]} at its own size, truth {item.count}"
-        changed = counts[0] != counts[1]
-        return {
-            "factor": float(factor),
-            "changed": changed,
-            "agreement": agreement,
-            "moved": moved,
-            "rank": agreement - changed,
-            "failure": told if changed else "",
-        }
-
-
-def sum_resampled(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
-    """How the count and the Dice of an image change when it is resampled."""
-    table = table[table["factor"] != 1]
-    named = {"changed": "count_changed", "agreement": "agreement", "moved": "dice_change"}
-    means = table.groupby("factor")[list(named)].mean()
-    figures = {
-        f"{name}_x{factor:g}": value
-        for column, name in named.items()
-        for factor, value in means[column].dropna().items()
-    }
-    figures["count_changed"] = table["changed"].mean()
-    figures["dice_change"], figures["dice_change_absolute"] = (
-        table["moved"].mean(),
-        table["moved"].abs().mean(),
-    )
-    moved = f"{figures['dice_change']:+.3f} (size {figures['dice_change_absolute']:.3f})"
-    return figures, {
-        "resampled: count changed": f"{figures['count_changed']:.1%}",
-        "resampled: Dice": moved,
-    }
+    return figures, {"F1": f"{figures['f1']:.3f}"}
 
 
 # Boxes and places ----------------------------------------------------------------------------------
 
 
-def judge_boxes(item: BenchImage, labels: np.ndarray, method: Method, *, iou: float) -> Row:
+def judge_boxes(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | None, *, iou: float) -> Row:
     """Match cells by their boxes; ignored places count for nothing."""
     boxes = _not_ignored(boxes_of(labels), item.ignore)
     match = match_boxes(item.boxes, boxes, iou)  # type: ignore[arg-type]
     wrong = match.false_positive + match.false_negative
     told = f"{item.name}: {match.true_positive} of {item.count} found, {match.false_positive} extra"
-    mean = float(match.ious.mean()) if len(match.ious) else 0.0
     failure = f"{told}{' (doubtful truth)' if item.doubtful else ''}" if wrong else ""
-    return {"found": len(boxes), "rank": mean - wrong, "failure": failure, **_counted(match)}
+    return {"found": len(boxes), "failure": failure, **_counted(match)}
 
 
 def _not_ignored(boxes: np.ndarray, ignore: np.ndarray | None) -> np.ndarray:
@@ -260,23 +159,23 @@ def sum_txl(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
     figures = {"f1": _f1(table), "count_right": table["right"].mean()}
     figures |= {"f1_without_doubtful": _f1(clear), "count_right_without_doubtful": clear["right"].mean()}
     return figures, {
-        "txl F1": f"{figures['f1']:.3f} ({figures['f1_without_doubtful']:.3f})",
-        "txl count": f"{figures['count_right']:.1%} ({figures['count_right_without_doubtful']:.1%})",
+        "F1": f"{figures['f1']:.3f} ({figures['f1_without_doubtful']:.3f})",
+        "counts right": f"{figures['count_right']:.1%} ({figures['count_right_without_doubtful']:.1%})",
     }
 
 
-def sum_fields(table: pd.DataFrame, name: str) -> tuple[Figures, dict[str, str]]:
+def sum_fields(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
     """F1 of boxes and the share of right counts."""
     found, extra, missed = table[["tp", "fp", "fn"]].sum().astype(float)
     figures = {"f1": _f1(table), "count_right": table["right"].mean()}
     figures |= {"found": found, "extra": extra, "missed": missed}
     return figures, {
-        f"{name}: F1": f"{figures['f1']:.3f} (−{missed:.0f} +{extra:.0f})",
-        f"{name}: counts right": f"{table['right'].sum()}/{len(table)}",
+        "F1": f"{figures['f1']:.3f} (−{missed:.0f} +{extra:.0f})",
+        "counts right": f"{table['right'].sum()}/{len(table)}",
     }
 
 
-def judge_clean(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+def judge_clean(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | None) -> Row:
     """Compare cells with where the eye saw them."""
     hit: set[int] = set()
     lost = 0
@@ -288,7 +187,7 @@ def judge_clean(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
     extra = found - len(hit - {0})
     told = f"{item.name}: {found} for {item.count}, {lost} missed, {extra} extra"
     failure = told if lost or extra or found != item.count else ""
-    return {"missed": lost, "extra": extra, "rank": -float(lost + extra), "failure": failure}
+    return {"missed": lost, "extra": extra, "failure": failure}
 
 
 def _label_near(labels: np.ndarray, row: float, col: float) -> int:
@@ -309,58 +208,51 @@ def sum_clean(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
     complete = int(((table["missed"] == 0) & (table["extra"] == 0)).sum())
     figures = {"right": int(table["right"].sum()), "images": len(table)}
     figures |= {"missed": missed, "extra": extra, "all_found": complete}
-    return figures, {"clean fields right": f"{complete}/{len(table)} (−{missed} +{extra})"}
+    return figures, {"fields right": f"{complete}/{len(table)} (−{missed} +{extra})"}
 
 
 # Counts --------------------------------------------------------------------------------------------
 
 
-def judge_count(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+def judge_count(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | None) -> Row:
     """Take the count as it is."""
     return {}
 
 
-def sum_counts(table: pd.DataFrame, name: str) -> tuple[Figures, dict[str, str]]:
+def sum_counts(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
     """Sum the count errors, over the number of cells."""
     wrong, cells = int((table["found"] - table["count"]).abs().sum()), int(table["count"].sum())
     error = wrong / max(cells, 1)
     figures = {"count_error": error, "wrong": wrong, "cells": cells}
-    return figures, {f"{name}: count errors": f"{wrong} of {cells} ({error:.0%})"}
+    return figures, {"count errors": f"{wrong} of {cells} ({error:.0%})"}
 
 
-def judge_middle(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+def judge_middle(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | None) -> Row:
     """Count what is found in the middle: a picture of a platelet may show a white cell at its border."""
     height, width = labels.shape
     found = count_of(labels[height // 3 : -(height // 3), width // 3 : -(width // 3)])
-    return {"found": found, "rank": -found, "failure": f"{item.name}: {found}" if found else ""}
+    return {"found": found, "failure": f"{item.name}: {found}" if found else ""}
 
 
-def sum_false(table: pd.DataFrame, name: str) -> tuple[Figures, dict[str, str]]:
-    """Count false cells an image, where there is no white cell."""
+def sum_false(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+    """Count false cells an image, where there is no white cell; by kind, where there are kinds."""
     false, each = int(table["found"].sum()), table["found"].mean()
-    column = {f"{name}: false cells an image": f"{each:.3f} ({false})"}
-    return {"false_per_image": each, "false": false}, column
-
-
-def sum_empty(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
-    """Count false cells a field, by kind."""
     kinds = table.groupby("kind")["found"].mean()
-    figures = {f"false_per_field_{kind}": value for kind, value in kinds.items()}
-    figures["false_per_field"] = table["found"].mean()
-    return figures, {"false cells a field": f"{figures['false_per_field']:.3f}"}
+    figures = {f"false_per_image_{kind}": value for kind, value in kinds.items() if kind}
+    return {**figures, "false_per_image": each}, {"false cells an image": f"{each:.3f} ({false})"}
 
 
 # What is said of cells besides ---------------------------------------------------------------------
 
 
-def judge_erythroblast(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+def judge_erythroblast(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | None) -> Row:
     """Say whether the cell in the middle is found, and taken for an erythroblast."""
     index = int(labels[labels.shape[0] // 2, labels.shape[1] // 2])
-    kinds = {} if method.cells is None else method.cells.set_index("label")["class"].to_dict()
+    kinds = {} if cells is None else cells.set_index("label")["class"].to_dict()
     named = kinds.get(index) == "erythroblast"
     wrong = named != (item.kind == "erythroblast")
     failure = f"{item.name}: {kinds.get(index, 'found' if index else 'nothing')}" if wrong else ""
-    return {"hit": index > 0, "named": named, "rank": -float(wrong), "failure": failure}
+    return {"hit": index > 0, "named": named, "failure": failure}
 
 
 def sum_erythroblasts(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
@@ -369,21 +261,21 @@ def sum_erythroblasts(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
     figures = {"found": red["hit"].mean(), "told": red["named"].mean()}
     figures["white_cells_mistaken"] = white["named"].mean()
     return figures, {
-        "erythroblasts found, told": f"{red['hit'].sum()}, {red['named'].sum()} of {len(red)}",
+        "found, told": f"{red['hit'].sum()}, {red['named'].sum()} of {len(red)}",
         "white cells taken for them": f"{white['named'].sum()} of {len(white)}",
     }
 
 
-def judge_certainty(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+def judge_certainty(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | None) -> Row:
     """Say of each cell how sure it is, and whether it is right."""
-    boxes, table = boxes_of(labels), method.cells
-    if table is None:
+    if cells is None:
         return {"sure": [], "hits": [], "checks": [], "failure": ""}
+    boxes = boxes_of(labels)
     counted = {tuple(box) for box in _not_ignored(boxes, item.ignore).tolist()}
     kept = np.array([tuple(box) in counted for box in boxes.tolist()], bool)
     truth = np.zeros((0, 4), int) if item.boxes is None else item.boxes
-    hits = (box_iou(truth, boxes) >= _IOU_BY_HAND).any(axis=0)
-    sure, checks = table["certainty"].to_numpy(float), table["check"].to_numpy(bool)
+    hits = (box_iou(truth, boxes) >= IOU_BY_HAND).any(axis=0)
+    sure, checks = cells["certainty"].to_numpy(float), cells["check"].to_numpy(bool)
     told = {"sure": sure[kept].tolist(), "hits": hits[kept].tolist(), "checks": checks[kept].tolist()}
     return {**told, "failure": ""}
 
@@ -400,26 +292,3 @@ def sum_certainty(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
     wrong = f"{1 - unsure.mean():.0%} of {len(unsure)}" if len(unsure) else "none"
     right = f"{surest.mean():.1%} of {len(surest)}" if len(surest) else "none"
     return figures, {"right of those surer than 0.9": right, "wrong of those to check": wrong}
-
-
-_BY_HAND = partial(judge_boxes, iou=_IOU_BY_HAND)
-SCORERS: dict[str, tuple[Judge, SumUp]] = {
-    "sigtuple": (judge_dice, sum_sigtuple),
-    "clean": (judge_clean, sum_clean),
-    "txl": (partial(judge_boxes, iou=_IOU), sum_txl),
-    "zheng": (judge_zheng, sum_zheng),
-    "touching": (judge_instances, sum_touching),
-    "resampled": (Resampled(), sum_resampled),
-    "laboratories": (judge_dice, sum_laboratories),
-    "empty": (judge_count, sum_empty),
-    "synthetic": (judge_instances, sum_synthetic),
-    "pig": (_BY_HAND, partial(sum_fields, name="pig")),
-    "leukaemia": (judge_count, partial(sum_counts, name="leukaemia")),
-    "marrow": (judge_count, partial(sum_counts, name="marrow")),
-    "blue": (_BY_HAND, partial(sum_fields, name="blue leukaemia, malaria")),
-    "vivax": (judge_count, partial(sum_false, name="vivax")),
-    "chula": (judge_count, partial(sum_false, name="chula")),
-    "platelets": (judge_middle, partial(sum_false, name="platelets")),
-    "erythroblasts": (judge_erythroblast, sum_erythroblasts),
-    "certainty": (judge_certainty, sum_certainty),
-}

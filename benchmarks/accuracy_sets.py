@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 
 from napari_wbcseg.datasets.boxes import WHITE_KIND, read_boxes, split_names
-from napari_wbcseg.datasets.sigtuple import DOUBTFUL_MASKS, TEST_FOLDER, cut_tiles, fold_of, read_sigtuple
+from napari_wbcseg.datasets.sigtuple import TEST_FOLDER
 from napari_wbcseg.datasets.single_cells import is_held_out, read_classes, without_cells_files
 from napari_wbcseg.images.read import read_rgb8
 from napari_wbcseg.synthetic.smear import synthetic_smear
@@ -35,8 +33,6 @@ HARD_KINDS = {
     "blue": ("leukaemia_blue", "malaria"),
     "vivax": ("vivax",),
 }
-#: Sets of which every cell is boxed, or that show none: what is found there is right or wrong.
-CERTAINTY_SETS = ("pig", "blue", "vivax", "chula")
 WHITE_CLASSES = ("basophil", "eosinophil", "ig", "lymphocyte", "monocyte", "neutrophil")
 
 
@@ -51,7 +47,7 @@ class BenchImage:
     count : int
         True number of white cells.
     labels : ndarray of int32, shape (H, W), or None
-        Outlines, each value a cell; of SigTuple a mask, which does not tell touching cells apart.
+        Outlines, each value a cell.
     boxes : ndarray of int, shape (n, 4), or None
         ``row0, col0, row1, col1``, ends exclusive.
     points : ndarray of float, shape (n, 2), or None
@@ -60,8 +56,6 @@ class BenchImage:
         The truth looks wrong.
     kind : str
         Part of its set.
-    fold : int or None
-        SigTuple fold that it belongs to.
     ignore : ndarray of int, shape (n, 4), or None
         Boxes of places where finding or not finding something is no mistake.
     """
@@ -74,22 +68,10 @@ class BenchImage:
     points: np.ndarray | None = None
     doubtful: bool = False
     kind: str = ""
-    fold: int | None = None
     ignore: np.ndarray | None = None
 
 
 # Sets as they come ---------------------------------------------------------------------------------
-
-
-def sigtuple_tiles(path: Path, folds: Sequence[int]) -> list[BenchImage]:
-    """Return the 128x128 tiles of some folds, with the tiles of their fields."""
-    found = []
-    for pair in cut_tiles(read_sigtuple(path)):
-        fold, doubtful = fold_of(pair.name), pair.name in DOUBTFUL_MASKS
-        if fold in folds:
-            count = int(pair.labels.max())
-            found.append(BenchImage(pair.name, pair.image, count, pair.labels, doubtful=doubtful, fold=fold))
-    return found
 
 
 def clean_fields(path: Path) -> list[BenchImage]:
@@ -145,20 +127,18 @@ def around(points: np.ndarray | None, radius: float) -> np.ndarray:
     return np.hstack([points - radius, points + radius])
 
 
-def without_cells(sigtuple: Path | None, txl: Path | None) -> list[BenchImage]:
+def without_cells(root: Path) -> list[BenchImage]:
     """Return regions of real fields without white cells, and synthetic fields with none."""
     found = []
-    if sigtuple is not None:
-        for field in clean_fields(sigtuple):
-            window = largest_empty(field.image.shape[:2], around(field.points, 55), _LEAST_REGION)
-            if window is not None:
-                found.append(BenchImage(field.name, field.image[window], 0, kind="sigtuple region"))
-    if txl is not None:
-        for field in txl_validation(txl):
-            grown = np.asarray(field.boxes) + np.array([-4, -4, 4, 4])
-            window = largest_empty(field.image.shape[:2], grown, _LEAST_REGION)
-            if window is not None and not field.doubtful:
-                found.append(BenchImage(field.name, field.image[window], 0, kind="txl region"))
+    for field in clean_fields(root / "sigtuple"):
+        window = largest_empty(field.image.shape[:2], around(field.points, 55), _LEAST_REGION)
+        if window is not None:
+            found.append(BenchImage(field.name, field.image[window], 0, kind="sigtuple region"))
+    for field in txl_validation(root / "txl_pbc"):
+        grown = np.asarray(field.boxes) + np.array([-4, -4, 4, 4])
+        window = largest_empty(field.image.shape[:2], grown, _LEAST_REGION)
+        if window is not None and not field.doubtful:
+            found.append(BenchImage(field.name, field.image[window], 0, kind="txl region"))
     for number, (stain, diameter) in enumerate(product(STAINS, (30.0, 63.0, 130.0))):
         smear = synthetic_smear(
             (360, 480), cell_diameter=diameter, white_cells=0, stain=stain, seed=900 + number
@@ -204,25 +184,17 @@ def single_cells(path: Path, kinds: tuple[str, ...]) -> list[BenchImage]:
     ]
 
 
-def hard_set(root: Path, name: str) -> list[BenchImage]:
-    """Return one of these sets; empty where its folder is missing."""
-    if name == "certainty":
-        found = [item for part in CERTAINTY_SETS for item in hard_set(root, part)]
-        fields = txl_validation(root / "txl_pbc") if (root / "txl_pbc").is_dir() else []
-        return found + [field for field in fields if not field.doubtful]
-    folder, read = {
-        "pig": ("pig", pig_fields),
-        "chula": ("chula", red_cell_fields),
-        "platelets": ("pbc", partial(single_cells, kinds=("platelet",))),
-        "erythroblasts": ("pbc", partial(single_cells, kinds=("erythroblast", *WHITE_CLASSES))),
-    }.get(name, ("hard", partial(hard_images, name=name)))
-    return read(root / folder) if (root / folder).is_dir() else []
+def certainty_images(root: Path) -> list[BenchImage]:
+    """Return the fields of which every cell is boxed, or that show none, without those of doubtful truth."""
+    found = pig_fields(root / "pig") + red_cell_fields(root / "chula")
+    found += [image for name in ("blue", "vivax") for image in hard_images(root / "hard", name)]
+    return found + [field for field in txl_validation(root / "txl_pbc") if not field.doubtful]
 
 
 # Others --------------------------------------------------------------------------------------------
 
 
-def synthetic_smears() -> list[BenchImage]:
+def synthetic_smears(root: Path) -> list[BenchImage]:
     """Return synthetic smears of every stain at three magnifications."""
     found = []
     for (number, stain), diameter in product(enumerate(STAINS), (25.0, 63.0, 160.0)):
@@ -231,18 +203,6 @@ def synthetic_smears() -> list[BenchImage]:
         name, kind = f"{stain}-{diameter:.0f}", f"{diameter:.0f} px"
         found.append(BenchImage(name, smear.image, smear.count, smear.labels, kind=kind))
     return found
-
-
-def resampled(image: np.ndarray, factor: float) -> np.ndarray:
-    """Return an image enlarged, or shrunk with averaging, by a factor."""
-    size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
-
-
-def back_to(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return labels of a resampled image at the size of the original."""
-    size = shape[1], shape[0]
-    return cv2.resize(labels.astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
 
 
 def spread(items: list[Item], number: int | None) -> list[Item]:

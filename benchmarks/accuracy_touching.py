@@ -20,7 +20,8 @@ from napari_wbcseg.sizes import equivalent_diameter
 from napari_wbcseg.training.samples.affine import moving, rotation
 from napari_wbcseg.training.samples.sources import CutOut, largest_empty, smooth_outline
 
-_SIGTUPLE_DIAMETER = 63
+_SIGTUPLE_DIAMETER, _FOLD = 63, 2
+_GROUPS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,41 +155,29 @@ def _approach(
     return None
 
 
-def touching_groups(
-    sigtuple: Path | None, txl: Path | None, folds: Sequence[int], number: int = 100, seed: int = 0
-) -> list[BenchImage]:
-    """Compose groups of 2 to 4 held-out cells that touch, with exact truth.
+def touching_groups(root: Path) -> list[BenchImage]:
+    """Compose a hundred groups of 2 to 4 cells that touch, with exact truth.
 
-    SigTuple cells lie on regions of the clean test fields without white cells; the cells
-    of TXL-PBC, too large for such regions, around a cell of a held-out field, its rim
-    mirrored outwards for room.
+    SigTuple cells, of fold 2, lie on regions of the clean test fields without white cells; the held-out cells
+    of TXL-PBC, too large for such regions, around a cell of a held-out field, its rim mirrored outwards for
+    room.
     """
-    makers: list[tuple[str, int | None, list[CutOut], list[Host]]] = []
-    if sigtuple is not None:
-        pairs = [p for p in read_sigtuple(sigtuple) if p.name not in DOUBTFUL_MASKS]
-        hosts = [h for field in clean_fields(sigtuple) for h in _empty_hosts(field)]
-        for fold in folds:
-            cuts = [c for p in pairs if fold_of(p.name) == fold for c in cut_cells(p, smooth=True)]
-            usual = [c for c in cuts if 0.75 < c.diameter / _SIGTUPLE_DIAMETER < 1.4]
-            makers.append(("sigtuple", fold, usual, hosts))
-    if txl is not None:
-        pairs = read_boxed_pairs(txl, split_names(txl)[1])
-        hosts = [h for p in pairs if (h := _hosting_cell(p)) is not None]
-        cuts = [c for p in pairs if p.labels.max() == 1 for c in cut_cells(p, smooth=False)]
-        # As many of these groups as of all folds together.
-        makers = [m for maker in makers for m in (maker, ("txl", None, cuts, hosts))] or [
-            ("txl", None, cuts, hosts)
-        ]
-    rng = np.random.default_rng(seed)
-    found: list[BenchImage] = []
-    tries = 0
-    while makers and len(found) < number and tries < 20 * number:
-        kind, fold, cuts, hosts = makers[len(found) % len(makers)]
-        tries += 1
+    pairs = [pair for pair in read_sigtuple(root / "sigtuple") if fold_of(pair.name) == _FOLD]
+    pairs = [pair for pair in pairs if pair.name not in DOUBTFUL_MASKS]
+    cuts = [cut for pair in pairs for cut in cut_cells(pair, smooth=True)]
+    usual = [cut for cut in cuts if 0.75 < cut.diameter / _SIGTUPLE_DIAMETER < 1.4]
+    empty = [host for field in clean_fields(root / "sigtuple") for host in _empty_hosts(field)]
+    fields = read_boxed_pairs(root / "txl_pbc", split_names(root / "txl_pbc")[1])
+    lone = [cut for pair in fields if pair.labels.max() == 1 for cut in cut_cells(pair, smooth=False)]
+    mirrored = [host for pair in fields if (host := _hosting_cell(pair)) is not None]
+    makers = [("sigtuple", usual, empty), ("txl", lone, mirrored)]
+    rng, found = np.random.default_rng(0), list[BenchImage]()
+    while len(found) < _GROUPS:
+        kind, stock, hosts = makers[len(found) % len(makers)]
         size = int(rng.integers(2, 5))
-        made = touching_group(hosts[int(rng.integers(len(hosts)))], cuts, size, rng)
+        made = touching_group(hosts[int(rng.integers(len(hosts)))], stock, size, rng)
         if made is not None:
-            found.append(BenchImage(f"group-{len(found):03d}", made[0], size, made[1], kind=kind, fold=fold))
+            found.append(BenchImage(f"group-{len(found):03d}", made[0], size, made[1], kind=kind))
     return found
 
 

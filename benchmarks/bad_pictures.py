@@ -1,11 +1,14 @@
 """Count cells in pictures as a worse camera takes them, or as somebody turned, enlarged or printed them.
 
-    WBCSEG_DATA=FOLDER python benchmarks/bad_pictures.py [--model MODEL] [--only focus JPEG ...] [--mild]
+    WBCSEG_DATA=FOLDER python benchmarks/bad_pictures.py [--model MODEL] [--only focus JPEG ...]
+    WBCSEG_DATA=FOLDER python benchmarks/bad_pictures.py --mild
+    WBCSEG_DATA=FOLDER python benchmarks/bad_pictures.py --laboratories
 
 Each set of `accuracy.py` is counted as it is, and changed in one way after the other. Printed is how many
 cells are missed, and how many are too many, image by image: a cell missed here does not hide one too many
 there. With ``--mild`` the few pictures of sick blood are changed as little as two photographs of one field
-differ: together they say more of a model than the pictures as they are, where one cell tips a row.
+differ: together they say more of a model than the pictures as they are, where one cell tips a row. With
+``--laboratories`` all are shown as other laboratories would have shown them.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from accuracy_sets import (
     txl_validation,
     zheng_crops,
 )
+from laboratories import LABORATORIES
 from tables import markdown
 
 from napari_wbcseg import segment
@@ -159,9 +163,10 @@ def main() -> None:
     parser.add_argument("--model", default="wbc")
     parser.add_argument("--only", nargs="+", default=[""], help="what the changes' names hold")
     parser.add_argument("--mild", action="store_true", help="small changes of sick blood and of the pig's")
+    parser.add_argument("--laboratories", action="store_true", help="other stains, lights and cameras")
     args = parser.parse_args()
     sets, model = read_sets(Path(os.environ["WBCSEG_DATA"]), args.mild), load_model(args.model)
-    changes = MILD if args.mild else CHANGES
+    changes = MILD if args.mild else LABORATORIES if args.laboratories else CHANGES
     cells = {
         name: [segment(item.image, model).cell_diameter or _CELL for item in sets[name]] for name in sets
     }

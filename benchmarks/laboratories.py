@@ -7,6 +7,7 @@ These are fixed and chosen by hand, apart from the random recolouring of the tra
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -74,23 +75,13 @@ def contrasty(density: np.ndarray) -> np.ndarray:
     return np.clip(pixels * 255, 0, 255).astype(np.uint8)
 
 
-LABORATORIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    made.__name__: made for made in (yellowed, faded, overstained, pink, blue, grey, telephone, contrasty)
-}
-
-
-def as_in(laboratory: str, image: np.ndarray) -> np.ndarray:
-    """Return an image as a laboratory would have shown it.
-
-    Parameters
-    ----------
-    laboratory : str
-        One of `LABORATORIES`.
-    image : ndarray of uint8, shape (H, W, 3)
-
-    Returns
-    -------
-    ndarray of uint8, shape (H, W, 3)
-    """
+def _as_in(laboratory: Callable[[np.ndarray], np.ndarray], image: np.ndarray, cell: float) -> np.ndarray:
     density = -np.log(np.maximum(transmittance(image, background_colour(image)), 0.02)).astype(np.float64)
-    return LABORATORIES[laboratory](density)
+    return laboratory(density)
+
+
+#: What makes of an image, uint8 (H, W, 3), and the diameter of its cells what each would have shown.
+LABORATORIES: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    made.__name__: partial(_as_in, made)
+    for made in (yellowed, faded, overstained, pink, blue, grey, telephone, contrasty)
+}

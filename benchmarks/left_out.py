@@ -21,8 +21,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from accuracy import Data, measure
-from accuracy_methods import ModelMethod
+from accuracy import measure, method_of, read_set
+from accuracy_sets import BenchImage
 from rich.console import Console
 from rich.table import Table
 
@@ -72,13 +72,13 @@ def trained(left_out: str, root: Path, out: Path, epochs: int, rate: float) -> P
     return path
 
 
-def scores(left_out: str, model: Path, data: Data) -> dict[str, str]:
+def scores(left_out: str, model: Path, data: dict[str, list[BenchImage]]) -> dict[str, str]:
     """Return the columns of `accuracy.py` for a model."""
     columns: dict[str, str] = {}
-    method = ModelMethod(f"without {left_out}", [str(model)])
-    for name in SETS:
-        if items := data.get(name):
-            columns |= measure(method, name, items).columns
+    method = method_of(str(model))
+    for name, items in data.items():
+        if items:
+            columns |= measure(f"without {left_out}", method, name, items).columns
     return columns
 
 
@@ -93,7 +93,7 @@ def main() -> None:
     args = parser.parse_args()
     root = Path(os.environ["WBCSEG_DATA"])
     args.out.mkdir(parents=True, exist_ok=True)
-    data = Data(root, [2], args.limit, 0)
+    data = {name: read_set(name, root, args.limit) for name in SETS}
     rows: dict[str, dict[str, str]] = {}
     for name in args.without:
         # In a process of its own: each training holds gigabytes of pictures.
