@@ -92,10 +92,10 @@ def read_set(name: str, root: Path, limit: int | None) -> list[BenchImage]:
 
 
 def measure(title: str, method: Method, name: str, items: list[BenchImage]) -> Outcome:
-    """Score one method on one set, and show how far it is; columns bear the name of the set."""
+    """Score one method on one set, and show how far it is; what is told bears the name of the set."""
     shown = track(items, f"{title}: {name}", console=console, transient=True)
     found = scores.score(shown, method, SETS[name].judge, SETS[name].sum_up)
-    return replace(found, columns={f"{name}: {column}": text for column, text in found.columns.items()})
+    return replace(found, told={f"{name}: {what}": text for what, text in found.told.items()})
 
 
 def method_of(name: str) -> Method:
@@ -111,10 +111,10 @@ def method_of(name: str) -> Method:
     return method
 
 
-def _cells(outcomes: list[Outcome]) -> dict[str, str]:
-    cells = {column: text for outcome in outcomes for column, text in outcome.columns.items()}
+def _column(outcomes: list[Outcome]) -> dict[str, str]:
+    told = {what: text for one in outcomes for what, text in one.told.items()}
     seconds, images = sum(one.seconds for one in outcomes), sum(one.images for one in outcomes)
-    return {**cells, "s an image": f"{seconds / max(images, 1):.2f}"}
+    return {**told, "s an image": f"{seconds / max(images, 1):.2f}"}
 
 
 def main() -> None:
@@ -136,12 +136,11 @@ def main() -> None:
         for title in args.methods if items else ():
             outcome = measure(title, method_of(title), name, items)
             outcomes[title].append(outcome)
-            console.print(f"{title}, {name}: {outcome.images} images", highlight=False)
-            for key, value in outcome.figures.items():
-                console.print(f"    {key} {value:.4g}", highlight=False)
+            for what, text in outcome.told.items():
+                console.print(f"{title}, {what}: {text}", highlight=False)
             for line in outcome.failures if args.failures else ():
                 console.print(f"    - {line}", highlight=False, markup=False)
-    rows = {title: _cells(found) for title, found in outcomes.items()}
+    rows = {title: _column(found) for title, found in outcomes.items()}
     columns = list(dict.fromkeys(column for told in rows.values() for column in told))
     table = Table("measure", *rows)
     for column in columns:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,24 +19,21 @@ _NEAR = 40.0
 #: IoU from which boxes are the same, of TXL-PBC, and of boxes drawn by hand.
 IOU, IOU_BY_HAND = 0.5, 0.4
 _SURE = 0.9
-_STEPS = (0.0, 0.6, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 
 Row = dict[str, Any]
-Figures = dict[str, float]
 #: Finds the labels of an image uint8 (H, W, 3), and the table of its cells where it makes one.
 Method = Callable[[np.ndarray], tuple[np.ndarray, pd.DataFrame | None]]
 #: What is told of one image, given what a method found.
 Judge = Callable[[BenchImage, np.ndarray, pd.DataFrame | None], Row]
-#: What is told of all images, a row each: every figure, and the columns of the table.
-SumUp = Callable[[pd.DataFrame], tuple[Figures, dict[str, str]]]
+#: What is told of all images, a row each, by what it is.
+SumUp = Callable[[pd.DataFrame], dict[str, str]]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Outcome:
     """What one method did on one set."""
 
-    columns: dict[str, str]
-    figures: Figures
+    told: dict[str, str]
     seconds: float
     images: int
     failures: list[str]
@@ -65,10 +61,7 @@ def score(items: Iterable[BenchImage], method: Method, judge: Judge, sum_up: Sum
         rows.append(row | judge(item, labels, cells))
     table = pd.DataFrame(rows)
     table["right"] = table["found"] == table["count"]
-    figures, columns = sum_up(table)
-    return Outcome(
-        columns, figures, seconds, len(table), [failure for failure in table["failure"] if failure]
-    )
+    return Outcome(sum_up(table), seconds, len(table), [text for text in table["failure"] if text])
 
 
 def boxes_of(labels: np.ndarray) -> np.ndarray:
@@ -99,11 +92,9 @@ def judge_zheng(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | None
     return {"dice": value, "failure": failure}
 
 
-def sum_zheng(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+def sum_zheng(table: pd.DataFrame) -> dict[str, str]:
     """Mean Dice and the number of crops with exactly one cell."""
-    figures = {"dice": table["dice"].mean(), "exactly_one": int(table["right"].sum()), "images": len(table)}
-    single = f"{figures['exactly_one']}/{len(table)}"
-    return figures, {"Dice": f"{figures['dice']:.3f}", "exactly one": single}
+    return {"Dice": f"{table['dice'].mean():.3f}", "exactly one": f"{table['right'].sum()}/{len(table)}"}
 
 
 def judge_instances(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | None) -> Row:
@@ -115,20 +106,14 @@ def judge_instances(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | 
     return {"ap": value, "failure": failure, **_counted(match)}
 
 
-def sum_touching(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+def sum_touching(table: pd.DataFrame) -> dict[str, str]:
     """Average precision at an IoU of 0.5, mean of images, and the share of right counts."""
-    kinds = table.groupby("kind")
-    figures = {f"ap_{kind}": value for kind, value in kinds["ap"].mean().items()}
-    figures |= {f"count_right_{kind}": value for kind, value in kinds["right"].mean().items()}
-    figures |= {"average_precision": table["ap"].mean(), "count_right": table["right"].mean()}
-    precision, right = f"{figures['average_precision']:.3f}", f"{figures['count_right']:.1%}"
-    return figures, {"AP": precision, "counts right": right}
+    return {"AP": f"{table['ap'].mean():.3f}", "counts right": f"{table['right'].mean():.1%}"}
 
 
-def sum_synthetic(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
-    """F1 at an IoU of 0.5 over all stains, by magnification."""
-    figures = {f"f1_{kind}": _f1(part) for kind, part in table.groupby("kind")} | {"f1": _f1(table)}
-    return figures, {"F1": f"{figures['f1']:.3f}"}
+def sum_synthetic(table: pd.DataFrame) -> dict[str, str]:
+    """F1 at an IoU of 0.5 over all stains and magnifications."""
+    return {"F1": f"{_f1(table):.3f}"}
 
 
 # Boxes and places ----------------------------------------------------------------------------------
@@ -153,24 +138,19 @@ def _not_ignored(boxes: np.ndarray, ignore: np.ndarray | None) -> np.ndarray:
     return boxes[~inside.any(axis=1)]
 
 
-def sum_txl(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
-    """F1 of boxes and the share of right counts, with and without doubtful truths."""
+def sum_txl(table: pd.DataFrame) -> dict[str, str]:
+    """F1 of boxes and the share of right counts, in brackets without doubtful truths."""
     clear = table[~table["doubtful"]]
-    figures = {"f1": _f1(table), "count_right": table["right"].mean()}
-    figures |= {"f1_without_doubtful": _f1(clear), "count_right_without_doubtful": clear["right"].mean()}
-    return figures, {
-        "F1": f"{figures['f1']:.3f} ({figures['f1_without_doubtful']:.3f})",
-        "counts right": f"{figures['count_right']:.1%} ({figures['count_right_without_doubtful']:.1%})",
+    return {
+        "F1": f"{_f1(table):.3f} ({_f1(clear):.3f})",
+        "counts right": f"{table['right'].mean():.1%} ({clear['right'].mean():.1%})",
     }
 
 
-def sum_fields(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
-    """F1 of boxes and the share of right counts."""
-    found, extra, missed = table[["tp", "fp", "fn"]].sum().astype(float)
-    figures = {"f1": _f1(table), "count_right": table["right"].mean()}
-    figures |= {"found": found, "extra": extra, "missed": missed}
-    return figures, {
-        "F1": f"{figures['f1']:.3f} (−{missed:.0f} +{extra:.0f})",
+def sum_fields(table: pd.DataFrame) -> dict[str, str]:
+    """F1 of boxes, with what is missed and what is extra, and the number of right counts."""
+    return {
+        "F1": f"{_f1(table):.3f} (−{table['fn'].sum()} +{table['fp'].sum()})",
         "counts right": f"{table['right'].sum()}/{len(table)}",
     }
 
@@ -202,13 +182,11 @@ def _label_near(labels: np.ndarray, row: float, col: float) -> int:
     return int(crop[rows[nearest], cols[nearest]]) if distance[nearest] < _NEAR / 2 else 0
 
 
-def sum_clean(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
-    """Compare counts with those taken by eye, and cells with where the eye saw them."""
-    missed, extra = int(table["missed"].sum()), int(table["extra"].sum())
-    complete = int(((table["missed"] == 0) & (table["extra"] == 0)).sum())
-    figures = {"right": int(table["right"].sum()), "images": len(table)}
-    figures |= {"missed": missed, "extra": extra, "all_found": complete}
-    return figures, {"fields right": f"{complete}/{len(table)} (−{missed} +{extra})"}
+def sum_clean(table: pd.DataFrame) -> dict[str, str]:
+    """Count fields of which every cell is found and nothing else, and what is missed and extra."""
+    missed, extra = table["missed"], table["extra"]
+    complete = ((missed == 0) & (extra == 0)).sum()
+    return {"fields right": f"{complete}/{len(table)} (−{missed.sum()} +{extra.sum()})"}
 
 
 # Counts --------------------------------------------------------------------------------------------
@@ -219,12 +197,10 @@ def judge_count(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | None
     return {}
 
 
-def sum_counts(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+def sum_counts(table: pd.DataFrame) -> dict[str, str]:
     """Sum the count errors, over the number of cells."""
-    wrong, cells = int((table["found"] - table["count"]).abs().sum()), int(table["count"].sum())
-    error = wrong / max(cells, 1)
-    figures = {"count_error": error, "wrong": wrong, "cells": cells}
-    return figures, {"count errors": f"{wrong} of {cells} ({error:.0%})"}
+    wrong, cells = (table["found"] - table["count"]).abs().sum(), table["count"].sum()
+    return {"count errors": f"{wrong} of {cells} ({wrong / max(cells, 1):.0%})"}
 
 
 def judge_middle(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | None) -> Row:
@@ -234,12 +210,9 @@ def judge_middle(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | Non
     return {"found": found, "failure": f"{item.name}: {found}" if found else ""}
 
 
-def sum_false(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
-    """Count false cells an image, where there is no white cell; by kind, where there are kinds."""
-    false, each = int(table["found"].sum()), table["found"].mean()
-    kinds = table.groupby("kind")["found"].mean()
-    figures = {f"false_per_image_{kind}": value for kind, value in kinds.items() if kind}
-    return {**figures, "false_per_image": each}, {"false cells an image": f"{each:.3f} ({false})"}
+def sum_false(table: pd.DataFrame) -> dict[str, str]:
+    """Count false cells an image, where there is no white cell."""
+    return {"false cells an image": f"{table['found'].mean():.3f} ({table['found'].sum()})"}
 
 
 # What is said of cells besides ---------------------------------------------------------------------
@@ -255,12 +228,10 @@ def judge_erythroblast(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame
     return {"hit": index > 0, "named": named, "failure": failure}
 
 
-def sum_erythroblasts(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+def sum_erythroblasts(table: pd.DataFrame) -> dict[str, str]:
     """Count erythroblasts that are found and told from white cells, and white cells taken for one."""
     red, white = (table[(table["kind"] == "erythroblast") == whether] for whether in (True, False))
-    figures = {"found": red["hit"].mean(), "told": red["named"].mean()}
-    figures["white_cells_mistaken"] = white["named"].mean()
-    return figures, {
+    return {
         "found, told": f"{red['hit'].sum()}, {red['named'].sum()} of {len(red)}",
         "white cells taken for them": f"{white['named'].sum()} of {len(white)}",
     }
@@ -280,15 +251,10 @@ def judge_certainty(item: BenchImage, labels: np.ndarray, cells: pd.DataFrame | 
     return {**told, "failure": ""}
 
 
-def sum_certainty(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+def sum_certainty(table: pd.DataFrame) -> dict[str, str]:
     """Say how many of the cells that are marked sure are right, and how many of those to check are wrong."""
     sure, hits, checks = (np.array(table[name].sum()) for name in ("sure", "hits", "checks"))
-    figures = {}
-    for low, high in itertools.pairwise(_STEPS):
-        part = (sure >= low) & (sure < high) if high < 1 else sure >= low
-        if part.any():
-            figures[f"right_{low:g}_to_{high:g} (of {part.sum()})"] = float(hits[part].mean())
     surest, unsure = hits[sure > _SURE], hits[checks.astype(bool)]
     wrong = f"{1 - unsure.mean():.0%} of {len(unsure)}" if len(unsure) else "none"
     right = f"{surest.mean():.1%} of {len(surest)}" if len(surest) else "none"
-    return figures, {"right of those surer than 0.9": right, "wrong of those to check": wrong}
+    return {f"right of those surer than {_SURE}": right, "wrong of those to check": wrong}

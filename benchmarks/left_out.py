@@ -78,7 +78,7 @@ def scores(left_out: str, model: Path, data: dict[str, list[BenchImage]]) -> dic
     method = method_of(str(model))
     for name, items in data.items():
         if items:
-            columns |= measure(f"without {left_out}", method, name, items).columns
+            columns |= measure(f"without {left_out}", method, name, items).told
     return columns
 
 

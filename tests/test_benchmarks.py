@@ -58,16 +58,14 @@ def test_counts_that_agree_by_chance_are_not_taken_for_cells_found() -> None:
     labels[20:60, 20:60] = 1
     labels[150:180, 150:180] = 2
     item = BenchImage("field", np.zeros((200, 200, 3), np.uint8), 2, points=np.array([[40, 40], [40, 150]]))
-    figures = scored("clean", [item], labels).figures
-    assert figures == {"right": 1, "images": 1, "missed": 1, "extra": 1, "all_found": 0}
+    assert scored("clean", [item], labels).told == {"clean: fields right": "0/1 (−1 +1)"}
 
 
 def test_one_label_over_two_cells_finds_one_of_them() -> None:
     labels = np.zeros((100, 100), np.int32)
     labels[20:80, 10:90] = 1
     item = BenchImage("field", np.zeros((100, 100, 3), np.uint8), 2, points=np.array([[50, 25], [50, 75]]))
-    figures = scored("clean", [item], labels).figures
-    assert (figures["missed"], figures["extra"]) == (1, 0)
+    assert scored("clean", [item], labels).told == {"clean: fields right": "0/1 (−1 +0)"}
 
 
 def test_doubtful_boxes_are_shown_with_and_without() -> None:
@@ -76,9 +74,8 @@ def test_doubtful_boxes_are_shown_with_and_without() -> None:
     items = [BenchImage("a", image, 1, boxes=box), BenchImage("b", image, 1, boxes=box + 40, doubtful=True)]
     labels = np.zeros((100, 100), np.int32)
     labels[10:50, 10:50] = 1
-    figures = scored("txl", items, labels).figures
-    assert figures["f1"] == 0.5
-    assert figures["f1_without_doubtful"] == 1.0
+    told = scored("txl", items, labels).told
+    assert told == {"txl: F1": "0.500 (1.000)", "txl: counts right": "100.0% (100.0%)"}
 
 
 def test_what_is_found_in_an_ignored_place_is_no_mistake() -> None:
@@ -90,7 +87,7 @@ def test_what_is_found_in_an_ignored_place_is_no_mistake() -> None:
         BenchImage("b", image, 1, boxes=box, ignore=np.zeros((0, 4), int)),
     ]
     outcome = scored("pig", items, labels)
-    assert outcome.columns == {"pig: F1": "0.800 (−0 +1)", "pig: counts right": "1/2"}
+    assert outcome.told == {"pig: F1": "0.800 (−0 +1)", "pig: counts right": "1/2"}
     assert outcome.failures == ["b: 1 of 1 found, 1 extra"]
 
 
