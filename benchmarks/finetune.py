@@ -9,7 +9,7 @@
 the first half; the whole second half is scored on. What is forgotten is measured on SigTuple fold
 2, of which nothing is replayed. Copies of a picture are left out. A run that was interrupted goes on
 where it stopped, when it is given the same folder; what is in it is taken as it is, so name another one for
-another seed, limit or replay. No model that is shipped has seen the set.
+another limit. No model that is shipped has seen the set.
 
 ``--choose-blend`` never looks at that second half. It tries how much of the tuned weights to take
 on cells of two other kinds: fields of TXL-PBC, outlined from their boxes, and the first half of
@@ -23,6 +23,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +33,13 @@ from tables import markdown
 
 from napari_wbcseg import evaluate, load_model, train
 from napari_wbcseg.datasets.boxes import read_boxed_pairs, split_names
-from napari_wbcseg.datasets.pair import SYNTHETIC_GROUP, TrainingPair
+from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.sigtuple import cut_tiles, fold_of, read_sigtuple
 from napari_wbcseg.evaluation.evaluate import Evaluation
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.duplicates import find_duplicates
-from napari_wbcseg.training.fine_tune import (
-    BLEND,
-    ORIGINAL_FOLD,
-    FineTuningPlan,
-    Replay,
-    make_replay,
-)
+from napari_wbcseg.training.fine_tune import BLEND, ORIGINAL_FOLD, FineTuningPlan, make_replay
 
 ALLOWED_LOSS = 0.01
 BLENDS = (0.3, 0.5, 0.7, 1.0)
@@ -120,20 +115,12 @@ class Bench:
         What is replayed, without fold 2; and what of fold 2 is scored on.
     changes : dict
         Of the settings of a fine-tuning.
-    synthetic : bool
-        Whether smears stand in for SigTuple in what is replayed.
     """
 
     def __init__(
-        self,
-        out: Path,
-        sigtuple: list[TrainingPair],
-        fold: list[TrainingPair],
-        changes: dict[str, Any],
-        synthetic: bool,
+        self, out: Path, sigtuple: list[TrainingPair], fold: list[TrainingPair], changes: dict[str, Any]
     ) -> None:
-        self.out, self.sigtuple, self.fold = out, sigtuple, fold
-        self.changes, self.synthetic = changes, synthetic
+        self.out, self.sigtuple, self.fold, self.changes = out, sigtuple, fold, changes
 
     def scored(self, model: ModelFile, rest: list[TrainingPair]) -> Scores:
         """Score a model on cells like those it is tuned on, and on those it knew."""
@@ -152,40 +139,24 @@ class Bench:
         key: str,
         blends: Sequence[float] = (BLEND,),
     ) -> list[Scores]:
-        """Fine-tune once, and return a row for each share of the tuned weights."""
+        """Fine-tune once, or go on with that, and return a row for each share of the tuned weights."""
+        recipe = start.header.recipe
         settings = TrainingSettings.for_recipe(
-            start.header.recipe, fine_tuning=True, **self.changes, validation_fraction=0.0
+            recipe, fine_tuning=True, **self.changes, validation_fraction=0.0
         )
-        plan = FineTuningPlan(start, cells, rest, self._replay(start, settings.seed), settings, ())
-        trained: list[ModelFile] = []
-        folder = self.out / f"{start.hash}{key}"
-
-        def train_once() -> Scores:
-            result = train(
-                plan.pairs, settings, folder, name="tuned", init=start, resume=True,
-                training_data=plan.described,
-            )  # fmt: skip
-            trained.append(result.model)
-            return {"seconds": result.seconds}  # of the runs that were interrupted too
-
-        seconds = once(self.out / f"{start.hash}{key}-seconds.json", train_once)["seconds"]
+        replay = make_replay(self.sigtuple, recipe, settings.seed)
+        plan = FineTuningPlan(start, cells, rest, replay, settings, ())
+        result = train(
+            plan.pairs, settings, self.out / f"{start.hash}{key}", name="tuned", init=start, resume=True,
+            training_data=plan.described,
+        )  # fmt: skip
         rows = []
         for blend in blends:
-
-            def scored(blend: float = blend) -> Scores:
-                model = trained[0] if trained else load_model(folder / "tuned.safetensors")
-                return self.scored(replace(plan, blend=blend).blended(model), rest)
-
-            row = once(self.out / f"{start.hash}{key}-blend-{blend}.json", scored)
-            rows.append({"name": f"{blend:g}", **row, "seconds": seconds})
+            model = replace(plan, blend=blend).blended(result.model)
+            path = self.out / f"{start.hash}{key}-blend-{blend}.json"
+            row = once(path, partial(self.scored, model, rest))
+            rows.append({"name": f"{blend:g}", **row, "seconds": result.seconds})
         return rows
-
-    def _replay(self, start: ModelFile, seed: int) -> Replay:
-        replay = make_replay(self.sigtuple, start.header.recipe, seed)
-        if not self.synthetic:
-            return replay
-        smears = [pair for pair in replay.training if pair.group.startswith(SYNTHETIC_GROUP)]
-        return Replay(smears, replay.held_out, f"{len(smears)} synthetic smears")
 
 
 def measure(bench: Bench, start: ModelFile, data: Path, numbers: list[int], limit: int | None) -> str:
@@ -231,10 +202,7 @@ def main() -> None:
     parser.add_argument("--choose-blend", action="store_true", help="compare shares of the tuned weights")
     parser.add_argument("--epochs", type=int, help="default: those of a fine-tuning")
     parser.add_argument("--steps", type=int, help="steps an epoch; default: those of a fine-tuning")
-    parser.add_argument("--learning-rate", type=float, help="default: that of a fine-tuning")
     parser.add_argument("--limit", type=int, help="score on so many images of each set")
-    parser.add_argument("--replay", choices=["original", "synthetic"], default="original")
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     data = Path(os.environ.get("WBCSEG_DATA", ""))
     needed = ["zheng_dataset1", "sigtuple", *(["txl_pbc"] if options.choose_blend else [])]
@@ -246,13 +214,9 @@ def main() -> None:
     sigtuple = read_sigtuple(data / "sigtuple")
     fold = [pair for pair in cut_tiles(sigtuple) if fold_of(pair.name) == ORIGINAL_FOLD]
     fold = spread(fold, options.limit)
-    given = {
-        "epochs": options.epochs,
-        "steps_per_epoch": options.steps,
-        "learning_rate": options.learning_rate,
-    }
-    changes = {"seed": options.seed} | {name: value for name, value in given.items() if value is not None}
-    bench = Bench(out, sigtuple, fold, changes, options.replay == "synthetic")
+    given = {"epochs": options.epochs, "steps_per_epoch": options.steps}
+    changes = {name: value for name, value in given.items() if value is not None}
+    bench = Bench(out, sigtuple, fold, changes)
     parts = []
     for name in options.start:
         start = load_model(name)
