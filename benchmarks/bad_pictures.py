@@ -20,15 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from accuracy_sets import (
-    BenchImage,
-    hard_images,
-    pig_fields,
-    red_cell_fields,
-    spread,
-    txl_validation,
-    zheng_crops,
-)
+from accuracy import read_set
 from laboratories import LABORATORIES
 from tables import markdown
 
@@ -37,6 +29,10 @@ from napari_wbcseg.network.library import load_model
 
 Change = Callable[[np.ndarray, float], np.ndarray]
 _CELL = 40.0  # pixels, where no cell is found as it is
+#: How many images of each set are looked at, all where no number is given.
+_HARD: dict[str, int | None] = {"leukaemia": None, "marrow": None, "blue": None, "pig": 14}
+_SETS = _HARD | {"txl": 12, "zheng": 25, "chula": None}
+_MILD_SETS = _HARD | {"vivax": None}
 
 
 def _blurred(share: float) -> Change:
@@ -143,20 +139,6 @@ MILD: dict[str, Change] = {
 }
 
 
-def read_sets(root: Path, mild: bool = False) -> dict[str, list[BenchImage]]:
-    """Read the sets, the larger ones thinned."""
-    names = ("leukaemia", "marrow", "blue", *(["vivax"] if mild else []))
-    hard = {name: hard_images(root / "hard", name) for name in names}
-    sets = hard | {"pig": spread(pig_fields(root / "pig"), 14)}
-    if mild:
-        return sets
-    return sets | {
-        "txl": spread(txl_validation(root / "txl_pbc"), 12),
-        "zheng": spread(zheng_crops(root / "zheng_dataset1"), 25),
-        "red cells alone": red_cell_fields(root / "chula"),
-    }
-
-
 def main() -> None:
     """Count and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -165,7 +147,9 @@ def main() -> None:
     parser.add_argument("--mild", action="store_true", help="small changes of sick blood and of the pig's")
     parser.add_argument("--laboratories", action="store_true", help="other stains, lights and cameras")
     args = parser.parse_args()
-    sets, model = read_sets(Path(os.environ["WBCSEG_DATA"]), args.mild), load_model(args.model)
+    root, model = Path(os.environ["WBCSEG_DATA"]), load_model(args.model)
+    numbers = _MILD_SETS if args.mild else _SETS
+    sets = {name: read_set(name, root, number) for name, number in numbers.items()}
     changes = MILD if args.mild else LABORATORIES if args.laboratories else CHANGES
     cells = {
         name: [segment(item.image, model).cell_diameter or _CELL for item in sets[name]] for name in sets

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from accuracy_sets import BenchImage, clean_fields, hard_images, spread, txl_validation
+from accuracy import read_set
 from bad_pictures import compressed
 from scipy.optimize import linear_sum_assignment
 from tables import markdown
@@ -26,6 +26,8 @@ from napari_wbcseg.network.library import load_model
 _NEAR = 0.4  # diameters
 _CELL = 40.0  # pixels, where no cell is found as it is
 _GAMMA = 2.2
+#: How many images of each set are looked at, all where no number is given.
+_SETS = {"leukaemia": None, "marrow": None, "blue": None, "vivax": None, "clean": 10, "txl": 10}
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[""], help="what the names of the rows hold")
     args = parser.parse_args()
     data, model = Path(os.environ["WBCSEG_DATA"]), load_model(args.model)
-    sets: dict[str, list[BenchImage]] = {
-        name: hard_images(data / "hard", name) for name in ("leukaemia", "marrow", "blue", "vivax")
-    }
-    sets["sigtuple"] = spread(clean_fields(data / "sigtuple"), 10)
-    sets["txl"] = spread(txl_validation(data / "txl_pbc"), 10)
+    sets = {name: read_set(name, data, number) for name, number in _SETS.items()}
     truths = {name: [segment(item.image, model) for item in items] for name, items in sets.items()}
     rows, all_sums = [], np.zeros((len(sets), 3), int)
     for title, phone in PHONES.items():
