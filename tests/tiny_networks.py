@@ -10,6 +10,7 @@ import pytest
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.network.architecture import Output, UNetArchitecture
 from napari_wbcseg.network.model_file import ModelFile, ModelHeader
+from napari_wbcseg.network.unet import build_unet, set_weights
 
 #: Like the published network, but of two levels and a few features.
 TINY = UNetArchitecture(input_channels=1, widths=(4, 8), outputs=(Output("cell", 1, "sigmoid"),))
@@ -47,6 +48,13 @@ def random_model(architecture: UNetArchitecture = TINY, seed: int = 0, name: str
     """Return a model of the classic recipe with random weights."""
     header = ModelHeader(name=name, recipe="classic", architecture=architecture)
     return ModelFile.make(header, random_weights(architecture, seed), "float32")
+
+
+def predicted_by_keras(model: ModelFile, batch: np.ndarray) -> np.ndarray:
+    """Return what the Keras network of a model makes of a batch."""
+    network = build_unet(model.architecture)
+    set_weights(network, model.weights)
+    return np.asarray(network.predict_on_batch(batch), np.float32)
 
 
 def dark_disc_pairs(count: int = 6, size: int = 128) -> list[TrainingPair]:

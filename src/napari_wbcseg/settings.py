@@ -19,7 +19,7 @@ from .errors import SettingsError
 from .files import read_text
 
 Recipe = Literal["robust", "classic"]
-EngineName = Literal["auto", "onnxruntime", "openvino", "keras"]
+EngineName = Literal["auto", "onnxruntime", "openvino"]
 DeviceName = Literal["auto", "cpu"]
 Precision = Literal["auto", "float32", "mixed"]
 
@@ -228,6 +228,11 @@ class SegmentationSettings(Settings):
     device: DeviceName = setting(
         "auto", "Where ONNX Runtime computes: auto takes a GPU that works, else the processor."
     )
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _without_keras(cls, value: Any) -> Any:
+        return "auto" if value == "keras" else value  # an engine of 0.1, which ended napari
 
     @field_validator("classes", mode="before")
     @classmethod

@@ -16,7 +16,7 @@ from napari_wbcseg.network.backend import BACKENDS, import_keras
 from napari_wbcseg.network.engines import create_engine
 from napari_wbcseg.settings import TrainingSettings
 
-from ..tiny_networks import RICH, TINY, dark_disc_pairs, random_model
+from ..tiny_networks import RICH, TINY, dark_disc_pairs, predicted_by_keras, random_model
 
 # One step on one batch, with nothing random in it.
 STEP = TrainingSettings(epochs=1, batch_size=6, learning_rate=1e-3, dropout=0.0, precision="float32")
@@ -34,15 +34,14 @@ def main(out: Path) -> None:
     """Predict and train a step on the backend of this process, and keep the results."""
     import keras
 
-    from napari_wbcseg.network.engines import KerasEngine
     from napari_wbcseg.training.train import train
 
     assert keras.backend.backend() == os.environ["KERAS_BACKEND"]
     trained = train(dark_disc_pairs(), STEP, init=random_model(TINY))
     np.savez(
         out,
-        tiny=KerasEngine(random_model(TINY)).predict(images(1)),
-        rich=KerasEngine(random_model(RICH)).predict(images(3)),
+        tiny=predicted_by_keras(random_model(TINY), images(1)),
+        rich=predicted_by_keras(random_model(RICH), images(3)),
         trained=create_engine(trained.model).predict(images(1)),
         loss=trained.history[0]["loss"],
         device=trained.device,

@@ -36,7 +36,7 @@ class DeviceReport:
 
 
 def describe_device() -> DeviceReport:
-    """Say which device training and the Keras engine use; imports Keras and its backend."""
+    """Say which device training uses; imports Keras and its backend."""
     backend = import_keras().backend.backend()
     finder = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}.get(backend)
     kind, name, why, bfloat16 = finder() if finder else ("cpu", "", f"Keras has {backend} there", False)

@@ -1,4 +1,4 @@
-"""What runs a network to predict: OpenVINO where it gains, ONNX Runtime elsewhere, Keras if asked.
+"""What runs a network to predict: OpenVINO where it gains, ONNX Runtime elsewhere.
 
 ONNX Runtime starts in a fraction of a second; OpenVINO is twice as fast on processors that know bfloat16.
 """
@@ -19,10 +19,9 @@ import numpy as np
 from ..errors import ModelError, SettingsError, first_line
 from ..settings import DeviceName, EngineName
 from ..words import counted
-from .device import available_cpus, describe_device
+from .device import available_cpus
 from .model_file import ModelFile
 from .onnx_graph import onnx_bytes
-from .unet import build_unet, set_weights
 
 #: Execution providers of ONNX Runtime that beat its CPU one, best first, with their device.
 GPU_PROVIDERS = {
@@ -42,7 +41,7 @@ class Engine(Protocol):
     Attributes
     ----------
     name : str
-        ``onnxruntime``, ``openvino`` or ``keras``.
+        ``onnxruntime`` or ``openvino``.
     device : str
         The device in use, and why.
     """
@@ -71,16 +70,16 @@ def create_engine(model: ModelFile, kind: EngineName = "auto", device: DeviceNam
     Parameters
     ----------
     model : ModelFile
-    kind : {"auto", "onnxruntime", "openvino", "keras"}
+    kind : {"auto", "onnxruntime", "openvino"}
         ``auto`` is ONNX Runtime on a GPU that its installation offers, else OpenVINO where it is
         installed and the processor computes in bfloat16, else ONNX Runtime.
     device : {"auto", "cpu"}
-        For ONNX Runtime; Keras computes where its backend does, OpenVINO on the processor.
+        For ONNX Runtime; OpenVINO computes on the processor.
 
     Raises
     ------
-    SettingsError, TrainingError
-        If OpenVINO, or Keras, is asked for and not installed.
+    SettingsError
+        If OpenVINO is asked for and not installed.
     ModelError
         If the engine cannot start on any device.
     """
@@ -102,7 +101,7 @@ def _start_engine(model: ModelFile, kind: EngineName, device: DeviceName) -> Eng
         kind = "openvino"
     if kind == "openvino":
         return OpenVinoEngine(onnx_bytes(model), model.name)
-    return KerasEngine(model) if kind == "keras" else OnnxEngine(model, device=device)
+    return OnnxEngine(model, device=device)
 
 
 _engines: dict[tuple[str, str, str], Engine] = {}
@@ -270,25 +269,3 @@ def _openvino_core() -> Any:
         if hidden:
             sys.modules.pop(_TELEMETRY, None)  # two threads may have hidden it
     return openvino.Core()
-
-
-class KerasEngine:
-    """Predicts with the Keras model itself."""
-
-    name = "keras"
-
-    def __init__(self, model: ModelFile) -> None:
-        self._model = build_unet(model.architecture)
-        set_weights(self._model, model.first.weights)
-        self.device = describe_device().words
-        self._batch_size = 0
-        # Keras traces a function at the first call; two threads must not do so at once.
-        self._lock = threading.Lock()
-
-    def predict(self, batch: np.ndarray) -> np.ndarray:
-        # Padded to the longest so far: TensorFlow and JAX compile the network anew for each new shape.
-        count = len(batch)
-        with self._lock:
-            self._batch_size = max(self._batch_size, count)
-            batch = np.pad(batch, [(0, self._batch_size - count), *[(0, 0)] * 3])
-            return np.asarray(self._model.predict_on_batch(batch), np.float32)[:count]

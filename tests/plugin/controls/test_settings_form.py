@@ -10,7 +10,9 @@ from napari_wbcseg.settings import SegmentationSettings, TrainingSettings
 
 FORMS = [
     SegmentationSettings(),
-    SegmentationSettings(cell_diameter=123.5, flips=True, batch_size=3, check_below=0.4, engine="keras"),
+    SegmentationSettings(
+        cell_diameter=123.5, flips=True, batch_size=3, check_below=0.4, engine="onnxruntime"
+    ),
     TrainingSettings(),
     TrainingSettings.for_recipe("robust", seed=2**31 - 1, learning_rate=3e-5, steps_per_epoch=7),
     SegmentationSettings(cell_diameter=61.2547, probability_threshold=0.123, check_below=1 / 3),
