@@ -102,6 +102,14 @@ def slow_segment(monkeypatch):
     slow.go.set()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_preferences(tmp_path_factory):
+    """Keep the plugin's preferences apart: napari saves each change at once where other processes read it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("napari.settings._CFG_PATH", str(tmp_path_factory.mktemp("napari") / "settings.yaml"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_models_folder(monkeypatch, tmp_path):
     """Keep the user's model library out of the tests, and put one small model into it."""

@@ -471,7 +471,7 @@ def test_only_the_plane_shown_is_segmented(viewer, widget, quick_segment, qtbot)
 def test_a_region_without_shapes_or_beside_the_image_is_explained(viewer, widget, quick_segment, qtbot):
     viewer.add_image(discs(), rgb=True)
     for shapes, words in (
-        ([], "no region yet"),
+        ([], "is empty: draw a rectangle"),
         ([[[900, 900], [900, 950], [950, 950], [950, 900]]], "do not lie on"),
     ):
         widget.regions = viewer.add_shapes(shapes or None, ndim=2)

@@ -523,7 +523,7 @@ def test_the_last_decision_is_kept_where_the_cells_are_closed_while_one_is_writt
 def test_keys_that_correct_outlines_read_no_slide_on_disk(viewer, result, qtbot, monkeypatch):
     """The buttons are off, but the keys read all of it, and ended in a traceback."""
     review = in_review(viewer, result, qtbot)
-    for module in ("layer_review", "scripted"):
+    for module in ("layer_review", "widget"):
         monkeypatch.setattr(f"napari_wbcseg.plugin.review.{module}.plane_of", lambda *_: pytest.fail("reads"))
     for action in ("outline_missed", "split"):
         review._act(action)
