@@ -102,7 +102,7 @@ def test_settings_say_what_tells_the_classes(tmp_path: Path, classifier: Classif
     found = classifier_of(SegmentationSettings(classes=str(classifier.path)))
     assert found is not None
     assert found.id == classifier.id
-    with pytest.raises(ModelError, match=r"classifier .* is missing"):
+    with pytest.raises(ModelError, match=r"classifier .* is not there"):
         classifier_of(SegmentationSettings(classes=str(tmp_path / "gone.safetensors")))
 
 

@@ -154,7 +154,7 @@ def test_a_table_that_cannot_be_used_is_explained(tmp_path: Path, content: str, 
 
 
 def test_a_missing_table_a_missing_image_and_a_box_outside_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"boxes\.csv cannot be read"):
+    with pytest.raises(DatasetError, match=r"boxes\.csv is not there"):
         read_boxes(tmp_path / "gone")
     image, truth = cell_image()
     folder = write_set(

@@ -96,7 +96,7 @@ def test_an_unknown_name_gets_the_names_there_are(library: Path) -> None:
 
 def test_a_missing_file_gets_a_sentence(tmp_path: Path) -> None:
     for path in (tmp_path / "gone.safetensors", Path("wbc")):  # a path is none of the names there are
-        with pytest.raises(ModelError, match=rf"model file .*{path.name} .* is missing"):
+        with pytest.raises(ModelError, match=rf"model file .*{path.name} is not there"):
             load_model(path)
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, first_line
 from ..files import user_path
+from ..words import counted
 from .find import SLIDE_SUFFIXES
 from .limits import check_is_file, check_memory, image_head
 from .opened import LazyPixels, OpenedImage
@@ -351,8 +352,8 @@ def behind_the_first(path: Path) -> tuple[str, ...]:
     if count == 1:
         return ()
     return (
-        f"{path} holds {count} images, of which napari opened the first alone: save each that is to be "
-        "counted as a file of its own.",
+        f"{path} holds {counted(count, 'image')}, of which napari opened the first alone: save each that is "
+        "to be counted as a file of its own.",
     )
 
 
