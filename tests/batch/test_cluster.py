@@ -214,7 +214,7 @@ def test_without_a_loopback_workers_are_a_sentence(folder: Path, tmp_path: Path)
 def test_a_folder_that_workers_do_not_see_is_a_sentence(
     client: Any, items: list[BatchItem], model: ModelFile, tmp_path: Path
 ) -> None:
-    run = on_cluster.Run(tmp_path / "only-here", model=model, settings=SETTINGS)
+    run = on_cluster.Run(tmp_path / "only-here", model=model, settings=SETTINGS, classifier=None)
     with pytest.raises(on_cluster.ClusterError, match="does not see the folder"):
         next(on_cluster.segment_on_cluster([items[0]], run, silent, client))
 

@@ -48,6 +48,7 @@ from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.words import note_of_part
 
 from ..dark_model import spots, write_dark_model
+from ..discs import write_taught
 from .folders import assert_same_results, results, write_images
 
 SETTINGS = SegmentationSettings(recipe="classic")
@@ -219,6 +220,51 @@ class TestManyImages:
         with pytest.raises(OutputError, match=r"File exists.*Choose another name or folder"):
             run(write_images(tmp_path / "in", 1), file, model)
         assert file.read_text() == "mine"
+
+
+class TestClassifierThatGoes:
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> SegmentationSettings:
+        return SETTINGS.replace(classes=str(write_taught(tmp_path / "own.safetensors").path))
+
+    def test_one_that_is_replaced_is_told_and_what_it_said_before_is_done_again(
+        self,
+        tmp_path: Path,
+        model: ModelFile,
+        settings: SegmentationSettings,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        items, out, done = write_images(tmp_path / "in", 3), tmp_path / "out", list[Segmentation]()
+
+        def replace_after_the_first(*arguments: Any) -> Segmentation:
+            if len(done) == 1:
+                write_taught(tmp_path / "own.safetensors", swapped=True)
+            done.append(segment(*arguments))
+            return done[-1]
+
+        with monkeypatch.context() as patched:
+            patched.setattr(process_module, "segment", replace_after_the_first)
+            (said,) = run(items, out, model, settings=settings).notices
+        assert said.startswith(f"{settings.classes} was replaced or taught anew while the run was at work")
+        again = run(items, out, model, settings=settings)
+        assert (again.kept, again.outdated, again.notices) == (2, 1, ())
+        now = RunRecord.read(out / "run.json").classifier
+        assert all(ResultRecord.read(file).classifier == now for file in out.glob("*-result.json"))
+
+    def test_tables_are_written_where_a_run_is_stopped_after_it_is_gone(
+        self, tmp_path: Path, model: ModelFile, settings: SegmentationSettings
+    ) -> None:
+        items, out = write_images(tmp_path / "in", 6), tmp_path / "out"
+        run(items, out, model)
+
+        def remove_and_stop(item: BatchItem, row: dict[str, Any]) -> None:
+            Path(settings.classes or "").unlink()
+            raise Cancelled("Enough.")
+
+        with pytest.raises(Cancelled):
+            run(items, out, model, settings=settings, report=remove_and_stop)
+        assert 1 <= len(results(out)[0]) < 6
+        assert not RunRecord.read(out / "run.json").finished
 
 
 class TestRunAgain:
@@ -575,7 +621,7 @@ class TestRunAgain:
         self, items: list[BatchItem], out: Path, model: ModelFile
     ) -> None:
         correct(out, items[3])
-        others = Run(out, model=model, settings=SETTINGS.replace(min_area=600))
+        others = Run(out, model=model, settings=SETTINGS.replace(min_area=600), classifier=None)
         row = process(dataclasses.replace(items[3], name="0003"), others)
         assert "0003.png was corrected while this run was under way" in row["error"]
         assert load_result(out / "0003-result.json").count == 2

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..classification.classify import classifier_of
 from ..errors import BusyError, ImageError, SettingsError, WBCSegError, first_line
 from ..files import locked
 from ..images.read import size_of_file
@@ -20,6 +19,7 @@ from ..results.formats.registry import FORMATS, formats_there
 from ..results.formats.tables import failed_row
 from ..results.load import record_now
 from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
+from ..results.origins import ModelRecord
 from ..results.records import ResultRecord, RunRecord
 from ..segmentation.large.folder import LABELS_FOLDER
 from ..settings import SegmentationSettings
@@ -141,20 +141,22 @@ class Run(Outputs):
     ----------
     model : ModelFile
     settings : SegmentationSettings
+    classifier : ModelRecord or None
+        What its settings ask to tell the classes, as it was when the run began.
     again : bool
         Whether all is done, whatever an earlier run did; what a person corrected stays beside it.
     """
 
     model: ModelFile
     settings: SegmentationSettings
+    classifier: ModelRecord | None
     again: bool = False
 
     def outdates(self, record: ResultRecord | None) -> bool:
         """Whether a record is of other settings, another model, classifier or version of this package."""
         if record is None:
             return False
-        classifier = classifier_of(self.settings)
-        told_by = None if classifier is None else classifier.hash
+        told_by = None if self.classifier is None else self.classifier.hash
         return not record.made_by(self.settings, self.model.hash, told_by, __version__)
 
     def segmented(self, item: BatchItem) -> ResultRecord | None:

@@ -186,7 +186,9 @@ def segment_files(
         device, segment = describe(client), partial(segment_on_cluster, client=client)
     record = RunRecord.start(settings, model, source, device=device, finished=False, formats=wanted)
     source = record.model.source
-    run = Run(folder, wanted, source, model=model, settings=settings, again=again)
+    run = Run(
+        folder, wanted, source, model=model, settings=settings, classifier=record.classifier, again=again
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -299,10 +301,12 @@ def _write_run(
     Returns
     -------
     tuple of str
-        Which images seem to be there twice, as their rows say too; which classes are unusual.
+        Which images seem to be there twice, as their rows say too; which classes are unusual; whether what
+        told them became another meanwhile.
     """
     folder, tables, told, gallery = outputs.folder, [], list[ResultClasses](), Gallery()
     hashes, read = dict[BatchItem, str | None](), dict[Path, int]()
+    told_by = [record.classifier]
     for item in items:
         if rows.get(item, {}).get("status") != "ok":
             continue
@@ -324,6 +328,7 @@ def _write_run(
             result.write(file)
         tables.append((item.image, with_micrometres(cells, result.placement.pixel_size)))
         told.append(ResultClasses(cells, result.class_list, result.in_doubt))
+        told_by += [] if result.corrected else [result.classifier]  # those may be taught beside a run
         with suppress(WBCSegError):
             result = with_pictures(item, result, outputs, write=True)
             if not result.in_doubt:
@@ -342,7 +347,13 @@ def _write_run(
     write_report(folder / REPORT_FILE, record, _entries(outputs, known), found, gallery)
     if any(_last_change(file) != then for file, then in read.items()):
         return _write_run(outputs, record, items, rows)  # who saved meanwhile found the folder busy
-    return (*twice, found.unusual) if found.unusual else tuple(twice)
+    changed = ""
+    if len({one.hash for one in told_by if one is not None}) > 1:
+        changed = (
+            f"{record.settings.classes} was replaced or taught anew while the run was at work, so not all "
+            "classes are told by one classifier: give the same command again, which does what is outdated."
+        )
+    return tuple(filter(None, (*twice, found.unusual, changed)))
 
 
 def _last_change(file: Path) -> int:
