@@ -276,8 +276,10 @@ def _label_array(data: Any) -> np.ndarray:
     if (root := getattr(store, "root", None)) is not None and not isdir(root):
         raise OutputError(f"The labels were in {root}, which is gone: put it back, or segment again.")
     if np.prod(data.shape, dtype=float) > _MAX_PIXELS:
-        where = "" if root is None else f" All of them are, with their table, in {Path(root).parent}"
-        where += ", which goes with their layer: copy it." if passing_folder(data) else "." * bool(where)
+        where = ""
+        if root is not None:
+            goes = ", which goes with their layer: copy it" if passing_folder(data) else ""
+            where = f" All of them are, with their table, in {Path(root).parent}{goes}."
         raise OutputError(
             f"Labels of shape {tuple(data.shape)} are too large to be saved at once: save a part.{where}"
         )
