@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt
 
 from napari_wbcseg.network.library import models_folder
 from napari_wbcseg.plugin.controls.panel import Panel
-from napari_wbcseg.plugin.segment.run import SegmentRun
+from napari_wbcseg.plugin.segment.run import SegmentRun, _folders
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared.metadata import note
 from napari_wbcseg.plugin.shared.pictures import source_image
@@ -103,12 +103,13 @@ def test_a_result_that_fits_becomes_arrays_for_ordinary_layers(viewer, image, qt
 
 def test_the_labels_on_disk_outlast_the_last_tile_that_is_still_to_be_shown(viewer, image):
     run = SegmentRun(viewer, Panel(), lambda: image)
-    run._source = image
+    run._source, run._key = image, ("slide", "dark", "")
     (segmentation, arrays, _), levels = run._fill("dark", SETTINGS, silent, lambda _: None), run._levels
     assert arrays is not None, "the result is in memory, and needs no folder"
     assert np.array_equal(np.asarray(levels[0]), segmentation.labels)
     copies, folder = copy.deepcopy(levels), Path(passing_folder(levels[0]).name)
     run._clear()
+    _folders.pop(run._key)  # as when the layers are added
     del levels
     assert np.array_equal(np.asarray(copies[0]), segmentation.labels), (
         "as those of a layer that was duplicated"
@@ -129,3 +130,21 @@ def test_cancel_leaves_no_layer_and_segment_again_goes_on(viewer, image, qtbot):
         pass
     assert done.args[0].count == 4
     assert len(seen) < 2, "what was done before Cancel was kept"
+
+
+def test_an_image_that_is_taken_away_meanwhile_and_opened_again_is_gone_on_with(viewer, image, qtbot):
+    """*Next* in a session took it away: the work went on to its end, and then for nothing."""
+    note(image, path="slide.tif")
+    run, _ = start(viewer, image)
+    run._job.yielded.connect(lambda done: image in viewer.layers and viewer.layers.remove(image))
+    with qtbot.waitSignal(run._panel.failed, timeout=120_000) as told:
+        pass
+    assert "was removed while it was being segmented" in told.args[0]
+    assert told.args[0].endswith("Open it again, and Segment goes on where it was.")
+    assert not viewer.layers
+    again, seen = start(viewer, viewer.add_layer(Layer.create(*image.as_layer_data_tuple())))
+    with qtbot.waitSignal(again.segmented, timeout=120_000) as done:
+        pass
+    assert done.args[0].count == 4
+    assert len(seen) < 2, "what was done before was kept"
+    assert not _folders, "nothing is left to go on with"

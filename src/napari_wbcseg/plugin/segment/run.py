@@ -58,7 +58,8 @@ if TYPE_CHECKING:
 #: picture of these, and where it lies.
 Outcome = tuple[Segmentation, LayerArrays | None, tuple[np.ndarray, Box] | None]
 
-# Where unfinished work is, by what it is of: pressing Segment again after Cancel goes on with it.
+# Where unfinished work is, by what it is of: pressing Segment again after Cancel goes on with it, also where
+# the file of the image was opened anew meanwhile.
 _folders: dict[tuple[str, str, str], TemporaryDirectory[str]] = {}
 
 
@@ -134,6 +135,7 @@ class SegmentRun(QObject):
         """
         self._source, self._keep_earlier, self._fills = layer, keep_earlier, part is None
         self._pixels = layer.data
+        self._key = (str(path_of(layer) or id_of(layer)), model, settings.to_json())
         self._on_view = middle_of_view(self._viewer, layer)
         find = partial(self._fill if part is None else partial(_segment, part), model, settings)
         file = path_of(layer) if layer.source.reader_plugin == "napari" else None
@@ -144,7 +146,7 @@ class SegmentRun(QObject):
             yielded=self._on_tile,
             done=self._on_succeeded,
             failed=self._fail,
-            cancelled=lambda: self._end(self.cancelled.emit),
+            cancelled=self._on_cancelled,
         )
 
     def cancel(self) -> None:
@@ -163,10 +165,9 @@ class SegmentRun(QObject):
         """Find the cells of a large image tile by tile; in a worker thread."""
         from ...segmentation.large.run import LargeRun
 
-        key = (str(id_of(self._source)), model, settings.to_json())
-        if key not in _folders:
-            _folders[key] = TemporaryDirectory(prefix="wbcseg-")
-        folder = _folders[key]
+        if self._key not in _folders:
+            _folders[self._key] = TemporaryDirectory(prefix="wbcseg-")
+        folder = _folders[self._key]
         image = image_data(self._source)
         run = LargeRun(image, folder.name, model, settings, preview=True, progress=progress)
         self._levels = run.labels.arrays
@@ -176,7 +177,6 @@ class SegmentRun(QObject):
         arrays: list[Any] = [result.labels, result.probability]
         for array in arrays:
             array.store.temporary = folder
-        _folders.pop(key, None)
         if np.prod(result.labels.shape) > IN_MEMORY:
             return result, None, None
         labels, probability = np.asarray(result.labels), np.asarray(result.probability)
@@ -185,7 +185,9 @@ class SegmentRun(QObject):
 
     def _on_tile(self, done: TileDone) -> None:
         """Show the cells of one tile more, in a layer that comes with the first."""
-        if self._source not in self._viewer.layers or not self.can_be_cancelled:
+        if self._source not in self._viewer.layers:
+            self.cancel()  # nobody would see the rest
+        if not self.can_be_cancelled:
             return
         layer = self._show_filling()
         so_far = f"{counted(done.cells, 'white cell')} so far"
@@ -234,6 +236,8 @@ class SegmentRun(QObject):
         segmentation, arrays, region = outcome
         if not self._source_is_there():
             return
+        if self._fills:
+            _folders.pop(self._key, None)
         activate, self.region = self._is_chosen, None
         if region is not None:
             picture = self._add_region(*region)
@@ -252,6 +256,10 @@ class SegmentRun(QObject):
         self.progressed.emit(1, 1, "Adding the layers")
         self._land(segmentation)
 
+    def _on_cancelled(self) -> None:
+        if self._source_is_there():
+            self._end(self.cancelled.emit)
+
     def _add_region(self, pixels: np.ndarray, window: Box) -> Image:
         """Show regions of a slide as a picture of their own, once, which is the source of its cells."""
         slide, corner = self._source, window[:2]
@@ -269,7 +277,10 @@ class SegmentRun(QObject):
         if there and self._source.data is self._pixels:
             return True
         what = "replaced" if there else "removed"
-        self._fail(f"The image was {what} while it was being segmented, so nothing was added.")
+        words = f"The image was {what} while it was being segmented, so nothing was added."
+        if self._fills and not there and path_of(self._source):
+            words += " Open it again, and Segment goes on where it was."
+        self._fail(words)
         return False
 
     def _land(self, segmentation: Segmentation) -> None:
