@@ -1010,6 +1010,20 @@ class TestASlideFoundInThePanel:
         answer[0].append("Discard")
         go_to(slide, 0, qtbot)
 
+    def test_what_is_said_of_its_cells_after_save_was_pressed_is_saved_too(self, slide, out, qtbot, answer):
+        """It was shown from where it was saved, as it had been by then, without a question."""
+        review = slide.review().review
+        qtbot.waitUntil(lambda: len(review.cells) == 2, timeout=WAIT)
+        review.name([(0, 1)], "blast")
+        with qtbot.waitSignal(slide.saved, timeout=WAIT):
+            slide.save()
+            review.name([(0, 2)], "monocyte")
+        assert slide.unsaved
+        answer[0].append("Save")
+        go_to(slide, 0, qtbot)
+        assert LargeResult.open(out / "slide-cells").cells["class"].tolist() == ["blast", "monocyte"]
+        assert answer[0] == [], "asked once"
+
 
 class TestRegionsOfASlide:
     """Of a slide beyond what cells over all of it take, a region drawn is a picture of its own."""

@@ -32,12 +32,14 @@ from ...results.records import ResultRecord, RunRecord
 from ...results.save import alone_with
 from ...segmentation.large.folder import is_large_result
 from ...segmentation.large.result import LargeResult
+from ...segmentation.measure import known_rows
 from ...segmentation.result import ABOUT_IN_WORDS, Placement
 from ...settings import SegmentationSettings
 from ..controls.basic_widgets import there
 from ..shared.file_layers import image_layer, large_image_layer, large_result_layers, read_result_layers
 from ..shared.metadata import LayerDataTuple
 from ..shared.saving import LayerSnapshot, save_snapshot
+from ..shared.unsaved import said_of
 
 SESSION_FILE = ".wbcseg-session.json"
 #: Folder of the results inside that of the pictures, unless another is named.
@@ -262,12 +264,14 @@ def save_cells(
     item: BatchItem,
     session: Session,
     region_file: Path | None,
+    again: bool,
     progress: Progress,
 ) -> list[Path]:
     """Write cells into the result files of their picture, and return these; for a worker thread.
 
     Those of a region of a slide go with its pixels, which no other file has, into a file beside. They are
-    no result of the slide, and do not count in the folder; of others its tables and report follow.
+    no result of the slide, and do not count in the folder; of others its tables and report follow. Whether
+    they are saved ``again``, after more was said of them, tells that corrections there are theirs.
 
     Raises
     ------
@@ -278,11 +282,14 @@ def save_cells(
     """
     if region_file is not None:
         return save_snapshot(snapshot, region_file, progress=progress)
-    save = _save_in_place if snapshot.info.folder is None else _save_slide
-    return save(snapshot, item, session, progress)
+    if snapshot.info.folder is None:
+        return _save_in_place(snapshot, item, session, progress)
+    return _save_slide(snapshot, item, session, again, progress)
 
 
-def _save_slide(snapshot: LayerSnapshot, item: BatchItem, session: Session, progress: Progress) -> list[Path]:
+def _save_slide(
+    snapshot: LayerSnapshot, item: BatchItem, session: Session, again: bool, progress: Progress
+) -> list[Path]:
     """Copy what was found in all of a slide to where a run has it, and record it."""
     outputs, image = session.outputs, open_large(item.path)
     folder, record = outputs.large_folder(item.name), outputs.record_file(item.name)
@@ -293,11 +300,16 @@ def _save_slide(snapshot: LayerSnapshot, item: BatchItem, session: Session, prog
         raise OutputError(f"{folder} holds other files, and is needed for these cells: move it away.")
     with alone_with(folder), written_whole(folder) as copy:
         known = outputs.read(item.name)
-        if known is not None and outputs.is_corrected(known):
-            raise OutputError(f"{record} holds corrections, which are kept: press Elsewhere … to save these.")
+        if not again and known is not None and outputs.is_corrected(known):
+            raise OutputError(
+                f"{record} holds corrections, which are kept: to save these cells in their place, move it "
+                f"and the folder {folder.name} away."
+            )
         record.unlink(missing_ok=True)
         shutil.copytree(found_in, copy)
-    large = LargeResult.open(folder)
+    large, cells = LargeResult.open(folder), known_rows(snapshot.found.cells)
+    if said_of(cells) != said_of(large.cells):  # what was said last was not on disk yet
+        large.keep_said(cells, snapshot.found.classes)
     large.labels.tell_pixel_size(image.pixel_size)
     result = replace(
         snapshot.found,

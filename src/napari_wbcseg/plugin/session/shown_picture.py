@@ -18,7 +18,7 @@ from ...segmentation.result import passing_folder
 from ..shared.metadata import LayerDataTuple, LayerInfo, is_cells, is_on_disk
 from ..shared.pictures import all_of, id_of
 from ..shared.saving import LayerSnapshot
-from ..shared.unsaved import keep_unsaved, state_of
+from ..shared.unsaved import keep_unsaved, said_of, state_of
 from ..shared.unsaved_copies import UnsavedCopy, copies_left, take, words_of
 from ..shared.viewer import image_data, remove_layers
 from .files import Session, layers_of, replaced
@@ -159,10 +159,12 @@ class ShownPicture:
     ) -> None:
         """Take note that cells, shown still or not, were saved as a snapshot has them, and when."""
         if is_on_disk(cells):
-            self._saved[cells] = None  # which is shown from there next
-            return
-        self._kept.saved_in(cells, snapshot, files)
-        self._saved[cells] = state_of(snapshot.found)
+            self._saved[cells] = said_of(snapshot.found.cells)
+            if self._saved[cells] == _state(cells):
+                return  # they are shown from there next
+        else:
+            self._kept.saved_in(cells, snapshot, files)
+            self._saved[cells] = state_of(snapshot.found)
         if cells is self.cells:
             self.written = written
 
@@ -180,5 +182,5 @@ def _is_passing(cells: Labels) -> bool:
 
 
 def _state(cells: Labels) -> Any:
-    """Return what of cells is worth saving; nothing of those on disk, which are too many to be read here."""
-    return None if is_on_disk(cells) else state_of(cells)
+    """Return what of cells is worth saving; of those on disk, too many to be read here, what was said."""
+    return said_of(cells.features) if is_on_disk(cells) else state_of(cells)

@@ -358,9 +358,11 @@ class SessionWidget(Panel):
         if question and not confirmed(self._guard.window or self, "Replace what was saved?", question):
             return
 
+        again = set(filter(self._picture.was_saved, snapshots))
+
         def work(progress: Progress) -> Any:
             files = {
-                cells: save_cells(snapshot, entry.item, session, regions.get(cells), progress)
+                cells: save_cells(snapshot, entry.item, session, regions.get(cells), cells in again, progress)
                 for cells, snapshot in snapshots.items()
             }
             other = replaced(entry.item, session.outputs) is not None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from napari.utils.notifications import show_error, show_info
@@ -174,7 +175,11 @@ def state_of(cells: Labels | Segmentation) -> Any:
     Labels, decisions, names, pixel size, classes, and by what these are told.
     """
     found = cells if isinstance(cells, Segmentation) else of_layer(cells)
-    table = found.cells.reindex(columns=["label", "decision", CLASS_BY, CLASS])
-    said = table[table["decision"].eq("accepted") | table[CLASS_BY].eq(PERSON)].to_csv(index=False)
-    place = found.placement
+    place, said = found.placement, said_of(found.cells)
     return fingerprint(found.labels), said, place.scale, place.units, found.classes, found.classifier
+
+
+def said_of(cells: pd.DataFrame) -> str:
+    """Return what of a table of cells a person said, to be compared."""
+    table = cells.reindex(columns=["label", "decision", CLASS_BY, CLASS])
+    return table[table["decision"].eq("accepted") | table[CLASS_BY].eq(PERSON)].to_csv(index=False)
