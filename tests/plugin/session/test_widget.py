@@ -32,6 +32,7 @@ from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session, layers_of, row_and_thumbnail
 from napari_wbcseg.plugin.session.panel import Entry
 from napari_wbcseg.plugin.session.shown_picture import read_picture
+from napari_wbcseg.plugin.shared.counts import counts_of
 from napari_wbcseg.plugin.shared.jobs import busy
 from napari_wbcseg.plugin.shared.unsaved_copies import unsaved_folder
 from napari_wbcseg.plugin.writer import write_tiff
@@ -1023,6 +1024,18 @@ class TestASlideFoundInThePanel:
         go_to(slide, 0, qtbot)
         assert LargeResult.open(out / "slide-cells").cells["class"].tolist() == ["blast", "monocyte"]
         assert answer[0] == [], "asked once"
+
+    def test_a_part_that_was_taken_before_save_is_put_back_into_what_was_saved(self, slide, out, qtbot):
+        """It went into the folder that goes with napari, and the corrections were lost without a word."""
+        editor = slide.review().large
+        part = editor.correct_part(Box(0, 0, 70, 70))
+        part.data = np.zeros_like(part.data)
+        with qtbot.waitSignals([slide.saved, slide.opened], timeout=WAIT):
+            slide.save()
+        with qtbot.waitSignal(editor.finish().ended, timeout=WAIT):
+            pass
+        assert len(LargeResult.open(out / "slide-cells").cells) == 1
+        assert counts_of(slide._viewer).words(slide.cells) == "1 white cell"
 
 
 class TestRegionsOfASlide:

@@ -23,7 +23,7 @@ from ..controls.panel import Panel
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
 from ..shared.jobs import Job, busy
-from ..shared.metadata import LayerInfo
+from ..shared.metadata import LayerInfo, is_cells
 from ..shared.pictures import id_of, part_of, source_image
 from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.viewer import image_data, placement_of_part, remove_layers
@@ -187,7 +187,9 @@ class LargeEditor(QWidget):
         if self.part is part.labels and state_of(part.labels) != state:  # it was corrected meanwhile
             self.finish()
             return
-        cells = part.cells
+        cells, folder = part.cells, LayerInfo.of(part.cells).folder
+        there = (one for one in self._viewer.layers if is_cells(one) and LayerInfo.of(one).folder == folder)
+        cells = next(there, cells)  # opened anew meanwhile, perhaps
         self._open = None
         keep_unsaved(self._viewer).saved(part.labels)
         cells.features = features_table(table)

@@ -322,7 +322,7 @@ def _save_slide(
     write_result(item, result, folder.name, image, stamp, outputs, progress, known=made)
     with suppress(BusyError):  # who is at work there writes the tables at the end
         renew_tables(outputs.folder)
-    return [record]
+    return [record, folder]
 
 
 def _save_in_place(

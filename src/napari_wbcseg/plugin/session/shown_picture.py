@@ -15,7 +15,7 @@ from napari.layers import Labels, Layer
 from ...batch.folder import BatchItem
 from ...errors import WBCSegError
 from ...segmentation.result import passing_folder
-from ..shared.metadata import LayerDataTuple, LayerInfo, is_cells, is_on_disk
+from ..shared.metadata import LayerDataTuple, LayerInfo, is_cells, is_on_disk, note
 from ..shared.pictures import all_of, id_of
 from ..shared.saving import LayerSnapshot
 from ..shared.unsaved import keep_unsaved, said_of, state_of
@@ -159,6 +159,7 @@ class ShownPicture:
     ) -> None:
         """Take note that cells, shown still or not, were saved as a snapshot has them, and when."""
         if is_on_disk(cells):
+            note(cells, folder=str(files[-1]))  # where a part that is being corrected belongs now
             self._saved[cells] = said_of(snapshot.found.cells)
             if self._saved[cells] == _state(cells):
                 return  # they are shown from there next
