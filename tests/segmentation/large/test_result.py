@@ -21,6 +21,7 @@ from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import segment_large
 from napari_wbcseg.segmentation.measure import COLUMNS, measure_labels
 from napari_wbcseg.settings import SegmentationSettings
+from napari_wbcseg.words import counted
 
 from ...drawings import disc_labels, picture, write_dark_robust_model
 
@@ -111,6 +112,13 @@ def test_corrections_of_our_own_are_in_the_table(folder: Path) -> None:
     again = LargeResult.open(folder)
     assert again.in_table
     assert again.cells["label"].tolist() == [1, 2, 4]
+
+
+def test_erythroblasts_are_no_white_cells(folder: Path) -> None:
+    result = LargeResult.open(folder)
+    result.cells.loc[0, "class"] = "erythroblast"
+    assert result.white_cells == len(result.cells) - 1
+    assert repr(result).startswith(f"<LargeResult: {counted(result.white_cells, 'white cell')}, and ")
 
 
 def test_two_who_correct_one_result_lose_nothing_of_each_other(folder: Path) -> None:

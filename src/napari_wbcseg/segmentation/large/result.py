@@ -38,7 +38,7 @@ from ...settings import SegmentationSettings
 from ...words import listed
 from ..global_estimates import GlobalEstimates
 from ..measure import COLUMNS, FLAG_COLUMNS, GAP, find_regions, fitting_rows, measured_again, touching
-from ..result import ABOUT_IN_WORDS
+from ..result import ABOUT_IN_WORDS, counts, summary_of
 from .files import read_table, table_file, write_table
 from .folder import LABELS_FOLDER, PLAN_FILE, RESULT_FILE
 from .pyramid import Pyramid, Stamps
@@ -193,6 +193,19 @@ class LargeResult:
         part, labels = self._around(box, touched)
         fits = fitting_rows(known, *find_regions(labels, touched), part[:2])
         return np.setdiff1d(touched, fits["label"])
+
+    def __repr__(self) -> str:
+        return f"<LargeResult: {self.summary}; {self.folder}>"  # not all that is in it
+
+    @property
+    def white_cells(self) -> int:
+        """Number of white cells."""
+        return counts(self.cells, self.classes)["white_cells"]
+
+    @property
+    def summary(self) -> str:
+        """The count in words; see `summary_of`."""
+        return summary_of(self.cells, self.classes)
 
     def keep(self) -> None:
         """Write the table where it has other cells than there are now; see `in_table`.
