@@ -66,14 +66,15 @@ class TestModels:
         assert "No space left on device" in result.stderr
         assert "Traceback" not in result.stderr
 
-    def test_the_list_tells_name_recipe_and_origin(self, model: Path) -> None:
+    def test_the_list_tells_name_origin_recipe_and_what_it_is_for(self, model: Path) -> None:
         imported = wbcseg("models", "import", model, "--name", "my dark")
         assert imported.stdout.startswith("Model my-dark: ")
         result = wbcseg("models")
         row = next(line for line in result.stdout.splitlines() if "my-dark" in line)
         assert "classic" in row
         assert "imported from dark.safetensors" in row
-        assert "training dice 0.500" in row
+        assert "pictures like those of the SigTuple set" in row
+        assert "0.500" not in row, "a Dice of the training does not tell which is better"
 
     def test_a_spoilt_file_is_listed_with_its_problem(self) -> None:
         Path("library").mkdir()

@@ -136,7 +136,7 @@ def small_model(own_models_folder):
             tensor: generator.normal(size=shape).astype(np.float32)
             for tensor, shape in architecture.tensor_shapes().items()
         }
-        header = ModelHeader(name=name, recipe=recipe, architecture=architecture)
+        header = ModelHeader(name=name, recipe=recipe, architecture=architecture, notes="Of a test.")
         return ModelFile.write(own_models_folder / f"{name}.safetensors", header, weights)
 
     return make

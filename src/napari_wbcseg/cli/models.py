@@ -22,18 +22,16 @@ def _models(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from ..network.library import list_models, models_folder
-    from ..network.model_card import short_scores
+    from ..network.model_card import main_score, use_of
 
     rows = []
     for info in list_models():
-        recipe, scores = (info.header.recipe, info.header.scores) if info.header else ("", {})
-        told = info.problem or short_scores(scores)
-        rows.append((info.name, recipe, f"{info.size / 1e6:.1f} MB", info.origin, told, str(info.path)))
-    if rows:
-        print_table(("name", "recipe", "size", "origin", "scores", "path"), rows, left=6)
-    else:
-        typer.echo("There is no model yet; train one with `wbcseg train DATA --name NAME`.")
-    typer.echo(f"Your models: {models_folder()}")
+        use, recipe, dice = info.problem, "", ""
+        if info.header:
+            use, recipe, dice = use_of(info.header), info.header.recipe, main_score(info.header)
+        rows.append((info.name, info.origin, use, recipe, dice, f"{info.size / 1e6:.1f} MB"))
+    print_table(("name", "origin", "for", "recipe", "Dice", "size"), rows, left=4)
+    typer.echo(f"Your models: {models_folder()}. All of one: wbcseg models show NAME")
 
 
 def show_model(name: Annotated[str, typer.Argument(help="Name of a model, or its file.")]) -> None:

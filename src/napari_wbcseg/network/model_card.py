@@ -7,6 +7,10 @@ from pathlib import Path
 from .model_file import ModelHeader
 from .tensor_file import hash_of
 
+#: Scores that stand for a model in a list, the most honest first; none of the training, as the samples of
+#: the robust recipe are composed to be hard.
+_MAIN_SCORES = ("held_out_dice", "val_dice")
+
 
 def model_card(header: ModelHeader, path: Path | None = None, origin: str = "") -> dict[str, str]:
     """Return the card of a model: headings and what is under them, nothing that is empty.
@@ -26,9 +30,7 @@ def model_card(header: ModelHeader, path: Path | None = None, origin: str = "") 
         "name": header.name,
         "origin": origin or header.origin,
         "recipe": header.recipe,
-        "for": "smears of any stain and magnification"
-        if header.recipe == "robust"
-        else "pictures like those of the SigTuple set, cells about 63 pixels across",
+        "for": use_of(header),
         "scores": short_scores(header.scores),
         "notes": header.notes,
         "trained on": header.training_data,
@@ -44,6 +46,19 @@ def model_card(header: ModelHeader, path: Path | None = None, origin: str = "") 
         "written by": f"napari-wbcseg {header.created_with}",
     }
     return {heading: text for heading, text in card.items() if text}
+
+
+def use_of(header: ModelHeader) -> str:
+    """Return the pictures that a model is for, in words."""
+    if header.recipe == "robust":
+        return "smears of any stain and magnification"
+    return "pictures like those of the SigTuple set, cells about 63 pixels across"
+
+
+def main_score(header: ModelHeader) -> str:
+    """Return the Dice on what a model was not trained on; nothing where that is not known."""
+    score = next((header.scores[key] for key in _MAIN_SCORES if key in header.scores), None)
+    return "" if score is None else f"{score:.3f}"
 
 
 def short_scores(scores: dict[str, float]) -> str:

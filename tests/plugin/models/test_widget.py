@@ -58,6 +58,14 @@ class TestList:
         assert "my-stain" in text_of(widget)
         assert load_model("my-stain").hash in text_of(widget)
 
+    def test_what_is_long_to_read_of_a_built_in_model_is_folded_away(self, widget):
+        widget.chosen = "wbc"
+        assert "any stain" in widget._card.text()
+        assert "<b>notes" not in widget._card.text()
+        assert "<b>notes" in widget._details.text()
+        widget.chosen = "my-stain"
+        assert "<b>notes" in widget._card.text()
+
     def test_a_spoilt_file_is_listed_with_its_problem(self, widget, own_models_folder):
         (own_models_folder / "spoilt.safetensors").write_bytes(b"none")
         widget.refresh("spoilt")

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...network.library import ModelInfo, import_model_file, list_models, remove_from_library
-from ...network.model_card import model_card
+from ...network.model_card import main_score, model_card
 from ...network.model_file import ModelFile
 from ...progress import Progress
 from ..controls.basic_widgets import (
@@ -36,11 +36,9 @@ from ..shared.events import events
 from .finetune_panel import FineTunePanel
 
 _COLUMNS = ("name", "recipe", "Dice", "size", "origin")
-#: Scores of a header that stand for the model in the list, the most honest first; none of the training, as
-#: the samples of the robust recipe are composed to be hard.
-_SHOWN_SCORES = ("held_out_dice", "val_dice")
-#: Headings of the card that are shown at once; the others are folded away.
-_FIRST = ("name", "origin", "for", "scores", "notes", "trained on")
+#: Headings of the card that are shown at once; the others are folded away, so that fine-tuning is in view.
+_FIRST = ("name", "origin", "for", "scores")
+_FIRST_OF_YOURS = (*_FIRST, "notes")  # those of built-in models are long
 _FILTERS = {
     "bioimage.io package (*.zip)": ".zip",
     "ONNX (*.onnx)": ".onnx",
@@ -167,7 +165,8 @@ class ModelsWidget(Panel):
             self._details.setText("")
             return
         card = model_card(info.header, info.path, info.origin)
-        for label, headings in ((self._card, _FIRST), (self._details, [*card])):
+        first = _FIRST if info.built_in else _FIRST_OF_YOURS
+        for label, headings in ((self._card, first), (self._details, [*card])):
             shown = [heading for heading in headings if heading in card]
             label.setText("<br>".join(f"<b>{escape(key)}</b> {escape(card.pop(key))}" for key in shown))
 
@@ -216,14 +215,7 @@ def _row(info: ModelInfo) -> list[str]:
     header = info.header
     if header is None:
         return [info.name, "", "", f"{info.size / 1e6:.1f} MB", "cannot be used"]
-    score = next((header.scores[key] for key in _SHOWN_SCORES if key in header.scores), None)
-    return [
-        info.name,
-        header.recipe,
-        "" if score is None else f"{score:.3f}",
-        f"{info.size / 1e6:.1f} MB",
-        info.origin,
-    ]
+    return [info.name, header.recipe, main_score(header), f"{info.size / 1e6:.1f} MB", info.origin]
 
 
 def _export_elsewhere(model: ModelFile, target: Path, progress: Progress) -> Path:
