@@ -22,7 +22,8 @@ from napari_wbcseg import replay, save, segment
 from napari_wbcseg.plugin import add_segmentation
 
 viewer = napari.current_viewer() or napari.Viewer()
-image, truth = viewer.open_sample("napari-wbcseg", "synthetic_smear", seed=3, shape=(384, 512))
+image, truth = viewer.open_sample("napari-wbcseg", "synthetic_smear", seed=3, shape=(384, 512), white_cells=4)
+viewer.layers.remove(truth)  # it would need the scale too
 image.scale, image.units = (0.1, 0.1), ("um", "um")  # as the microscope says
 
 found = segment(image.data)
