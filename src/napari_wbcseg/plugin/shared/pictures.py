@@ -96,7 +96,7 @@ def reunite(viewer: ViewerModel, layer: Layer) -> list[tuple[Labels, Image]]:
 
 def check_slide(cells: Labels, picture: Image) -> None:
     """Warn, once parts of all of it are read, of a picture in which cells that are on disk were not found."""
-    folder, file, pixels = LayerInfo.of(cells).folder, path_of(picture), image_data(picture)
+    folder, origin, pixels = LayerInfo.of(cells).folder, origin_of(picture), image_data(picture)
     if folder is None:
         return
 
@@ -107,7 +107,7 @@ def check_slide(cells: Labels, picture: Image) -> None:
 
     def warn(another: bool) -> None:
         if another:  # or another version of a library reads it otherwise
-            show_warning(f"{file} is not as it was when these cells were found: is it their image?")
+            show_warning(f"{origin} is not as it was when these cells were found: is it their image?")
 
     in_background(is_another, done=warn)
 
