@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import cv2
 import numpy as np
@@ -59,9 +60,10 @@ class UncountedParameters:
 
 
 PARAMETERS = UncountedParameters()
+_SMALL = f"less than {ceil(SMALLEST)} pixels across"
 _ENLARGE = "enlarge the picture four times and count again."
-NONE_SEEN = f"No white cell was seen. Where cells are less than 14 pixels across, {_ENLARGE}"
-TOO_SMALL = f"White cells of less than 14 pixels across are too small to be counted surely: {_ENLARGE}"
+NONE_SEEN = f"No white cell was seen. Where cells are {_SMALL}, {_ENLARGE}"
+TOO_SMALL = f"White cells of {_SMALL} are too small to be counted surely: {_ENLARGE}"
 FROM_AFAR = (
     "What looked like a white cell from afar was not sure close to, and not counted. Look at the picture."
 )
