@@ -173,15 +173,15 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
 
 def estimate(
     source: PixelSource, model: ModelFile, settings: SegmentationSettings, progress: Progress
-) -> tuple[GlobalEstimates, list[TileCells] | None]:
+) -> tuple[GlobalEstimates, list[TileCells]]:
     """Estimate what all parts of an image share.
 
     Returns
     -------
     GlobalEstimates
-    list of TileCells, or None
+    list of TileCells
         The cells of all tiles, where the image is its own sample and its cells were found when
-        their size was looked for.
+        their size was looked for; else empty.
     """
     progress(0, 0, "Measuring the background")
     field = None if settings.recipe == "classic" else source.find_field_of_view(progress)
@@ -189,11 +189,11 @@ def estimate(
     samples = _take_samples(source, field, Box.around(fields), progress)
     light = _light(source, field, samples)
     if settings.recipe == "classic":
-        return light.model_copy(update={"cell_diameter": settings.cell_diameter}), None
+        return light.model_copy(update={"cell_diameter": settings.cell_diameter}), []
     predictor = Predictor(model, settings, progress)
     if len(samples) > 1:
         seen = _see_large(source, light, fields, _most_stained_first(light, samples), predictor)
-        return _with_cells(light, seen, sampled=True), None
+        return _with_cells(light, seen, sampled=True), []
     (whole, pixels, _) = samples.pop()
     image = network_input(light.transmittance(pixels, whole))
     del pixels  # of which there is no need while the cells are found

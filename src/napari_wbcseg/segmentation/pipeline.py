@@ -112,21 +112,28 @@ def segment(
         settings=settings,
         model=file.id,
         classifier=classifier.id if classifier else "",
-        cell_diameter=_median(found.cell_diameter for found in estimates),
-        class_diameter=_median(found.class_diameter for found in estimates),
-        field_share=float(np.mean([found.field_share for found in estimates])),
-        backgrounds=tuple(found.background for found in estimates),
-        notes=(*_notes_on_stack(sources), *_notes(estimates)),
         classes=class_list(classifier),
+        **about(estimates, _notes_on_stack(sources)),
     )
 
 
+def about(estimates: list[GlobalEstimates], notes: Iterable[str]) -> dict[str, Any]:
+    """Return what a result says of what was estimated of its planes, and is noted besides."""
+    return {
+        "cell_diameter": _median(found.cell_diameter for found in estimates),
+        "class_diameter": _median(found.class_diameter for found in estimates),
+        "field_share": float(np.mean([found.field_share for found in estimates])),
+        "backgrounds": tuple(found.background for found in estimates),
+        "notes": tuple(dict.fromkeys((*notes, *_notes(estimates)))),
+    }
+
+
 def _find_cells(
-    work: TileWork, known: list[TileCells] | None, progress: Progress, first: int
+    work: TileWork, known: list[TileCells], progress: Progress, first: int
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Do all tiles of an image, of which some cells may be known, and number the cells; see `finish`."""
     tiles = len(work.tiles)
-    windows = by_window(work.tiles, range(tiles), dict(enumerate(known or ())))
+    windows = by_window(work.tiles, range(tiles), dict(enumerate(known)))
     for _ in find_all(work, here(work), windows, tiles, progress):
         pass
     return finish(work, here(work), progress, first)

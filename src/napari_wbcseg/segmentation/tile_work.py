@@ -217,8 +217,6 @@ def find_in_tile(
         Of its window.
     """
     classifier, cells = work.classifier, known
-    if cells is not None and (classifier is None or not len(cells)):
-        return cells
     if cells is None:
         predictor = Predictor(work.model, work.settings, progress)
         if work.settings.recipe == "classic":

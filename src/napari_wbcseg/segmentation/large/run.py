@@ -30,8 +30,8 @@ from ...version import __version__
 from ..detections import TileCells, draw
 from ..finish import finish
 from ..global_estimates import GlobalEstimates, estimate
-from ..pipeline import DEFAULT_MODEL, as_array, model_and_settings
-from ..result import Placement, Segmentation
+from ..pipeline import DEFAULT_MODEL, about, as_array, model_and_settings
+from ..result import ABOUT_IN_WORDS, Placement, Segmentation
 from ..tile_work import Each, TileWork, WindowTiles, by_window, find_all, here
 from ..tiles import Tile
 from .files import TABLES, TableFormat, TileFiles, check_table, table_file, write_table
@@ -191,7 +191,7 @@ class LargeRun:
         Pyramid.create(self.out / LABELS_FOLDER, plan.shape, np.int32, opened.pixel_size)
         Pyramid.create(self.out / PROBABILITY_FOLDER, plan.shape, np.float32, opened.pixel_size)
         plan.write(self.out)  # last: the folder is laid out
-        return source, plan, known or []
+        return source, plan, known
 
     def _place_of(self, opened: LargeImage) -> dict[str, Any]:
         """Return where the plan says that the image lies; nothing of one that is in no file."""
@@ -286,30 +286,26 @@ class LargeRun:
             Format of the table of cells.
         """
         file = self.out / f"cells.{table}"
-        found = self._found_before(file) if self._finished else self._number(file)
+        if not self._finished:
+            self._number(file)
+        found = LargeResult.open(self.out)  # of an earlier run perhaps, and corrected since
+        if not found.in_table:
+            found.write_table()
+        if (before := table_file(self.out)) != file:
+            write_table(file, found.cells)
+            before.unlink()
+        record = json.loads((self.out / RESULT_FILE).read_text(encoding="utf-8"))
         return Segmentation(
             labels=self.labels.arrays[0],
             probability=self._work.probability.arrays[0],
-            **{**self._method, **self._estimated, **found},
+            proposals=np.array(record["proposals"], np.int64).reshape(-1, 4),
             place=Placement.of_pixels(2, self._image.pixel_size),
             image_path=Path(self._image.name) if self._image.name else None,
+            **{name: getattr(found, name) for name in ("cells", "settings", "classes", *ABOUT_IN_WORDS)},
         )
 
-    @property
-    def _estimated(self) -> dict[str, Any]:
-        """What was estimated of the image, and is noted of it."""
-        estimates = self._work.estimates
-        return {
-            "cell_diameter": estimates.cell_diameter,
-            "class_diameter": estimates.class_diameter,
-            "field_share": estimates.field_share,
-            "backgrounds": (estimates.background,),
-            "notes": tuple(dict.fromkeys((*self._image.notes, *estimates.notes))),
-        }
-
-    def _number(self, file: Path) -> dict[str, Any]:
+    def _number(self, file: Path) -> None:
         """Join and number the cells of all tiles, and write their table, to this file, and their record."""
-        classes = class_list(self._classifier)
         with self._executor() as each:
             cells, proposals = finish(self._work, each, self.progress)
         write_table(file, cells)
@@ -317,34 +313,14 @@ class LargeRun:
             "count": len(cells),
             "model": self.model.id,
             "classifier": self._method["classifier"],
-            **self._estimated,
-            "classes": classes.to_list(),
+            **about([self._work.estimates], self._image.notes),
+            "classes": class_list(self._classifier).to_list(),
             "proposals": proposals.tolist(),
             "stamps": self.labels.stamps({}),
         }
         write_atomically(self.out / RESULT_FILE, json.dumps(record).encode(), OutputError)
         shutil.rmtree(self.out / _STATE_FOLDER, ignore_errors=True)
         self._finished = True
-        return {"cells": cells, "proposals": proposals, "classes": classes}
-
-    def _found_before(self, file: Path) -> dict[str, Any]:
-        """Return what a run has finished before, corrected perhaps, its table now in this file."""
-        known = LargeResult.open(self.out)
-        if not known.in_table:
-            known.write_table()
-        before = table_file(self.out)
-        if before != file:
-            write_table(file, known.cells)
-            before.unlink()
-        record = json.loads((self.out / RESULT_FILE).read_text(encoding="utf-8"))
-        proposals = np.array(record["proposals"], np.int64).reshape(-1, 4)
-        return {
-            "cells": known.cells,
-            "proposals": proposals,
-            "classes": known.classes,
-            "edited": known.edited,
-            "notes": known.notes,
-        }
 
 
 def segment_large(
