@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,15 +14,7 @@ from .looks import Look, looks_for, tiles_of_look, tiles_of_looks
 from .prediction import Predictor
 from .robust import look_at_tile
 from .scale import PARAMETERS as SCALE
-from .scale import (
-    Candidate,
-    Levels,
-    ScaleEstimate,
-    Size,
-    estimate_scale,
-    size_likelihood,
-    typical_diameter,
-)
+from .scale import Candidate, Levels, ScaleEstimate, estimate_scale, typical_diameter
 from .second_look import check_in_standard_stain
 from .standard_stain import StandardStain
 
@@ -38,10 +29,6 @@ class ChoiceParameters:
         Standard deviation, in doublings, of the size of cells found around that looked for.
     sureness : float
         Power of the certainty with which a cell counts: many things taken for cells are less sure.
-    unlikely : float
-        With no size likelier than that beside the red cells, the size that fits these is tried too.
-    most_found : float
-        The cells found cover at most this many times the area that was seen of their size.
     same_size : tuple of float
         Size found over size looked for, between which the image is not looked at again.
     most_looks : int
@@ -57,8 +44,6 @@ class ChoiceParameters:
 
     octaves_off: float = 0.35
     sureness: float = 2.0
-    unlikely: float = 0.5
-    most_found: float = 4.0
     same_size: tuple[float, float] = (0.93, 1.1)
     most_looks: int = 2
     seen_again: float = 0.25
@@ -69,7 +54,8 @@ class ChoiceParameters:
 PARAMETERS = ChoiceParameters()
 
 
-class _Attempt(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Attempt:
     """The cells found when they were looked for at one size, image pixels.
 
     Attributes
@@ -93,48 +79,19 @@ class _Attempt(NamedTuple):
     fitness: float
 
 
-class _Attempts:
-    """Looks for cells of one size after the other.
-
-    Parameters
-    ----------
-    levels : Levels
-    estimate : ScaleEstimate
-    """
-
-    def __init__(self, levels: Levels, estimate: ScaleEstimate) -> None:
-        self._levels, self._estimate = levels, estimate
-        self._seen: dict[float, tuple[list[TileCells], np.ndarray]] = {}
-
-    def at(self, diameter: float) -> None:
-        """Look for cells of another size."""
-        tiles = _look(self._levels, Look(diameter))
-        self._seen[diameter] = tiles, join(tiles, len(tiles)).rows
-
-    @property
-    def fittest(self) -> _Attempt:
-        """The fittest attempt of all that were made."""
-        return max(map(self._attempt, self._seen), key=lambda one: one.fitness)
-
-    def confirm(self, found: _Attempt) -> None:
-        """Look again at the size of the cells found; what is not seen there again is given up."""
-        self.at(found.measured)
-        if self._attempt(found.measured).explained < PARAMETERS.seen_again * found.explained:
-            del self._seen[found.diameter]
-
-    def _attempt(self, diameter: float) -> _Attempt:
-        estimate, (tiles, rows) = self._estimate, self._seen[diameter]
-        # At the size of the red cells nothing but these may be seen: what white cells are like, others show.
-        every = np.concatenate([rows for _, rows in self._seen.values()])
-        rows = rows[~red_cells_by_stain(rows, estimate.red.stain, every)]
-        measured = typical_diameter(rows["area"])
-        # What is as wide as the image is a round field of view, or part of one.
-        if not 0 < measured <= SCALE.most_of_image * min(self._levels.image.shape[:2]):
-            return _Attempt(diameter, tiles, measured, 0.0, 0.0)
-        explained = float((rows["certainty"] ** PARAMETERS.sureness * rows["area"]).sum())
-        octaves = np.log2(measured / diameter) / PARAMETERS.octaves_off
-        fitness = explained * float(np.exp(-0.5 * octaves**2)) * estimate.likelihood(measured)
-        return _Attempt(diameter, tiles, measured, explained, fitness)
+def _attempt(levels: Levels, estimate: ScaleEstimate, diameter: float) -> _Attempt:
+    """Look for cells of one size."""
+    tiles = _look(levels, Look(diameter))
+    rows = join(tiles, len(tiles)).rows
+    rows = rows[~red_cells_by_stain(rows, estimate.red.stain)]
+    measured = typical_diameter(rows["area"])
+    # What is as wide as the image is a round field of view, or part of one.
+    if not 0 < measured <= SCALE.most_of_image * min(levels.image.shape[:2]):
+        return _Attempt(diameter, tiles, measured, 0.0, 0.0)
+    explained = float((rows["certainty"] ** PARAMETERS.sureness * rows["area"]).sum())
+    octaves = np.log2(measured / diameter) / PARAMETERS.octaves_off
+    fitness = explained * float(np.exp(-0.5 * octaves**2)) * estimate.likelihood(measured)
+    return _Attempt(diameter, tiles, measured, explained, fitness)
 
 
 def choose_looks(
@@ -200,40 +157,34 @@ def choose_looks(
 
 def _fittest(levels: Levels, estimate: ScaleEstimate) -> _Attempt:
     """Look for cells at the sizes that the estimate holds worth trying; the fittest attempt wins."""
-    attempts = _Attempts(levels, estimate)
-    sizes, red_cell = estimate.sizes(estimate.candidates), estimate.red.diameter
-    likely = max(size_likelihood(size.diameter, red_cell) for size in sizes)
-    if red_cell is not None and likely < PARAMETERS.unlikely:
-        sizes.append(Size(SCALE.white_over_red * red_cell, np.inf))
-    _try(attempts, sizes)
+    sizes = estimate.sizes(estimate.candidates)
+    attempts = [_attempt(levels, estimate, size) for size in sizes]
     # Ink and dirt may be all that these sizes show: then the cells are among what was given up beside it.
     left = [one for one in estimate.candidates if one.score >= SCALE.sure_candidate]
-    while not (found := attempts.fittest).measured and (left := _of_other_sizes(left, sizes)):
+    while not (found := _best(attempts)).measured and (left := _of_other_sizes(left, sizes)):
         sizes = estimate.sizes(left)
-        _try(attempts, sizes)
+        attempts += [_attempt(levels, estimate, size) for size in sizes]
     low, high = PARAMETERS.same_size
     for _ in range(PARAMETERS.most_looks):
         if not found.measured or low < found.measured / found.diameter < high:
             break
         # The estimate was off: what was found says better how large cells are.
-        attempts.confirm(found)
-        before, found = found, attempts.fittest
-        if found.diameter == before.diameter:
+        again, before = _attempt(levels, estimate, found.measured), found
+        if again.explained < PARAMETERS.seen_again * found.explained:
+            attempts.remove(found)  # what is not seen there again
+        attempts.append(again)
+        if (found := _best(attempts)) is before:
             break
     return found
 
 
-def _try(attempts: _Attempts, sizes: list[Size]) -> None:
-    attempts.at(sizes[0].diameter)
-    for size in sizes[1:]:
-        # What is seen so little of cannot come out fitter.
-        if PARAMETERS.most_found * size.weight > attempts.fittest.fitness:
-            attempts.at(size.diameter)
+def _best(attempts: list[_Attempt]) -> _Attempt:
+    return max(attempts, key=lambda one: one.fitness)
 
 
-def _of_other_sizes(candidates: list[Candidate], sizes: list[Size]) -> list[Candidate]:
+def _of_other_sizes(candidates: list[Candidate], sizes: list[float]) -> list[Candidate]:
     """Return the candidates that are of none of some sizes."""
-    octaves = np.log2([size.diameter for size in sizes])
+    octaves = np.log2(sizes)
     return [one for one in candidates if (np.abs(np.log2(one.diameter) - octaves) >= SCALE.apart).all()]
 
 
@@ -258,7 +209,7 @@ def _other_sizes(
         ]
         if not missed:
             break
-        look = Look(estimate.sizes(missed)[0].diameter)
+        look = Look(estimate.sizes(missed)[0])
         more = tiles + _look(levels, look, len(looks))
         joined = join(more, len(more))
         if not (joined.rows["look"] == len(looks)).any():

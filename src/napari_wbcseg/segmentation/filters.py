@@ -150,9 +150,7 @@ def _of_look(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return PARAMETERS.smallest_of_typical * typical, PARAMETERS.showing_at_border * typical
 
 
-def red_cells_by_stain(
-    rows: np.ndarray, red_cell_stain: Stain | None, seen: np.ndarray | None = None
-) -> np.ndarray:
+def red_cells_by_stain(rows: np.ndarray, red_cell_stain: Stain | None) -> np.ndarray:
     """Say which unsure cells are stained like the red cells rather than like the white cells of the image.
 
     Parameters
@@ -161,8 +159,6 @@ def red_cells_by_stain(
         A row a cell, with ``stain``, what their darker halves absorb, and ``certainty``.
     red_cell_stain : tuple of float or None
         The same of the red cells.
-    seen : ndarray, shape (m,), optional
-        Rows of all cells that may show how white ones are stained; by default the same.
 
     Returns
     -------
@@ -173,7 +169,7 @@ def red_cells_by_stain(
     if red_cell_stain is None:
         return np.zeros(len(rows), bool)
     stain, red = rows["stain"], np.array(red_cell_stain)
-    white = white_cell_stain(rows if seen is None else seen, red)
+    white = white_cell_stain(rows, red)
     out = _like_red(stain, red)
     if white is not None:
         out |= _unlike_white(stain, white, red)

@@ -8,7 +8,7 @@ sizes that white cells gather at are worth a closer look, and red cells say whic
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -103,13 +103,6 @@ _WINDOW = 256
 _MOST_READ = 100_000
 
 
-class Size(NamedTuple):
-    """A size that cells may have: ``diameter`` in image pixels, ``weight`` the area seen of it, in pixels."""
-
-    diameter: float
-    weight: float
-
-
 @dataclass(frozen=True)
 class Candidate:
     """A white cell seen at one scale: where, how large (image pixels), and how surely."""
@@ -154,13 +147,39 @@ class ScaleEstimate:
     """
 
     red: RedCells
-    candidates: list[Candidate] = field(default_factory=list)
+    candidates: list[Candidate]
     round_field: float | None = None
     finer_left: bool = False
 
-    def sizes(self, candidates: list[Candidate]) -> list[Size]:
-        """Return the sizes worth trying of some of the candidates; see `sizes_to_try`."""
-        return sizes_to_try(candidates, self.red.diameter, self.round_field)
+    def sizes(self, candidates: list[Candidate]) -> list[float]:
+        """Return the diameters that some of the candidates gather at, those with the most behind them first.
+
+        At a scale too fine the network takes a nucleus for a cell, at one too coarse a group
+        for one, so that a place may be seen at several sizes. Which is right shows once the
+        cells are outlined at each; here none is given up that has a tenth of the best's weight.
+
+        Returns
+        -------
+        list of float
+            Image pixels; at most four.
+        """
+        octaves = np.log2([c.diameter for c in candidates])
+        # By area: platelets and lobes may outnumber the cells, but cover less.
+        red_cell, field = self.red.diameter, self.round_field
+        likely = [size_likelihood(c.diameter, red_cell, round_field=field) for c in candidates]
+        weights = np.array([c.score * c.diameter**2 for c in candidates]) * likely
+        found: list[tuple[float, float]] = []
+        left = weights.copy()
+        kernel = np.exp(-0.5 * ((octaves[:, None] - octaves[None, :]) / PARAMETERS.bandwidth) ** 2)
+        while left.max() > 0 and len(found) < PARAMETERS.most_sizes:
+            spread = kernel @ left
+            best = octaves[np.argmax(np.where(left > 0, spread, -1))]
+            near = (np.abs(octaves - best) < PARAMETERS.apart) & (left > 0)
+            middle = weighted_median(octaves[near], weights[near])
+            found.append((float(weights[near].sum()), float(2.0**middle)))
+            left[near] = 0
+        least = PARAMETERS.worth_trying * max(found)[0]
+        return [size for weight, size in sorted(found, key=lambda one: -one[0]) if weight >= least]
 
     def likelihood(self, diameter: float) -> float:
         """Return how likely it is that white cells are so large; see `size_likelihood`."""
@@ -364,49 +383,6 @@ def size_likelihood(
     octaves /= PARAMETERS.exact_octaves if many and octaves < 0 else PARAMETERS.white_octaves
     # Student's t, its tails heavy: what is surely seen counts, also where the reference is wrong.
     return fits * float((1 + octaves**2 / PARAMETERS.white_freedom) ** (-(PARAMETERS.white_freedom + 1) / 2))
-
-
-def sizes_to_try(
-    candidates: list[Candidate], red_cell: float | None = None, round_field: float | None = None
-) -> list[Size]:
-    """Return the sizes that candidates gather at, those with the most behind them first.
-
-    At a scale too fine the network takes a nucleus for a cell, at one too coarse a group
-    for one, so that a place may be seen at several sizes. Which is right shows once the
-    cells are outlined at each; here none is given up that has a tenth of the best's weight.
-
-    Parameters
-    ----------
-    candidates : list of Candidate
-        Of all scales.
-    red_cell : float, optional
-        Diameter of the red cells, image pixels.
-    round_field : float, optional
-        See `size_likelihood`.
-
-    Returns
-    -------
-    list of Size
-        At most four.
-    """
-    if not candidates:
-        return []
-    octaves = np.log2([c.diameter for c in candidates])
-    # By area: platelets and lobes may outnumber the cells, but cover less.
-    likely = [size_likelihood(c.diameter, red_cell, round_field=round_field) for c in candidates]
-    weights = np.array([c.score * c.diameter**2 for c in candidates]) * likely
-    found: list[Size] = []
-    left = weights.copy()
-    kernel = np.exp(-0.5 * ((octaves[:, None] - octaves[None, :]) / PARAMETERS.bandwidth) ** 2)
-    while left.max() > 0 and len(found) < PARAMETERS.most_sizes:
-        spread = kernel @ left
-        best = octaves[np.argmax(np.where(left > 0, spread, -1))]
-        near = (np.abs(octaves - best) < PARAMETERS.apart) & (left > 0)
-        middle = weighted_median(octaves[near], weights[near])
-        found.append(Size(float(2.0**middle), float(weights[near].sum())))
-        left[near] = 0
-    found.sort(key=lambda size: -size.weight)
-    return [size for size in found if size.weight >= PARAMETERS.worth_trying * found[0].weight]
 
 
 def typical_diameter(areas: np.ndarray) -> float:
