@@ -97,8 +97,7 @@ def perfect_maps(
     red = np.zeros(labels.shape, int) if red is None else red
     for index in np.unique(red[red > 0]):
         diameter[red == index] = 2 * np.sqrt((red == index).sum() / np.pi)
-    nothing = np.zeros(labels.shape, np.float32)
-    return Maps(cell, centre, offset, diameter, (red > 0).astype(np.float32), nothing)
+    return Maps(cell, centre, offset, diameter, (red > 0).astype(np.float32))
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:

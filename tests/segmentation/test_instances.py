@@ -18,7 +18,6 @@ from napari_wbcseg.segmentation.instances import (
     _tidy,
     draw_at,
     find_centres,
-    leave_out_unlikely,
     split_cells,
 )
 from napari_wbcseg.segmentation.prediction import Maps, placed
@@ -251,13 +250,6 @@ def test_a_large_group_takes_no_memory_by_the_square() -> None:
 def test_an_unsure_instance_is_left_out() -> None:
     labels = disc_labels((200, 200), [(60, 60, 50), (150, 150, 50)])
     instances = Instances(labels, {1: 0.9, 2: 0.3})
-    left = leave_out_unlikely(instances, perfect_maps(labels))
+    left = instances.sure()
     assert np.unique(left.labels).tolist() == [0, 1]
     assert left.certainty == {1: 0.9}
-
-
-def test_what_the_network_calls_a_platelet_is_left_out() -> None:
-    labels = disc_labels((200, 200), [(60, 60, 50), (150, 150, 50)])
-    maps = replace(perfect_maps(labels), platelet=np.where(labels == 2, np.float32(0.8), np.float32(0)))
-    instances = Instances(labels, {1: 0.9, 2: 0.9})
-    assert np.unique(leave_out_unlikely(instances, maps).labels).tolist() == [0, 1]

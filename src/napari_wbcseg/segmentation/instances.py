@@ -49,9 +49,7 @@ class InstanceParameters:
     around : int
         Width of the ring around a cell in which its outline might lie as well, pixels of the map.
     least_certainty : float
-        In [0, 1]; what is less sure is left out.
-    platelet, red_cell : float
-        Mean probability of a platelet, and of a red cell, over an instance from which on it is one.
+        In [0, 1]; what is less sure is left out, platelets and red cells among it.
     """
 
     blur: float = 1.0
@@ -65,8 +63,6 @@ class InstanceParameters:
     outline: float = 0.62
     around: int = 4
     least_certainty: float = 0.45
-    platelet: float = 0.5
-    red_cell: float = 0.5
 
 
 PARAMETERS = InstanceParameters()
@@ -102,6 +98,11 @@ class Instances:
         """Return those that have a pixel in a mask, bool, (h, w)."""
         at, numbers, _ = self._pixels
         return self.without(self.certainty.keys() - set(np.unique(numbers[mask.take(at)]).tolist()))
+
+    def sure(self) -> Instances:
+        """Return those that are sure enough."""
+        unsure = {index for index, sure in self.certainty.items() if sure < PARAMETERS.least_certainty}
+        return self.without(unsure)
 
     def without(self, out: Collection[int]) -> Instances:
         """Return the others; these keep their numbers."""
@@ -253,27 +254,6 @@ def _certainty(
     low, high = 0.5 * threshold, 1 - 0.5 * (1 - threshold)
     stable = (mask & (probability > high)).sum() / max((around & (probability > low)).sum(), 1)
     return float(np.clip(stable, 0, 1) * probability[mask].mean())
-
-
-def leave_out_unlikely(instances: Instances, maps: Maps) -> Instances:
-    """Leave out instances that are unsure, platelets or red cells.
-
-    Parameters
-    ----------
-    instances : Instances
-    maps : Maps
-        At the scale of the instances.
-    """
-    platelet, red_cell = instances.mean_of(maps.platelet), instances.mean_of(maps.red_cell)
-    return instances.without(
-        [
-            index
-            for index, certainty in instances.certainty.items()
-            if certainty < PARAMETERS.least_certainty
-            or platelet[index] > PARAMETERS.platelet
-            or red_cell[index] > PARAMETERS.red_cell
-        ]
-    )
 
 
 class Enlargement:

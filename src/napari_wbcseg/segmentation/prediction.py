@@ -52,8 +52,8 @@ class Maps:
         Rows and columns to the centre of the cell a pixel lies in, pixels.
     diameter : ndarray of float32, shape (h, w)
         Diameter of the white or red cell a pixel lies in, pixels.
-    red_cell, platelet : ndarray of float32, shape (h, w)
-        Probabilities; 0 everywhere where the model does not tell.
+    red_cell : ndarray of float32, shape (h, w)
+        Probability; 0 everywhere where the model does not tell.
     """
 
     cell: np.ndarray
@@ -61,7 +61,6 @@ class Maps:
     offset: np.ndarray
     diameter: np.ndarray
     red_cell: np.ndarray
-    platelet: np.ndarray
 
     def placed(self, area: Box, shape: tuple[int, int]) -> Maps:
         """Return maps of a shape, 0 where the part of them that an area names is not."""
@@ -147,7 +146,6 @@ class Predictor:
             np.moveaxis(predicted[heads["offset"]] * (self.canonical_diameter / 2), 0, -1),
             self.canonical_diameter * np.exp2(head("size")),
             head("red_cell"),
-            head("platelet"),
         )
 
     def blended(

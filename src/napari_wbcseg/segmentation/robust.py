@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from ..box import Box, label_boxes
 from ..images.pixels import resample
 from .detections import Detections, TileCells, cells_of_tile
-from .instances import Enlargement, draw_at, leave_out_unlikely, split_cells
+from .instances import Enlargement, draw_at, split_cells
 from .looks import Look
 from .prediction import Predictor, box_windows
 from .regions import predict_whole_cells
@@ -116,8 +117,7 @@ def find_cells(
     maps, area, asked = predict_whole_cells(scaled, shape, boxes, predictor)
     threshold = predictor.settings.probability_threshold
     instances = split_cells(maps, predictor.canonical_diameter, threshold, predictor.settings.split_touching)
-    instances = instances.within(asked)
-    instances = leave_out_unlikely(instances, maps)
+    instances = instances.within(asked).sure()
     if not look.all_in_standard:
         instances = ask_second_network(instances, scaled[area.slices], predictor)
     enlarged = Enlargement(area, (scaled.shape[0], scaled.shape[1]), shape)
@@ -143,8 +143,6 @@ def propose(image: np.ndarray, look: Look, predictor: Predictor, levels: Levels 
         Boxes ``row0, col0, row1, col1`` in image pixels, ends exclusive, with a margin of
         a quarter of a cell around.
     """
-    from scipy import ndimage
-
     # Of one colour, as where a slide was not scanned; that others are not, their first row tells mostly.
     if all((part == image[0, 0]).all() for part in (image[0], image)):
         return np.zeros((0, 4), np.int64)
@@ -167,8 +165,6 @@ def propose(image: np.ndarray, look: Look, predictor: Predictor, levels: Levels 
 
 def _worth_showing(small: np.ndarray, predictor: Predictor, least_stain: float | None) -> list[Box]:
     """Return the windows of a reduced image that the network is shown: all, or those around dark places."""
-    from scipy import ndimage
-
     shape = (small.shape[0], small.shape[1])
     all_windows = box_windows((0, 0, *shape), shape, predictor.multiple)
     if least_stain is None:
