@@ -108,15 +108,15 @@ class Results(NamedTuple):
 
 def read_results(results: str | Path | Iterable[str | Path], progress: Progress = silent) -> Results:
     """Read what results tell of their cells; see `differential_of`."""
-    paths, told = _paths(results), dict[Path, ResultClasses | WBCSegError]()
-    files, outdated = _records(paths)
+    told = dict[Path, ResultClasses | WBCSegError]()
+    files, outdated, missing = _records(_paths(results))
     for number, file in enumerate(files):
         progress(number, len(files), "Reading the results")
         try:
             told[file] = classes_in(file)
         except WBCSegError as error:
             told[file] = error
-    return Results(told, outdated, _not_done(paths))
+    return Results(told, outdated, missing)
 
 
 def differential_of(results: str | Path | Iterable[str | Path]) -> tuple[Differential, list[str]]:
@@ -167,7 +167,7 @@ def counted_records(results: str | Path | Iterable[str | Path]) -> list[Path]:
         If there is none, not even one that does not count.
     """
     paths = _paths(results)
-    files, outdated = _records(paths)
+    files, outdated, _ = _records(paths)
     if not files and not outdated:
         raise _none_in(paths)
     return files
@@ -178,29 +178,29 @@ def _none_in(paths: Sequence[Path]) -> SettingsError:
     return SettingsError(f"There is no NAME{RESULT_SUFFIX} in {where}.")
 
 
-def _records(paths: Sequence[Path]) -> tuple[list[Path], set[Path]]:
-    """Return the records of results that count, and the whole paths of those that do not."""
+def _records(paths: Sequence[Path]) -> tuple[list[Path], set[Path], set[Path]]:
+    """Return the records of results that count, and the whole paths of those that do not, or are missing."""
     found = list[Path]()
     for path in paths:
         found += sorted(path.glob(f"*{RESULT_SUFFIX}")) if path.is_dir() else [path]
     named, every = {path.resolve() for path in paths}, {file.resolve(): file for file in found}
-    outdated = {file for path in named if path.is_dir() for file in not_in_tables(path)} - named
-    return [file for whole, file in every.items() if whole not in outdated], outdated
+    runs = {folder: _counting(folder) for folder in named}  # looked through once, as images are hashed for it
+    outdated = {file for folder, run in runs.items() for file in _untold(folder, run)} - named
+    inputs = [one for run in runs.values() for one in (run or {}).items()]
+    missing = {file for file, counts in inputs if not (counts and file.is_file())}
+    return [file for whole, file in every.items() if whole not in outdated], outdated, missing
 
 
 def _paths(results: str | Path | Iterable[str | Path]) -> list[Path]:
     return list(map(user_path, [results] if isinstance(results, str | Path) else results))
 
 
-def _not_done(results: Iterable[Path]) -> set[Path]:
-    """Return the records of the images that the runs into folders of results have no result of."""
-    runs = [_counting(folder) or {} for folder in {path.resolve() for path in results}]
-    return {file for run in runs for file, counts in run.items() if not (counts and file.is_file())}
-
-
 def not_in_tables(folder: Path) -> list[Path]:
     """Return the results in a folder that the tables of its last run do not tell of."""
-    run = _counting(folder)
+    return _untold(folder, _counting(folder))
+
+
+def _untold(folder: Path, run: Mapping[Path, bool] | None) -> list[Path]:
     return [] if run is None else [file for file in folder.glob(f"*{RESULT_SUFFIX}") if not run.get(file)]
 
 

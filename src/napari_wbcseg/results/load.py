@@ -142,8 +142,7 @@ def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) 
         )
     # Labels that another program edited since get measured; the others keep their rows.
     cells, changed = current_cells(labels, cells)
-    if labels.ndim == 3:
-        labels, cells = with_unique_labels(labels, cells)
+    labels, cells = with_unique_labels(labels, cells)
     found = record.segmentation(labels, cells, path.parent)
     return replace(found, edited=found.edited or changed)
 

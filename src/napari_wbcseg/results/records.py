@@ -24,7 +24,7 @@ from ..network.model_file import ModelFile
 from ..segmentation.large.files import table_file
 from ..segmentation.large.result import LargeResult
 from ..segmentation.measure import COLUMNS
-from ..segmentation.result import ABOUT, Placement, Segmentation, counts, marked_in
+from ..segmentation.result import ABOUT, Placement, Segmentation, marked_in
 from ..settings import SegmentationSettings
 from ..words import in_doubt, of_part
 from .formats.tables import count_column, table_to_columns
@@ -342,15 +342,15 @@ class ResultRecord(Record):
 
         In doubt it says how many cells are outlined, not what they are.
         """
-        numbers: dict[str, Any] = {**counts(cells, self.class_list)}
-        field = self.field_mm2
-        if self.in_doubt:
-            numbers |= {"white_cells": None, "erythroblasts": None}
-        white, erythroblasts = numbers["white_cells"], numbers["erythroblasts"]
+        found, field = differential(cells, self.class_list), self.field_mm2
+        white, erythroblasts = (None, None) if self.in_doubt else (found.white_cells, found.erythroblasts)
         row = {
             "image": image,
-            **numbers,
-            "erythroblasts_per_100": 100 * erythroblasts / white if white else None,
+            "count": len(cells),
+            "white_cells": white,
+            "erythroblasts": erythroblasts,
+            "erythroblasts_per_100": 100 * found.erythroblasts / white if white else None,
+            "to_check": len(marked_in(cells)),
             "cell_diameter": self.cell_diameter,
             "field_mm2": field,
             "white_cells_per_mm2": white / field if field and white is not None else None,
@@ -363,7 +363,6 @@ class ResultRecord(Record):
         }
         if self.in_doubt or (self.classifier is None and class_of(cells).eq("").all()):
             return row
-        found = differential(cells, self.class_list)
         classes = Counter({share.name: share.count for share in found.shares})
         classes.update(found.others)  # a class with parts may have cells among both
         return {**row, **{count_column(name): count for name, count in classes.items()}}

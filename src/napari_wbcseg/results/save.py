@@ -266,8 +266,7 @@ def with_current_cells(found: Segmentation, image: Any = None, measure: bool = T
     cells, edited = known_rows(table), False
     if measure:
         cells, edited = current_cells(labels, table, image, found.backgrounds)
-    if labels.ndim == 3:
-        labels, cells = with_unique_labels(labels, cells)
+    labels, cells = with_unique_labels(labels, cells)
     return replace(found, labels=labels, cells=cells, edited=found.edited or edited)
 
 

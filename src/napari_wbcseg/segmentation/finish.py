@@ -17,7 +17,7 @@ from ..classification.naming import said_by_model
 from ..progress import Progress, silent
 from .detections import JoinedCells, draw, join
 from .filters import cut_by_border, red_cells_by_stain, too_small
-from .measure import GAP, joined, measure_labels
+from .measure import GAP, joined, measure_labels, no_cells
 from .tile_work import Each, TileWork
 
 #: Side of the pieces that a result is drawn in. On disk that is two chunks, so that in the first two
@@ -57,9 +57,7 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
         parts = {tuple(side // PIECE * PIECE for side in corner) for corner in corners}
         for _ in each(_coarsen, [(level, *part) for part in sorted(parts)], silent):
             progress(0, 0, "Drawing the pyramid")
-    if not tables:  # of no cell
-        tables = [measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))[0]]
-    cells = joined(tables).sort_values("label", ignore_index=True)
+    cells = joined(tables or [no_cells()]).sort_values("label", ignore_index=True)
     certainty = every.rows["certainty"]
     cells = cells.assign(certainty=certainty, check=certainty < work.settings.check_below)
     classifier = work.classifier

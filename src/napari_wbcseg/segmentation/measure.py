@@ -148,6 +148,11 @@ def measure_labels(
     return pd.DataFrame(columns), boxes
 
 
+def no_cells() -> pd.DataFrame:
+    """Return the table of no cell, whose columns have their types."""
+    return measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))[0]
+
+
 def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the rows of some tables; one without any has columns of no type, which would change those."""
     return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)

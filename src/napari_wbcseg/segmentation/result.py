@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..classification.classes import BUILT_IN_CLASSES, ClassList
-from ..classification.differential import count_in_words, differential
+from ..classification.differential import differential
 from ..files import FileState
 from ..images.pixel_size import CENTIMETRES, PixelSize, unit_symbol
 from ..settings import SegmentationSettings
@@ -181,12 +181,12 @@ class Segmentation:
     @property
     def erythroblasts(self) -> int:
         """Number of erythroblasts."""
-        return counts(self.cells, self.classes)["erythroblasts"]
+        return differential(self.cells, self.classes).erythroblasts
 
     @property
     def white_cells(self) -> int:
         """Number of white cells."""
-        return counts(self.cells, self.classes)["white_cells"]
+        return differential(self.cells, self.classes).white_cells
 
     @property
     def marked(self) -> frozenset[int]:
@@ -218,9 +218,9 @@ def summary_of(cells: pd.DataFrame, classes: ClassList = BUILT_IN_CLASSES) -> st
     classes : ClassList
         Which of them are white cells.
     """
-    found = counts(cells, classes)
-    words = count_in_words(found["white_cells"], found["erythroblasts"])
-    return f"{words}, {found['to_check']} to check" if found["to_check"] else words
+    words = differential(cells, classes).summary
+    to_check = int(cells["check"].eq(True).sum()) if "check" in cells else 0
+    return f"{words}, {to_check} to check" if to_check else words
 
 
 def marked_in(cells: pd.DataFrame) -> frozenset[int]:
@@ -230,28 +230,16 @@ def marked_in(cells: pd.DataFrame) -> frozenset[int]:
     return frozenset(map(int, cells.loc[cells["check"].eq(True), "label"]))
 
 
-def counts(cells: pd.DataFrame, classes: ClassList = BUILT_IN_CLASSES) -> dict[str, int]:
-    """Return the numbers of a table: ``count``, ``white_cells`` and ``erythroblasts`` in it, ``to_check``."""
-    found = differential(cells, classes)
-    return {
-        "count": len(cells),
-        "white_cells": found.white_cells,
-        "erythroblasts": found.erythroblasts,
-        "to_check": int(cells["check"].eq(True).sum()) if "check" in cells else 0,
-    }
-
-
 def with_unique_labels(labels: np.ndarray, cells: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
     """Give a label that is in several planes of a stack a number of its own in all but the first.
 
     Parameters
     ----------
-    labels : ndarray of int, shape (N, H, W)
+    labels : ndarray of int, shape (N, H, W) or (H, W)
     cells : DataFrame
         With a row for each ``label`` of each ``plane``.
     """
-    again = cells["label"].duplicated().to_numpy()
-    if not again.any():
+    if labels.ndim == 2 or not (again := cells["label"].duplicated().to_numpy()).any():
         return labels, cells
     own = cells["label"].to_numpy(np.int64).copy()
     old, planes = own.copy(), cells["plane"].to_numpy(np.int64)

@@ -21,7 +21,7 @@ from ...classification.classes import CLASS
 from ...classification.differential import differential
 from ...progress import Progress
 from ...segmentation.measure import known_rows
-from ...segmentation.result import counts, summary_of
+from ...segmentation.result import summary_of
 from ...words import counted
 from .canvas_guard import guard_canvas
 from .class_colours import legend, show_classes
@@ -68,7 +68,7 @@ def counted_name(info: LayerInfo, cells: pd.DataFrame, picture: str | None = "")
 
     It is ``?`` where the count is in doubt.
     """
-    number = counts(cells, info.class_list)["white_cells"]
+    number = differential(cells, info.class_list).white_cells
     return layer_name("? white cells" if info.in_doubt else counted(number, "white cell"), picture)
 
 

@@ -64,9 +64,7 @@ class LayerArrays:
 
 def layer_arrays(segmentation: Segmentation) -> LayerArrays:
     """Turn a segmentation into arrays for layers. Safe in a worker thread."""
-    labels, cells = segmentation.labels, segmentation.cells
-    if labels.ndim == 3:
-        labels, cells = with_unique_labels(labels, cells)
+    labels, cells = with_unique_labels(segmentation.labels, segmentation.cells)
     if int(labels.max(initial=0)) < _FEW:
         labels = labels.astype(np.uint16)
     features = features_table(cells)

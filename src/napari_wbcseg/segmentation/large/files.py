@@ -17,6 +17,7 @@ from ...errors import OutputError, SettingsError
 from ...files import write_atomically
 from ...words import no_formula
 from ..detections import TileCells
+from ..measure import no_cells
 
 TableFormat = Literal["csv", "parquet"]
 #: What a table may be called; other files of that name, such as cells.xlsx or cells.bak, are a user's own.
@@ -77,7 +78,11 @@ def read_table(file: Path) -> pd.DataFrame:
         return pd.read_parquet(file)
     # A class may be called NA or 01, and nothing where nobody said anything.
     words = pd.read_csv(file, usecols=_WORDS.__contains__, dtype="str", keep_default_na=False)
-    return pd.read_csv(file).assign(**words.replace(_APOSTROPHE, "", regex=True))
+    table = pd.read_csv(file).assign(**words.replace(_APOSTROPHE, "", regex=True))
+    if not len(table):  # of which a CSV says no types
+        types = no_cells().dtypes
+        table = table.astype({name: types.get(name, float) for name in table})
+    return table
 
 
 @dataclass(frozen=True)

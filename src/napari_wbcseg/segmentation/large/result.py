@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import wraps
 from os.path import exists  # `Path.exists` raises where a folder may not be entered
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +24,7 @@ from ...classification.classes import (
     probability_columns,
 )
 from ...classification.classify import class_list, classify_cells, parts_of
+from ...classification.differential import differential
 from ...errors import BusyError, ImageError, OutputError, reading
 from ...files import FileState, locked, user_path, write_atomically
 from ...images.pixel_size import PixelSize
@@ -38,7 +38,7 @@ from ...settings import SegmentationSettings
 from ...words import listed
 from ..global_estimates import GlobalEstimates
 from ..measure import COLUMNS, FLAG_COLUMNS, GAP, find_regions, fitting_rows, measured_again, touching
-from ..result import ABOUT_IN_WORDS, counts, summary_of
+from ..result import ABOUT_IN_WORDS, summary_of
 from .files import read_table, table_file, write_table
 from .folder import LABELS_FOLDER, PLAN_FILE, RESULT_FILE
 from .pyramid import Pyramid, Stamps
@@ -52,25 +52,6 @@ _PATIENCE = 60.0  # seconds in which another has written what was corrected
 _SAID = CLASS, CLASS_PROBABILITY, CLASS_BY, "check"
 #: Columns that a table has in any case, also one that another program wrote.
 _NEEDED = {"label": np.int64, **dict.fromkeys(("row", "col", "diameter", "certainty"), float), "check": bool}
-
-Given = ParamSpec("Given")
-Came = TypeVar("Came")
-
-
-def _alone(
-    change: Callable[Concatenate[LargeResult, Given], Came],
-) -> Callable[Concatenate[LargeResult, Given], Came]:
-    """Let a method change a result while nobody else does, and begin with what others made of it."""
-
-    @wraps(change)
-    def alone(self: LargeResult, *given: Given.args, **options: Given.kwargs) -> Came:
-        busy = BusyError(f"{self.folder} is being changed by another program: try again when that is done.")
-        with locked(self.folder.parent / f".{self.folder.name}.lock", busy, _PATIENCE):
-            if _table_state(self.folder) != self.table_state:
-                vars(self).update(vars(LargeResult.open(self.folder)))
-            return change(self, *given, **options)
-
-    return alone
 
 
 def _table_state(folder: Path) -> FileState | None:
@@ -145,7 +126,6 @@ class LargeResult:
             record["backgrounds"] = tuple(map(tuple, record.get("backgrounds", ())))
             table_state = _table_state(folder)  # before it is read
             cells = _completed(read_table(table_file(folder)).astype(_NEEDED))
-            cells = cells.astype(dict.fromkeys(probability_columns(cells), float))  # of no type without cells
             places = [Path(image)] if (image := plan.get("image")) else []
             places += [(folder / relative).resolve()] if (relative := plan.get("relative")) else []
             result = cls(
@@ -200,7 +180,7 @@ class LargeResult:
     @property
     def white_cells(self) -> int:
         """Number of white cells."""
-        return counts(self.cells, self.classes)["white_cells"]
+        return differential(self.cells, self.classes).white_cells
 
     @property
     def summary(self) -> str:
@@ -216,11 +196,17 @@ class LargeResult:
             As `replace_region`.
         """
         if not self.in_table:
-            self._keep()
+            with self._alone():
+                self.write_table()
 
-    @_alone
-    def _keep(self) -> None:
-        self.write_table()
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from changing the result while the context lasts; begin with what they made of it."""
+        busy = BusyError(f"{self.folder} is being changed by another program: try again when that is done.")
+        with locked(self.folder.parent / f".{self.folder.name}.lock", busy, _PATIENCE):
+            if _table_state(self.folder) != self.table_state:
+                vars(self).update(vars(LargeResult.open(self.folder)))
+            yield
 
     @property
     def pixel_size(self) -> PixelSize | None:
@@ -231,7 +217,6 @@ class LargeResult:
         """Return the labels of a part of the image."""
         return np.asarray(self.labels.arrays[0][window.slices])
 
-    @_alone
     def replace_region(
         self, window: Box, labels: np.ndarray, image: Any = None, said: pd.DataFrame | None = None
     ) -> pd.DataFrame:
@@ -261,31 +246,33 @@ class LargeResult:
         OutputError
             If the result cannot be written, or another program does not come to an end with it.
         """
-        self._follow_labels(self.labels.arrays[0].shape)
-        before = self.region(window)
-        if labels.shape != before.shape:
-            raise ImageError(f"The corrected part is {labels.shape}, and was {before.shape}: load it again.")
-        labels = np.maximum(labels, 0)  # below 0 are lines between cells, of others
-        numbers = self._numbers(labels, before)
-        corrected = labels.astype(np.int32)
-        for old, new in numbers.items():
-            corrected[labels == old] = new
-        differ, known = corrected != before, self.cells
-        touched = np.setdiff1d(np.union1d(before[differ], corrected[differ]), [0])
-        try:
-            if len(touched):
-                self.labels.replace(window, corrected)
-                self._measure([(window, touched)], image)
-                self.stamps = self.labels.stamps(self.stamps)
-            if said is not None:
-                self.cells = self._with_said(said.assign(label=said["label"].replace(numbers)))
-            if not self.cells.equals(known):
-                self.write_table()
-        except OSError as error:
-            raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}.") from error
-        return self.cells
+        with self._alone():
+            self._follow_labels(self.labels.arrays[0].shape)
+            before = self.region(window)
+            if labels.shape != before.shape:
+                raise ImageError(
+                    f"The corrected part is {labels.shape}, and was {before.shape}: load it again."
+                )
+            labels = np.maximum(labels, 0)  # below 0 are lines between cells, of others
+            numbers = self._numbers(labels, before)
+            corrected = labels.astype(np.int32)
+            for old, new in numbers.items():
+                corrected[labels == old] = new
+            differ, known = corrected != before, self.cells
+            touched = np.setdiff1d(np.union1d(before[differ], corrected[differ]), [0])
+            try:
+                if len(touched):
+                    self.labels.replace(window, corrected)
+                    self._measure([(window, touched)], image)
+                    self.stamps = self.labels.stamps(self.stamps)
+                if said is not None:
+                    self.cells = self._with_said(said.assign(label=said["label"].replace(numbers)))
+                if not self.cells.equals(known):
+                    self.write_table()
+            except OSError as error:
+                raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}.") from error
+            return self.cells
 
-    @_alone
     def keep_said(self, cells: pd.DataFrame, classes: ClassList | None = None) -> None:
         """Write what was said of cells, their classes and whether they are to check, into the table on disk.
 
@@ -301,8 +288,9 @@ class LargeResult:
         ImageError, OutputError
             As `replace_region`.
         """
-        self.cells, self.classes = self._with_said(cells), classes or self.classes
-        self.write_table()
+        with self._alone():
+            self.cells, self.classes = self._with_said(cells), classes or self.classes
+            self.write_table()
 
     def _with_said(self, cells: pd.DataFrame) -> pd.DataFrame:
         """Return the table with what was said of some cells."""
@@ -312,7 +300,6 @@ class LargeResult:
         values = pd.concat([new, known.drop(index=new.index, errors="ignore")])
         return _filled(self.cells.drop(columns=said, errors="ignore").join(values, on="label"))
 
-    @_alone
     def classify(
         self, image: Any, classifier: ClassifierFile, source: str, progress: Progress = silent
     ) -> None:
@@ -334,20 +321,27 @@ class LargeResult:
         OutputError
             If the result cannot be written.
         """
-        plan, estimates = self.plan_of(image)
+        with self._alone():
+            plan, estimates = self.plan_of(image)
 
-        def light(pixels: np.ndarray, window: Box) -> np.ndarray:
-            return estimates.transmittance(rgb_pixels(pixels, estimates.value_range), window)
+            def light(pixels: np.ndarray, window: Box) -> np.ndarray:
+                return estimates.transmittance(rgb_pixels(pixels, estimates.value_range), window)
 
-        self.cells = classify_cells(
-            self.labels.arrays[0], self.cells, image, estimates.class_diameter, classifier, progress, light
-        )
-        self.settings = self.settings.replace(classes=source)
-        plan["settings"] = self.settings.model_dump(mode="json")
-        self.classifier = plan["classifier"] = classifier.id
-        self.classes = class_list(classifier).added(*self.classes)
-        self.write_table(edited=self.edited)
-        write_atomically(self.folder / PLAN_FILE, json.dumps(plan, indent=2).encode(), OutputError)
+            self.cells = classify_cells(
+                self.labels.arrays[0],
+                self.cells,
+                image,
+                estimates.class_diameter,
+                classifier,
+                progress,
+                light,
+            )
+            self.settings = self.settings.replace(classes=source)
+            plan["settings"] = self.settings.model_dump(mode="json")
+            self.classifier = plan["classifier"] = classifier.id
+            self.classes = class_list(classifier).added(*self.classes)
+            self.write_table(edited=self.edited)
+            write_atomically(self.folder / PLAN_FILE, json.dumps(plan, indent=2).encode(), OutputError)
 
     def plan_of(self, image: Any) -> tuple[dict[str, Any], GlobalEstimates]:
         """Return what the cells of an image, lazy perhaps, were found by, and the light of it.

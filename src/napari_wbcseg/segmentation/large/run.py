@@ -410,10 +410,5 @@ def _nearest(tiles: list[Tile], point: tuple[float, float] | None) -> int:
     """Return the index of the tile nearest to a pixel, or of the first."""
     if point is None:
         return 0
-
-    def distance(index: int) -> float:
-        core = tiles[index].core
-        row, col = (core.top + core.bottom) / 2, (core.left + core.right) / 2
-        return (row - point[0]) ** 2 + (col - point[1]) ** 2
-
-    return min(range(len(tiles)), key=distance)
+    corners = np.array([tile.core for tile in tiles]).reshape(-1, 2, 2)
+    return int(np.linalg.norm(corners.mean(axis=1) - point, axis=1).argmin())
