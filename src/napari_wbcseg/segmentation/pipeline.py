@@ -16,8 +16,8 @@ from ..errors import ImageError, ModelError, SettingsError
 from ..files import user_path
 from ..images.focus import focus_note, is_one_field
 from ..images.pictures import array_of
-from ..images.pixel_source import PixelSource
-from ..images.prepare import bit_range, held, lazy_array
+from ..images.pixel_source import PixelSource, plane_sources
+from ..images.prepare import held, lazy_array
 from ..network.classifier import BUILT_IN_CLASSIFIER
 from ..network.library import load_model
 from ..network.model_file import ModelFile
@@ -84,18 +84,16 @@ def segment(
     file, settings = model_and_settings(model, settings)
     # What cannot be used is told before the work, not after it.
     classifier = classifier_of(settings)
-    array = held(as_array(image))
-    planes, stacked = _planes(array)
-    value_range = bit_range(array)
-    sources = [PixelSource(plane, value_range) for plane in planes]
-    shape = (len(planes), *sources[0].shape) if stacked else sources[0].shape
+    array, stacked = _image_or_stack(held(as_array(image)))
+    sources = plane_sources(array, stacked)
+    shape = (len(sources), *sources[0].shape) if stacked else sources[0].shape
     labels, probability = _empty(shape)
     passing = passing_folder(labels)
     tables: list[pd.DataFrame] = []
     proposals, estimates = [], []
     for index, source in enumerate(sources):
         plane = index if stacked else None
-        told = _of_plane(progress, index, len(planes)) if stacked else progress
+        told = _of_plane(progress, index, len(sources)) if stacked else progress
         kept: Kept = TileFiles(Path(passing.name), str(index)) if passing else {}
         found, known = estimate(source, file, settings, told)
         canvases = Canvas([labels], plane), Canvas([probability], plane)
@@ -273,11 +271,8 @@ def as_array(image: Any) -> Any:
         ) from None
 
 
-def _planes(array: Any) -> tuple[list[Any], bool]:
-    """Return the images of a stack, or the one image, and whether it is a stack."""
+def _image_or_stack(array: Any) -> tuple[Any, bool]:
+    """Return an image or a stack without axes of which there is one, and whether it is a stack."""
     while array.ndim > 3 and array.shape[0] == 1 and (array.ndim > 4 or array.shape[-1] not in (1, 3, 4)):
         array = array[0]  # times or depths of which there is one, as in microscopes' files
-    shape = array.shape
-    if len(shape) == 4 or (len(shape) == 3 and shape[2] not in (1, 2, 3, 4, 5)):
-        return [array[i] for i in range(shape[0])], True
-    return [array], False
+    return array, array.ndim == 4 or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4, 5))
