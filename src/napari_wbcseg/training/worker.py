@@ -138,10 +138,6 @@ class TrainingProcess:
         discard_training(self.folder)
 
     def _start(self, flags: list[str]) -> subprocess.Popen[str]:
-        # Ctrl-C in the terminal is for the parent, which then decides.
-        options: dict[str, Any] = {"start_new_session": True}
-        if sys.platform == "win32":
-            options = {"creationflags": subprocess.CREATE_NO_WINDOW}
         return subprocess.Popen(
             # -P: a file in the working folder must not stand in for a library.
             [sys.executable, "-P", "-m", __name__, str(self.folder), *flags],
@@ -152,7 +148,8 @@ class TrainingProcess:
             encoding="utf-8",
             errors="replace",
             env={**os.environ, "PYTHONUTF8": "1"},
-            **options,
+            start_new_session=True,  # Ctrl-C in the terminal is for the parent, which then decides
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # on Windows
         )
 
     def _read(self) -> None:
@@ -193,7 +190,6 @@ class _Worker:
     def __init__(self, commands: IO[str], events: IO[str]) -> None:
         self._commands = commands
         self._events = events
-        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._go = threading.Event()  # cleared while paused
         self._go.set()
@@ -203,7 +199,21 @@ class _Worker:
         threading.Thread(target=self._listen, daemon=True).start()
         end_with_parent(os.getppid())  # a process forked from it may hold the pipe open after its death
         try:
-            self._emit({"event": "result", **self._train(folder, resume, preview)})
+            job = read_job(folder)
+            result = train(
+                job.data,
+                job.settings,
+                folder,
+                name=job.name,
+                init=job.init,
+                resume=resume,
+                progress=self._progress,
+                on_event=self._emit,
+                should_stop=self._stop.is_set,
+                training_data=job.training_data,
+                preview=preview,
+            )
+            self._emit({"event": "result", **vars(result), "model": str(result.model.path)})
         except WBCSegError as error:
             self._emit({"event": "error", "text": str(error)})
         except MemoryError:
@@ -211,23 +221,6 @@ class _Worker:
         except Exception as error:
             text = f"Training failed ({type(error).__name__}: {str(error).strip()[:500]})."
             self._emit({"event": "error", "text": text})
-
-    def _train(self, folder: Path, resume: bool, preview: bool) -> dict[str, Any]:
-        job = read_job(folder)
-        result = train(
-            job.data,
-            job.settings,
-            folder,
-            name=job.name,
-            init=job.init,
-            resume=resume,
-            progress=self._progress,
-            on_event=self._emit,
-            should_stop=self._stop.is_set,
-            training_data=job.training_data,
-            preview=preview,
-        )
-        return {**vars(result), "model": str(result.model.path)}
 
     def _progress(self, done: int, total: int, stage: str) -> None:
         if not self._go.is_set():
@@ -241,9 +234,8 @@ class _Worker:
 
     def _emit(self, event: dict[str, Any]) -> None:
         try:
-            with self._lock:
-                self._events.write(json.dumps(event) + "\n")
-                self._events.flush()
+            self._events.write(json.dumps(event) + "\n")
+            self._events.flush()
         except OSError:
             os._exit(PARENT_GONE)
 
