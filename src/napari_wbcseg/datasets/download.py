@@ -16,14 +16,14 @@ from ..images.find import image_stem
 from ..progress import Progress, silent
 from .sigtuple import is_sigtuple
 
+#: Public copy of the SigTuple AI Challenge set, at one commit.
 PUBLIC_URL = (
     "https://raw.githubusercontent.com/bsrinivas8687/WBC_Segmentaion/"
     "503284b76b32e47b134733244ce30f6ffc480e41/SigTuple_data/"
 )
-"""Public copy of the SigTuple AI Challenge set, at one commit."""
 
+#: Environment variable with a folder that holds the set as ``sigtuple``.
 DATA_VARIABLE = "WBCSEG_DATA"
-"""Environment variable with a folder that holds the set as ``sigtuple``."""
 
 _REGISTRY_FILE = "sigtuple_registry.txt"
 _STAGE = "Downloading the SigTuple set"

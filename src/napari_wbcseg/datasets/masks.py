@@ -15,8 +15,8 @@ from ..images.pixels import sides
 from ..images.read import read_image
 from ..words import counted
 
+#: How masks of several values are read; see `read_pairs`.
 MaskReading = Literal["auto", "foreground", "numbers"]
-"""How masks of several values are read; see `read_pairs`."""
 
 _HOW = (
     "Say how to read it: --masks foreground takes all but 0 as cell, --masks numbers takes each value as one "

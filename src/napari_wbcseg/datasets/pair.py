@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..box import Box, label_boxes
 
+#: What the groups of pairs begin with that a fine-tuning adds to the user's; no file name does.
 SYNTHETIC_GROUP, REPLAYED_GROUP = "@synthetic", "@replayed"
-"""What the groups of pairs begin with that a fine-tuning adds to the user's; no file name does."""
 
 # Sizes over the true one that a model may be led to look for, where it makes its mistakes.
 _SIZES = (0.4, 0.6, 0.85, 1.0)
@@ -19,8 +19,8 @@ _SMALLEST = 16.0  # pixels: of smaller cells a picture shows too little
 # A cell found at another size is no mistake if it lies on a true one.
 _CLEAR = 0.25
 
+#: Labels the cells of an image, given the diameter of a white cell in pixels.
 Outliner = Callable[["NDArray[np.uint8]", float], "NDArray[np.int32]"]
-"""Labels the cells of an image, given the diameter of a white cell in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +79,8 @@ class TrainingPair:
         )
 
 
+#: Images with their truth.
 Pairs = Sequence[TrainingPair]
-"""Images with their truth."""
 
 
 def taken_for_cells(

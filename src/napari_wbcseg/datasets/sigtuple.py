@@ -23,8 +23,8 @@ from .pair import TrainingPair
 
 _CLASSES = Path(__file__).with_name("sigtuple_classes.csv")
 
+#: Side of a training tile in pixels.
 TILE = 128
-"""Side of a training tile in pixels."""
 
 TRAIN_FOLDER = "Train_Data"
 TEST_FOLDER = "Test_Data"
