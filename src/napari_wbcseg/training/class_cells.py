@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +117,10 @@ def cut_cells(folder: Path, outline: Outliner, progress: Progress = silent) -> C
     """
     table = class_table(Path(folder))
     table = table[~table["held_out"]]
-    found, image, opened = [], np.zeros((0, 0, 3), np.uint8), None
+    found, read = [], lru_cache(maxsize=1)(read_rgb8)  # cells of one picture follow each other
     for number, row in enumerate(table.to_dict("records")):
         progress(number, len(table), f"Cutting out the cells of {Path(folder).name}")
-        if row["image"] != opened:
-            opened = row["image"]
-            image = read_rgb8(Path(folder) / opened)
-        cell = _cut(image, row, outline)
+        cell = _cut(read(Path(folder) / row["image"]), row, outline)
         if cell is not None:
             found.append((*cell, class_truth(row, folder)))
     if not found:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..classification.crops import PARAMETERS as CROPS
 from ..classification.crops import alone
@@ -178,16 +179,13 @@ def _data_fingerprint(data: Path, outline: ModelFile) -> str:
 
 def _kept_aside(kinds: np.ndarray, every: int) -> np.ndarray:
     """Return which cells are kept aside: one in so many of each class."""
-    aside = np.zeros(len(kinds), bool)
-    for kind, name in enumerate(CLASSES):
-        members = np.flatnonzero(kinds == kind)
-        if len(members) < every:
-            raise TrainingError(
-                f"Of the class {name} there {'is' if len(members) == 1 else 'are'} "
-                f"{counted(len(members), 'cell')} to train on: give at least {every} of each class."
-            )
-        aside[members[every - 1 :: every]] = True
-    return aside
+    counts = np.bincount(kinds, minlength=len(CLASSES)).tolist()
+    if (fewest := min(counts)) < every:
+        raise TrainingError(
+            f"Of the class {CLASSES[counts.index(fewest)]} there {'is' if fewest == 1 else 'are'} "
+            f"{counted(fewest, 'cell')} to train on: give at least {every} of each class."
+        )
+    return np.asarray(pd.Series(kinds).groupby(kinds).cumcount() % every == every - 1)
 
 
 def _cells_and_shares(
