@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -95,15 +96,12 @@ class RobustRecipe:
 
     def preview(self, pairs: Pairs, count: int) -> Preview | None:
         """Return windows around the first whole cells, at the canonical size and as they are lit, if any."""
-        windows = []
-        for pair in pairs:
-            source = source_of(pair)
-            windows += [(pair.name, *_window(source, centre)) for centre in source.centres.values()]
-            if len(windows) >= count:
-                break
+        sources = ((pair.name, source_of(pair)) for pair in pairs)
+        centred = ((name, source, centre) for name, source in sources for centre in source.centres.values())
+        windows = [(name, *_window(source, centre)) for name, source, centre in islice(centred, count)]
         if not windows:
             return None
-        names, images, truths = zip(*windows[:count], strict=True)
+        names, images, truths = zip(*windows, strict=True)
         light = np.array(images, np.float32)
         shown = np.rint(np.clip(light, 0, 1) * 255).astype(np.uint8)
         return Preview(shown, np.array(truths, bool), network_input(light), names)
