@@ -178,10 +178,8 @@ def add_correction(
     digest = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
     with _alone_in(place):
         fields = read_record(place)
-        same = next((field for field in fields if field.sha256 == digest), None)
-        final = (
-            same.name if same is not None else _free_name(name, {field.name.casefold() for field in fields})
-        )
+        known = {field.sha256: field.name for field in fields}
+        final = known.get(digest) or _free_name(name, {field.name.casefold() for field in fields})
         record = Correction(
             **{
                 "decided_by": _user(),

@@ -92,10 +92,8 @@ def random_stain(rng: np.random.Generator) -> Stain:
         # As dark as nuclei, in the blue and purple of an alkaline buffer too.
         base_of = base.haemoglobin if rng.random() < 0.4 else (1.0, 0.85, 0.4)
         haemoglobin = near(tuple(rng.uniform(0.8, 2.2) * np.asarray(base_of)), 0.3)
-    if rng.random() < 0.5:
-        light = base.background
-    else:
-        light = list(BACKGROUNDS.values())[int(rng.integers(len(BACKGROUNDS)))]
+    lights = list(BACKGROUNDS.values())
+    light = base.background if rng.random() < 0.5 else lights[int(rng.integers(len(lights)))]
     bright = np.clip(np.asarray(light) * rng.uniform(0.72, 1.05) * np.exp(rng.normal(0, 0.05, 3)), 90, 255)
     return Stain(
         name="random",
