@@ -20,16 +20,9 @@ from ..network.library import require_writable
 from ..words import counted
 
 LOCK = ".training.lock"
-#: Why training ended that did all it was asked for.
-AS_PLANNED = "all epochs done as planned"
 _KEY = "napari_wbcseg_training"
 _BEST = "best/"  # what the names of the best weights begin with
 PATIENCE = 2.0  # seconds to wait for who only looks whether a folder is used
-
-
-def no_progress(settings: dict[str, Any]) -> str:
-    """Return why training ended that no longer made progress."""
-    return f"no progress for {counted(settings.get('early_stop_patience', 0), 'epoch')}"
 
 
 class State(BaseModel, arbitrary_types_allowed=True):
@@ -235,10 +228,9 @@ class Checkpoint:
                 raise ValueError("it is of another network")
             for name, variable in variables.items():
                 variable.assign(tensors[name])
-        limits = {AS_PLANNED: "epochs", no_progress(state.settings): "early_stop_patience"}
-        limit = limits.get(state.ended)
-        if limit and wanted.settings[limit] > state.settings[limit]:
-            state.ended = ""  # now there is more to do
+        limits = ("epochs", "early_stop_patience")
+        if state.ended and any(wanted.settings[limit] > state.settings[limit] for limit in limits):
+            state.ended = ""  # there may be more to do now; where there is not, it ends at once as it did
         state.settings = wanted.settings
         return state
 

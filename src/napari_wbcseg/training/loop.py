@@ -16,8 +16,9 @@ from ..network.backend import KerasModel, import_keras
 from ..network.unet import weights_of
 from ..progress import Progress
 from ..settings import TrainingSettings
+from ..words import counted
 from .batches import Batch, Batches, Feeder, as_dataset
-from .checkpoint import AS_PLANNED, Checkpoint, State, no_progress
+from .checkpoint import Checkpoint, State
 from .preview import Preview
 
 #: Told what happens: JSON-serialisable, with an ``event`` of start, step, epoch, note or end.
@@ -73,7 +74,7 @@ class TrainingLoop:
         self._step = 0  # of the present epoch, done
         self._rate = self.settings.learning_rate
         self._epoch_started = self._last_event = 0.0
-        self._no_progress = no_progress(self.settings.model_dump())
+        self._no_progress = f"no progress for {counted(self.settings.early_stop_patience, 'epoch')}"
 
     def fit(self, model: KerasModel) -> None:
         """Train from where the state stands until something ends it; do nothing where it has ended.
@@ -113,7 +114,8 @@ class TrainingLoop:
         except _EndTraining as end:
             state.ended = str(end)
         else:
-            state.ended = AS_PLANNED if len(state.history) >= settings.epochs else self._no_progress
+            as_planned = len(state.history) >= settings.epochs
+            state.ended = "all epochs done as planned" if as_planned else self._no_progress
         if self.checkpoint is not None and state.history and state.ended != STOPPED:
             self.checkpoint.save(model, state)
 
@@ -175,7 +177,7 @@ class TrainingLoop:
             return
         values = _floats(logs)
         self._last_event = time.monotonic()
-        self._check_finite(values)
+        self._require_numbers(values["loss"])
         where = {"step": self._step, "steps": steps, "epoch": epoch + 1, "lr": self._rate}
         self.emit({"event": "step", **where, **values, **self._pace(epoch + self._step / steps)})
         self._show_preview(epoch + 1)
@@ -184,12 +186,10 @@ class TrainingLoop:
         state, model = self.state, self._model
         values = _floats(logs)
         values.pop("learning_rate", None)  # told as ``lr``
-        self._check_finite(values)
         seconds = time.monotonic() - self._epoch_started
         weights = weights_of(model)
         # A ReLU can turn NaN into 0, so that spoilt weights give a loss that looks sound.
-        if not all(np.isfinite(value).all() for value in weights.values()):
-            self._fail()
+        self._require_numbers(values["loss"], *weights.values())
         earlier = (row[self._monitor] for row in state.history)
         # What is no number, as a validation loss may be, is never the best.
         improved = values[self._monitor] < min(filter(math.isfinite, earlier), default=math.inf)
@@ -211,11 +211,9 @@ class TrainingLoop:
         if self.preview is not None and (always or self.preview.due):
             self.emit(self.preview.predict(self._model, epoch))
 
-    def _check_finite(self, values: dict[str, float]) -> None:
-        if not math.isfinite(values.get("loss", 0.0)):
-            self._fail()
-
-    def _fail(self) -> None:
+    def _require_numbers(self, *values: float | np.ndarray) -> None:
+        if all(np.isfinite(value).all() for value in values):
+            return
         if self.state.best is None:
             raise TrainingError(
                 "The loss or the weights are no longer numbers in the first epoch: lower the learning "
