@@ -9,7 +9,6 @@ CVPR 2022).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from ..errors import TrainingError, reading
 from ..evaluation.compare import Comparison, compare_models
 from ..network.library import load_model, save_to_library
 from ..network.model_file import ModelFile
+from ..network.tensor_file import hash_of
 from ..progress import Progress, silent
 from ..settings import Recipe, TrainingSettings
 from ..words import counted
@@ -223,7 +223,11 @@ class FineTuningPlan:
     @property
     def pairs(self) -> list[TrainingPair]:
         """All that `napari_wbcseg.training.train.train` is given."""
-        return [*(pair for _ in range(self._times) for pair in self.own), *self.replay.training]
+        own, replayed, times = self.own, self.replay.training, 1
+        if self.settings.recipe == "classic":
+            # Its batches are drawn evenly from all tiles; repeated, the few weigh as much as the many.
+            times = max(1, len(replayed) // max(1, len(own)))
+        return [*own * times, *replayed]
 
     @property
     def job(self) -> TrainingJob:
@@ -232,13 +236,6 @@ class FineTuningPlan:
         kept = {name: getattr(self, name) for name in named} | {"replay": vars(self.replay)}
         name = f"{self.start.name}-tuned"
         return TrainingJob(self.pairs, self.settings, name, self.start, self.described, kept)
-
-    @property
-    def _times(self) -> int:
-        if self.settings.recipe != "classic":
-            return 1
-        # Its batches are drawn evenly from all tiles; repeated, the few weigh as much as the many.
-        return max(1, len(self.replay.training) // max(1, len(self.own)))
 
     @property
     def described(self) -> str:
@@ -270,7 +267,7 @@ class FineTuningPlan:
 
 def _digest(pair: TrainingPair) -> str:
     """Return what a model remembers a field by that it was fine-tuned on."""
-    return hashlib.sha256(np.ascontiguousarray(pair.image).data).hexdigest()[:12]
+    return hash_of(pair.image.tobytes())
 
 
 def _counted_in(pairs: Pairs) -> str:
@@ -319,7 +316,7 @@ def plan_fine_tuning(
     nothing_aside = chosen.validation in ([], chosen.training)
     held_out = own_pairs if nothing_aside else [_as_own(pair) for pair in chosen.validation]
     used, left_out = [*chosen.training, *chosen.validation], [name for name, _ in chosen.left_out]
-    cut = [_digest(pair) for pair in own if pair not in used and pair.name not in left_out]
+    cut = (_digest(pair) for pair in own if pair not in used and pair.name not in left_out)
     replay = make_replay(original, settings.recipe, settings.seed, progress, own)
     notes = [*chosen.notes]
     if chosen.left_out_summary:
@@ -330,9 +327,7 @@ def plan_fine_tuning(
             "`wbcseg download` fetches the public ones (10 MB), which keeps more of what the model knows."
         )
     settings = settings.replace(validation_fraction=0.0)
-    return FineTuningPlan(
-        start, own_pairs, held_out, replay, settings, tuple(notes), blend, cut[0] if cut else ""
-    )
+    return FineTuningPlan(start, own_pairs, held_out, replay, settings, tuple(notes), blend, next(cut, ""))
 
 
 def plan_of(job: TrainingJob) -> FineTuningPlan:
