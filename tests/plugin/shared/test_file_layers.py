@@ -28,6 +28,7 @@ from napari_wbcseg.plugin.review.training_set import field_writer
 from napari_wbcseg.plugin.review.widget import ReviewWidget
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared import file_layers, layers, pictures
+from napari_wbcseg.plugin.shared.file_layers import read_result_layers
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
@@ -298,6 +299,18 @@ def test_cells_of_a_part_of_a_slide_are_still_of_that_part_when_they_are_opened(
     save(Segmentation(labels, pd.DataFrame(), corner=(100, 2000)), tmp_path / "a-labels.tif")
     ((_, about, _),) = file_layers.read_result_layers(tmp_path / "a-labels.tif")
     assert LayerInfo.of(Labels(labels, **about)).corner == (100, 2000)
+
+
+def test_times_in_colour_that_were_saved_as_zarr_open_as_they_were(tmp_path):
+    """Of times and colours the second were taken for the first: the picture was one of strange colours."""
+    labels = np.stack([disc_labels((60, 70), [(20, 30, 9)]) * label for label in (1, 2)])
+    image = np.stack([picture(plane) for plane in labels])
+    tifffile.imwrite(tmp_path / "times.ome.tif", image, photometric="rgb", metadata={"axes": "TYXS"})
+    found = Segmentation(labels, pd.DataFrame({"label": [1, 2]}), image_path=tmp_path / "times.ome.tif")
+    save(found, tmp_path / "a", "ome-zarr", image=image)
+    (data, options, _), _ = read_result_layers(tmp_path / "a.ome.zarr")
+    np.testing.assert_array_equal(data, image)
+    assert options["rgb"]
 
 
 def test_cells_do_not_lie_on_another_picture_of_their_size_that_took_the_place_of_theirs(

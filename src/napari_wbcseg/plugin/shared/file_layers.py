@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import WBCSegError
 from ...files import FileState
-from ...images.zarr_files import open_zarr
+from ...images.zarr_files import open_zarr_image
 from ...results.names import record_beside, stem_of
 from ...segmentation.result import Placement
 from .counts import counted_name
@@ -197,11 +197,8 @@ def _picture(path: Path | None, shape: tuple[int, ...]) -> list[Any]:
 
 def _zarr_image(folder: Path, ndim: int) -> list[Any]:
     """Return the levels of the image in an OME-Zarr, lazily, colours last; nothing where there is none."""
-    import dask.array as da
-
-    group = open_zarr(folder)
-    if "multiscales" not in group.attrs:
+    image = open_zarr_image(folder)
+    if image.labels:
         return []
-    paths = [dataset["path"] for dataset in group.attrs["multiscales"][0]["datasets"]]
-    levels = [da.from_zarr(group[path]) for path in paths]
-    return [da.moveaxis(level, 0, -1) for level in levels] if levels[0].ndim == ndim + 1 else levels
+    levels = [level if ndim == 3 else level[0] for level in image.levels]
+    return [level[..., 0] if level.shape[-1] == 1 else level for level in levels]
