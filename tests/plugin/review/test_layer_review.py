@@ -20,6 +20,7 @@ from napari_wbcseg.plugin.review.layer_review import LayerReview
 from napari_wbcseg.plugin.review.training_set import field_writer
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, LayerInfo
+from napari_wbcseg.plugin.shared.training_data import reader_of_layers
 from napari_wbcseg.progress import silent
 
 from ...drawings import measure_cells
@@ -471,6 +472,8 @@ def test_what_is_called_a_platelet_is_no_cell_to_train_on(viewer, tmp_path, monk
     (field,) = field_writer(image, layer)(silent)
     assert field.cells == 1
     assert field.decisions == ()
+    (pair,) = reader_of_layers(image, layer)(silent)
+    assert np.unique(pair.labels).tolist() == [0, 3], "nor from the layers themselves"
 
 
 def test_cells_on_disk_are_read_for_the_training_set_by_the_worker_alone(viewer, tmp_path, monkeypatch):

@@ -10,7 +10,6 @@ from napari.layers import Image, Labels
 from napari.utils.notifications import show_info
 
 from ...box import label_boxes
-from ...classification.classes import CLASS, PLATELET
 from ...datasets.corrections import CellDecision, Correction, add_correction
 from ...errors import DatasetError
 from ...images.pixels import border
@@ -21,7 +20,7 @@ from ..shared.events import events
 from ..shared.features import known_values
 from ..shared.metadata import LayerInfo
 from ..shared.pictures import origin_of, path_of
-from ..shared.training_data import checked_pair
+from ..shared.training_data import checked_pair, planes_of
 from ..shared.viewer import image_data, pixel_size
 
 #: Sides of images up to which the whole field is stored, and of the windows stored of larger ones.
@@ -32,8 +31,7 @@ def field_writer(image: Image | None, labels: Labels | None) -> Callable[[Progre
     """Return what adds the fields of two layers, as they are now, to the training set.
 
     Of a stack, the planes with a cell are added. Of an image above 2048 pixels, windows of 512
-    around the cells that were decided on, or around all cells where none was. What is called a
-    platelet is left out: a network that is trained on the field is to outline it no more.
+    around the cells that were decided on, or around all cells where none was.
 
     What is returned is for a worker thread. It raises `DatasetError` if no cell is drawn, or the training set
     cannot be written, and `ImageError` if the image cannot be used.
@@ -44,12 +42,9 @@ def field_writer(image: Image | None, labels: Labels | None) -> Callable[[Progre
         If the layers cannot be trained on.
     """
     image, labels = checked_pair(image, labels)
-    pixels, drawn = image_data(image), image_data(labels)
-    if isinstance(drawn, np.ndarray):  # painted in place; what is on disk is read by the worker
-        drawn = drawn.copy()
-    said, classes = known_values(labels, "decision"), known_values(labels, CLASS)
+    pixels, planes, said = image_data(image), planes_of(image, labels), known_values(labels, "decision")
     height, width, unit = pixel_size(image)
-    path, stack = path_of(image), drawn.ndim == 3
+    path, stack = path_of(image), image_data(labels).ndim == 3
     name = path.stem if path else image.name
     about: dict[str, Any] = {"source": origin_of(image), "model": LayerInfo.of(labels).model}
     if unit != "px":
@@ -58,11 +53,7 @@ def field_writer(image: Image | None, labels: Labels | None) -> Callable[[Progre
     def write(progress: Progress) -> list[Correction]:
         value_range = bit_range(pixels)
         added: list[Correction] = []
-        for plane, cells in enumerate(drawn if stack else [drawn]):
-            cells, picture = np.asarray(cells), pixels[plane] if stack else pixels
-            platelets = [cell[1] for cell, name in classes.items() if cell[0] == plane and name == PLATELET]
-            if platelets:
-                cells = np.where(np.isin(cells, platelets), 0, cells)
+        for plane, picture, cells in planes():
             here = {label: one for (there, label), one in said.items() if there == plane and label and one}
             decisions = [CellDecision(label=label, decision=one) for label, one in here.items()]
             for window, suffix in _windows(cells, set(here)):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels
 
+from ...classification.classes import CLASS, PLATELET
 from ...datasets.corrections import corrections_folder, read_record
 from ...datasets.pair import TrainingPair
 from ...errors import DatasetError, WBCSegError
 from ...images.prepare import as_rgb8, bit_range
 from ...progress import Progress
 from ...words import counted
+from .features import known_values
 from .layer_check import check_layer
 from .viewer import image_data, plane_shape
 
@@ -40,36 +43,47 @@ def checked_pair(image: Image | None, labels: Labels | None) -> tuple[Image, Lab
     return image, labels
 
 
+def planes_of(image: Image, labels: Labels) -> Callable[[], Iterator[tuple[int, Any, np.ndarray]]]:
+    """Return what yields number, pixels and cells of each plane of two layers, as they are now; in a thread.
+
+    What is called a platelet is left out: a network that is trained on the field is to outline it no more.
+    """
+    pixels, drawn = image_data(image), image_data(labels)
+    if isinstance(drawn, np.ndarray):  # painted in place; what is on disk is read by the worker
+        drawn = drawn.copy()
+    classes, stack = known_values(labels, CLASS), drawn.ndim == 3
+
+    def planes() -> Iterator[tuple[int, Any, np.ndarray]]:
+        for plane, cells in enumerate(drawn if stack else [drawn]):
+            cells, picture = np.asarray(cells), pixels[plane] if stack else pixels
+            platelets = [cell[1] for cell, name in classes.items() if cell[0] == plane and name == PLATELET]
+            yield plane, picture, np.where(np.isin(cells, platelets), 0, cells) if platelets else cells
+
+    return planes
+
+
 def reader_of_layers(image: Image, labels: Labels) -> Callable[[Progress], list[TrainingPair]]:
     """Return what makes a pair of each plane that has a cell drawn in it, as the two layers are now.
 
-    What is returned is for a worker thread. It raises `DatasetError` if no cell is drawn, and `ImageError`
-    if the image cannot be used.
-
-    Raises
-    ------
-    DatasetError
-        If a number is too large.
+    What is returned is for a worker thread. It raises `DatasetError` if no cell is drawn, or a number is too
+    large, and `ImageError` if the image cannot be used.
     """
-    pixels, stack = image_data(image), image_data(labels).ndim == 3
-    # Labels are painted in place: a copy is what was there when training began.
-    drawn = np.array(image_data(labels))
-    if drawn.size and drawn.max() > np.iinfo(np.int32).max:
-        raise DatasetError(f"{labels.name} has numbers beyond 31 bits: number its cells anew.")
-    name, planes = image.name, list(image.metadata.get("tiles", []))
-    groups = list(image.metadata.get("groups", []))
+    pixels, planes, shape = image_data(image), planes_of(image, labels), plane_shape(labels)
+    name, of_cells, count = image.name, labels.name, shape[0] if len(shape) == 3 else 1
+    tiles, groups = (list(image.metadata.get(what, [])) for what in ("tiles", "groups"))
 
     def read(progress: Progress) -> list[TrainingPair]:
         value_range = bit_range(pixels)
         pairs = []
-        for number, cells in enumerate(drawn if stack else [drawn]):
-            progress(number, len(drawn) if stack else 1, "Preparing the training images")
+        for plane, picture, cells in planes():
+            progress(plane, count, "Preparing the training images")
             if not cells.any():
                 continue
-            plane = as_rgb8(pixels[number] if stack else pixels, value_range)
-            called = planes[number] if planes else f"{name}-{number}" if stack else name
-            group = groups[number] if groups else called
-            pairs.append(TrainingPair(called, plane, cells.astype(np.int32), group))
+            if cells.max() > np.iinfo(np.int32).max:
+                raise DatasetError(f"{of_cells} has numbers beyond 31 bits: number its cells anew.")
+            called = tiles[plane] if tiles else f"{name}-{plane}" if len(shape) == 3 else name
+            group = groups[plane] if groups else called
+            pairs.append(TrainingPair(called, as_rgb8(picture, value_range), cells.astype(np.int32), group))
         if not pairs:
             raise DatasetError("No cell is drawn in the labels layer: paint at least one, then train.")
         return pairs
