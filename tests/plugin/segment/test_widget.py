@@ -545,11 +545,13 @@ def test_a_diameter_set_by_hand_is_drawn_and_can_be_pulled(viewer, widget, quick
 
 def test_colours_that_napari_took_for_planes_become_one_image(viewer, widget, quick_segment, qtbot):
     image = discs()
-    viewer.add_image(np.moveaxis(image, -1, 0).astype(np.uint16) * 16, name="smear")
+    planes = np.moveaxis(image, -1, 0).astype(np.uint16) * 16
+    viewer.add_image(planes, name="smear", scale=(1, 2, 2), affine=np.diag([1, 3, 3, 1]))
     assert "the colours of one image" in widget.panel.about.text()
     widget.panel.join.click()
     qtbot.waitUntil(lambda: bool(widget.image and widget.image.rgb), timeout=5000)
     assert [layer.name for layer in viewer.layers] == ["smear"]
+    np.testing.assert_allclose(widget.image.data_to_world((5, 7)), (30, 42))
     assert np.abs(widget.image.data.astype(int) - image).max() <= 1
     assert run(widget, qtbot)[0].count == 3
 

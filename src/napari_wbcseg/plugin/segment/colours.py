@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
@@ -19,7 +18,7 @@ from ...images.prepare import bit_range
 from ...progress import Progress
 from ..shared.metadata import note, role_of
 from ..shared.pictures import id_of
-from ..shared.viewer import image_data, times
+from ..shared.viewer import image_data, placement, times
 
 _RED_GREEN_BLUE = ("red", "green", "blue")
 _NUMBERED = re.compile(r"(.*?)(?: \[\d+\])?")
@@ -69,15 +68,11 @@ class ColourOffer:
 
     def add(self, viewer: ViewerModel, joined: np.ndarray) -> Image:
         """Add the image in colour, and take away what it shows better."""
-        first = self.layers[0]
-        # The colours are no place: what is left are the axes of the planes.
-        keep = [axis for axis in range(first.ndim) if len(self.layers) > 1 or axis != self.axis % first.ndim]
-        place: dict[str, Any] = {"scale": first.scale[keep], "translate": first.translate[keep]}
-        for name in ("units", "axis_labels"):
-            place[name] = tuple(getattr(first, name)[axis] for axis in keep)
-        if len(keep) == first.ndim:
-            place.update(rotate=first.rotate, shear=first.shear, affine=first.affine)
-        name = self.name
+        first, ndim, name = self.layers[0], joined.ndim - 1, self.name
+        place = placement(first, ndim)
+        if self.axis == -1:  # the axes of the planes come first
+            of_axes = ("scale", "translate", "units", "axis_labels")
+            place = {one: getattr(first, one)[:ndim] for one in of_axes}
         if len(self.layers) == 1:
             viewer.layers.remove(first)
         added: Image = viewer.add_image(joined, rgb=True, name=name, **place)
