@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from napari.layers import Labels
 
-from ...classification.classes import ClassList, class_of
-from ...results.formats.pictures import CELL_COLOUR, CHECK_COLOUR, class_counts
+from ...classification.classes import ClassList
+from ...results.formats.pictures import CELL_COLOUR, CHECK_COLOUR, cell_colours, class_counts
 from ...segmentation.measure import known_rows
 from .metadata import LayerInfo
 from .viewer import image_data
@@ -39,12 +39,8 @@ def colour_cells(layer: Labels, cells: pd.DataFrame, classes: ClassList) -> None
     ours = isinstance(layer.colormap, DirectLabelColormap)
     if ours and layer.colormap.name != _NAME:
         return
-    palette = {one.name: np.array([*one.rgb, 255]) / 255 for one in classes}
-    plain, check = (np.array([*colour, 255]) / 255 for colour in (CELL_COLOUR, CHECK_COLOUR))
-    marked = cells["check"].eq(True).to_numpy() if "check" in cells else np.zeros(len(cells), bool)
-    colours: dict[int | None, np.ndarray] = {None: plain, 0: plain}
-    for label, name, to_check in zip(cells["label"].tolist(), class_of(cells), marked, strict=True):
-        colours[int(label)] = check if to_check else palette.get(name, plain)
+    of_cells = [(None, CELL_COLOUR), *cell_colours(cells, classes).items()]
+    colours = {label: np.array([*colour, 255]) / 255 for label, colour in of_cells}
     colours[0] = np.zeros(4)
     before = layer.colormap.color_dict if ours else {}
     if before.keys() == colours.keys() and np.allclose(list(before.values()), list(colours.values())):
