@@ -134,13 +134,12 @@ class LargeEditor(QWidget):
                 f"{MOST_PIXELS // 10**6} million pixels."
             )
         labels = np.asarray(image_data(cells)[window.slices])
-        place = placement_of_part(cells, window[:2])
         source, image = source_image(self._viewer, cells), None
         pixels: Any = None
         if source is not None:
             pixels = image_data(source)
             seen = np.asarray(pixels[window.slices])
-            image = part_of(source, seen, window[:2], "part of the image", **place)
+            image = part_of(source, seen, window[:2], "part of the image")
             self._viewer.add_layer(image)
         about = replace(info, role=None, source_id=id_of(image), corner=window[:2], folder=None)
         part = Labels(
@@ -149,7 +148,7 @@ class LargeEditor(QWidget):
             features=features_table(_cells_in(cells, window, labels)),
             opacity=cells.opacity,
             metadata=about.metadata,
-            **place,
+            **placement_of_part(cells, window[:2]),
         )
         self._open = _Part(window, cells, part, image, pixels)
         self._viewer.add_layer(part)  # becomes the active one, which is reviewed

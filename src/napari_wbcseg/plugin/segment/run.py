@@ -39,14 +39,7 @@ from ..shared.layers import (
 )
 from ..shared.metadata import LayerInfo, is_picture, note
 from ..shared.pictures import found_in, id_of, part_of, path_of
-from ..shared.viewer import (
-    image_data,
-    middle_of_view,
-    placement,
-    placement_of_part,
-    plane_shape,
-    remove_layers,
-)
+from ..shared.viewer import image_data, middle_of_view, placement, plane_shape, remove_layers
 from .layer_part import IN_MEMORY, Part
 
 if TYPE_CHECKING:
@@ -265,8 +258,7 @@ class SegmentRun(QObject):
         slide, corner = self._source, window[:2]
         picture = next((one for one in self._viewer.layers if _is_region(one, slide, corner, pixels)), None)
         if picture is None:
-            place = placement_of_part(slide, corner)
-            picture = part_of(slide, pixels, corner, f"region of {slide.name}", **place)
+            picture = part_of(slide, pixels, corner, f"region of {slide.name}")
             note(picture, source_id=id_of(slide))  # goes where that goes
             insert_layer(self._viewer, self._viewer.layers.index(slide) + 1, picture, activate=False)
         self._source, self._pixels = picture, picture.data

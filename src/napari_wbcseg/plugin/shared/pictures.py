@@ -15,7 +15,7 @@ from ...progress import Progress
 from ...results.origins import FileRecord
 from .jobs import in_background
 from .metadata import LayerInfo, is_cells, is_picture, is_stained, note
-from .viewer import image_data, own_viewer, plane_shape
+from .viewer import image_data, own_viewer, placement_of_part, plane_shape
 
 
 def found_in(layer: Layer, image: Layer | None) -> bool:
@@ -130,10 +130,11 @@ def origin_of(picture: Layer) -> str:
     return str(path_of(picture) or LayerInfo.of(picture).source or picture.name)
 
 
-def part_of(picture: Image, pixels: np.ndarray, corner: tuple[int, int], name: str, **place: Any) -> Image:
-    """Return some pixels of a picture as one of their own, which knows what it is a part of, and where."""
+def part_of(picture: Image, pixels: np.ndarray, corner: tuple[int, int], name: str) -> Image:
+    """Return some pixels of a picture as one of their own, there, which knows what it is a part of."""
     (row, col), (down, right) = LayerInfo.of(picture).corner, corner
     info = LayerInfo(source=origin_of(picture), corner=(row + down, col + right))
+    place = placement_of_part(picture, corner)
     return Image(pixels, rgb=picture.rgb, name=name, metadata=info.metadata, **place)
 
 

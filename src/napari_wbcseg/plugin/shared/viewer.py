@@ -113,7 +113,7 @@ def placement(source: Layer | None, ndim: int) -> dict[str, Any]:
 def placement_of_part(source: Layer, corner: Sequence[int]) -> dict[str, Any]:
     """Return what places a part of a plane that begins at a row and column of it."""
     place = placement(source, 2)
-    place["translate"] = source.affine.inverse(source.data_to_world(corner))
+    place["translate"] = source.affine.inverse(source.data_to_world(corner))[-2:]
     return place
 
 
