@@ -12,7 +12,7 @@ from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QThreadPool, QTimer, Signal
 from qtpy.QtWidgets import QWidget
-from superqt.utils import create_worker
+from superqt.utils import WorkerBase, create_worker
 
 from ...errors import Cancelled, WBCSegError
 from ...progress import Progress
@@ -187,16 +187,8 @@ def busy(job: Job | None) -> bool:
     return job is not None and job.running
 
 
-def _end_all() -> None:
-    """Wait for the threads when Python ends, however long: one that outlives Qt aborts the process."""
-    for job in Job._running:
-        job.cancel()
-    pool = QThreadPool.globalInstance()
-    if pool is not None:
-        pool.waitForDone()
-
-
-atexit.register(_end_all)
+# When Python ends the threads are waited for, however long: one that outlives Qt aborts the process.
+atexit.register(WorkerBase.await_workers)
 
 
 class Cleanup:
