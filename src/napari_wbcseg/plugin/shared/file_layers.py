@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,13 @@ import numpy as np
 
 from ...errors import WBCSegError
 from ...files import FileState
+from ...images.pixel_size import PixelSize
+from ...images.read import ImageWarning, open_large, read_file, read_image
 from ...images.zarr_files import open_zarr_image
+from ...results.load import load_result
 from ...results.names import record_beside, stem_of
+from ...results.records import ResultRecord
+from ...segmentation.large.result import LargeResult
 from ...segmentation.result import Placement
 from .counts import counted_name
 from .features import features_table
@@ -40,8 +46,6 @@ def large_image_layer(path: str | Path, *, fields: bool = True) -> LayerDataTupl
     ImageError
         If it cannot be opened.
     """
-    from ...images.read import open_large
-
     path = Path(path)
     image = open_large(path, fields=fields)
     levels = list(image.levels)
@@ -51,13 +55,8 @@ def large_image_layer(path: str | Path, *, fields: bool = True) -> LayerDataTupl
         coarser = levels[-1][(slice(None),) * rows + (slice(None, None, 2),) * 2]
         kept = not rows and max(coarser.shape[:2]) <= _OVERVIEW
         levels.append(np.asarray(coarser) if kept else coarser)
-    about = {
-        "name": stem_of(path),
-        "rgb": rgb,
-        "metadata": LayerInfo(path=str(path), state=FileState.of(path), notes=image.notes).metadata,
-        **_placed(Placement.of_pixels(rows + 2, image.pixel_size)),
-    }
-    return *_resolutions(levels, about), "image"
+    info = LayerInfo(path=str(path), state=FileState.of(path), notes=image.notes)
+    return _image(levels, stem_of(path), info, image.pixel_size)
 
 
 def image_layer(path: Path, name: str) -> LayerDataTuple:
@@ -68,14 +67,16 @@ def image_layer(path: Path, name: str) -> LayerDataTuple:
     ImageError
         If it cannot be read.
     """
-    from ...images.read import read_file
-
     state = FileState.of(path)  # before it is read
     pixels, notes, pixel_size = read_file(path)
-    info = LayerInfo(path=str(path), state=state, notes=notes)
-    rgb = pixels.shape[-1] == 3
-    place = _placed(Placement.of_pixels(pixels.ndim - rgb, pixel_size))
-    return pixels, {"name": name, "rgb": rgb, "metadata": info.metadata, **place}, "image"
+    return _image([pixels], name, LayerInfo(path=str(path), state=state, notes=notes), pixel_size)
+
+
+def _image(levels: Sequence[Any], name: str, info: LayerInfo, size: PixelSize | None) -> LayerDataTuple:
+    """Return the levels of an image in grey or RGB as a layer."""
+    rgb = levels[0].shape[-1] == 3
+    place = _placed(Placement.of_pixels(levels[0].ndim - rgb, size))
+    return *_resolutions(levels, {"name": name, "rgb": rgb, "metadata": info.metadata, **place}), "image"
 
 
 def large_result_layers(folder: str | Path, image: Path | None = None) -> list[LayerDataTuple]:
@@ -86,8 +87,6 @@ def large_result_layers(folder: str | Path, image: Path | None = None) -> list[L
     ImageError
         If the folder holds no finished result.
     """
-    from ...segmentation.large.result import LargeResult
-
     result = LargeResult.open(folder)
     file = image if image is not None and image.exists() else result.image_file
     about = LayerInfo.of_result(
@@ -103,12 +102,6 @@ def large_result_layers(folder: str | Path, image: Path | None = None) -> list[L
             if full.shape[:2] == result.labels.arrays[0].shape:
                 layers.insert(0, (data, {**options, **place}, kind))
     return layers
-
-
-def _warn(sentence: str) -> None:
-    from ...images.read import ImageWarning
-
-    warnings.warn(sentence, ImageWarning, stacklevel=3)
 
 
 def _cells(result: Any, about: LayerInfo, picture: str | None) -> dict[str, Any]:
@@ -146,9 +139,6 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
     ImageError
         If the labels cannot be read, or are others than those of the record.
     """
-    from ...results.load import load_result
-    from ...results.records import ResultRecord
-
     file = Path(path)
     result = load_result(file)
     picture, state = result.image_path, result.image_state
@@ -159,7 +149,8 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
         image = ResultRecord.read(record).image
         picture, state = image.file(record.parent), image.state
         if picture is not None:
-            _warn(f"{picture} became another picture since these cells were saved: they stand alone.")
+            words = f"{picture} became another picture since these cells were saved: they stand alone."
+            warnings.warn(words, ImageWarning, stacklevel=2)
     place, ndim = _placed(result.placement), result.labels.ndim
     of_image: dict[str, Any] = {"path": picture and str(picture), "state": state}
     about = LayerInfo.of_result(
@@ -186,8 +177,6 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
 
 def _picture(path: Path | None, shape: tuple[int, ...]) -> list[Any]:
     """Return the pixels of the image that a result is of; nothing where it cannot be had as it was."""
-    from ...images.read import read_image
-
     with suppress(WBCSegError):
         pixels = None if path is None else read_image(path)
         if pixels is not None and pixels.shape in (shape, (*shape, pixels.shape[-1])):
