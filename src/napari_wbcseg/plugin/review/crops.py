@@ -13,7 +13,7 @@ from qtpy.QtGui import QColor, QPixmap
 from ...box import Box
 from ...classification.crops import PARAMETERS, cut_out
 from ...errors import ImageError
-from ...images.prepare import bit_range
+from ...images.prepare import bit_range, rgb_pixels
 from ..controls.basic_widgets import pixmap
 from ..shared.jobs import timer
 from ..shared.viewer import image_data
@@ -111,11 +111,10 @@ class Crops(QObject):
         around = box.grown(int(PARAMETERS.side * shown / PARAMETERS.diameter / 2) + 2, labels.shape[-2:])
         mask = np.asarray(labels[*planes, *box.slices]) == label
         if self._image is None:
-            pixels = 1 - 0.6 * (np.asarray(labels[*planes, *around.slices]) == label)
+            part, full = 1 - 0.6 * (np.asarray(labels[*planes, *around.slices]) == label), 1.0
         else:
-            pixels = np.asarray(self._image[*planes, *around.slices], np.float32) / self._range
-        pixels = pixels[..., :3] if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+            part, full = np.asarray(self._image[*planes, *around.slices]), self._range
         diameter = shown * PARAMETERS.side / self._side  # for a picture of this side that shows as much
         place = box.top - around.top, box.left - around.left
-        crop, _ = cut_out(pixels, mask, place, diameter, self._side)
+        crop, _ = cut_out(rgb_pixels(part, full) / 255, mask, place, diameter, self._side)
         return pixmap(np.rint(np.clip(crop, 0, 1) * 255).astype(np.uint8), self._zoom)
