@@ -172,6 +172,15 @@ def test_features_stay_in_step_where_numbers_are_missing():
     assert features["area"][3] == segmentation.cells["area"][2]
 
 
+def test_numbers_far_apart_land_with_their_colours(viewer):
+    """A ValueError told that NaN is no whole number."""
+    found = dark_discs(discs())
+    labels, cells = found.labels * 10_000, found.cells.assign(label=found.cells["label"] * 10_000)
+    layer = add_segmentation(viewer, dataclasses.replace(found, labels=labels, cells=cells)).cells
+    assert layer.features["index"].tolist() == [0, 10_000, 20_000, 30_000]
+    assert set(layer.colormap.color_dict) == {None, 0, 10_000, 20_000, 30_000}
+
+
 def test_a_stack_numbers_its_cells_through(stack):
     segmentation = dark_discs(stack)
     arrays = layer_arrays(segmentation)

@@ -14,7 +14,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 
 from ...classification.classes import CLASS_BY, PERSON
 from ...segmentation.result import Segmentation, with_unique_labels
-from .class_colours import colour_cells
+from .class_colours import show_classes
 from .counts import counted_name, counts_of, layer_name
 from .features import features_table
 from .metadata import LayerInfo, Role
@@ -159,7 +159,7 @@ def layers_in_steps(
             yield None
         content = {"data": arrays.labels, "features": arrays.features}
         cells = layer_of("cells", Labels, content, opacity=CELLS_OPACITY)
-        colour_cells(cells, arrays.features, found.classes)
+        show_classes(cells)
     except BaseException:
         remove_layers(viewer, *added)
         raise
