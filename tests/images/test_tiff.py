@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from napari_wbcseg.errors import ImageError
-from napari_wbcseg.images.read import open_large, read_file, read_image
+from napari_wbcseg.images.read import ImageWarning, open_large, read_file, read_image
 
 RGB = np.random.default_rng(0).integers(0, 255, (90, 130, 3), np.uint8)
 SMOOTH = np.stack([np.add.outer(np.arange(90), np.arange(130) + 20 * k) for k in range(3)], -1).astype(
@@ -106,7 +106,27 @@ def test_tiles_that_were_left_out_are_empty(tmp_path: Path) -> None:
     )
     expected = np.zeros((90, 130, 3), np.uint8)
     expected[:64, :64] = RGB[:64, :64]
-    assert_both_are(tmp_path / "a.tif", expected)
+    with pytest.warns(ImageWarning, match="5 of the 6 parts"):
+        assert_both_are(tmp_path / "a.tif", expected)
+    assert open_large(tmp_path / "a.tif").notes == read_file(tmp_path / "a.tif").notes
+
+
+@pytest.mark.parametrize("layout", ["strips", "one strip", "tiles", "planes"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_parts_that_hold_nothing_are_told(tmp_path: Path, layout: str, compression: str | None) -> None:
+    """The only strip of one was read as other bytes of the file: its first."""
+    path, options = tmp_path / "a.tif", LAYOUTS[layout]
+    stored = np.moveaxis(RGB, -1, 0) if layout == "planes" else RGB
+    tifffile.imwrite(path, stored, photometric="rgb", compression=compression, **options)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        kind = "Tile" if "tile" in options else "Strip"
+        for name in (f"{kind}Offsets", f"{kind}ByteCounts"):
+            tag = file.pages.first.tags[name]
+            tag.overwrite((*tag.value[:-1], 0))
+    image, (note,) = read_file(path)[:2]
+    assert image[-1, -1].tolist() == ([*RGB[-1, -1, :2], 0] if layout == "planes" else [0, 0, 0])
+    np.testing.assert_array_equal(image[0], 0 if layout == "one strip" else RGB[0])
+    assert f"{path} holds nothing, so no cell is seen there" in note
 
 
 def test_bytes_that_are_missing_are_said(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..box import Box
 from ..errors import ImageError
+from ..words import counted
 from .colours import JPEG, Conversion, conversion
 from .limits import check_expansion, check_memory
 from .opened import CHUNK, Candidate, LazyPixels, OpenedImage, chunk_of, colour_order, left_out, main_images
@@ -130,7 +131,7 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
     page = first.keyframe
     return OpenedImage(
         tuple(levels),
-        (*notes, *left_out(channels)),
+        (*notes, *left_out(channels), *levels[0].incomplete),
         fields=len(fields),
         images=len(every),
         depths=dict(zip(first.axes, first.shape, strict=True)).get("Z", 1),
@@ -170,7 +171,7 @@ def _planes(
         raise ImageError(f"{name} lacks some of the images that it describes; save it again.")
     count = math.prod(leading)
     plane_bytes = page.nbytes // samples
-    start = series.dataoffset if page.is_contiguous else None
+    start = (series.dataoffset if page.is_contiguous else None) or None  # at 0 the file begins, and no pixels
     if start is None and len(pages) * samples < count:
         raise ImageError(f"{name} holds fewer images than it describes; it seems truncated. Save it again.")
     check_expansion(count * plane_bytes, size, name)
@@ -193,6 +194,19 @@ def _planes(
     return [[each[number] for number in row] for row in grid.reshape(-1, grid.shape[-1])]
 
 
+def _is_empty(offset: int, size: int) -> bool:
+    """Whether a tile or strip was left out by the program that wrote the file, or not written."""
+    return not (offset and size)
+
+
+def _incomplete(empty: int, parts: int, name: str) -> tuple[str, ...]:
+    hold = "holds" if empty == 1 else "hold"
+    return (
+        f"{empty} of the {counted(parts, 'part')} of {name} {hold} nothing, so no cell is seen there: copy "
+        "or save the image again, unless it is empty there.",
+    )
+
+
 class TiffPixels(LazyPixels):
     """The pixels of one resolution, decoded where they are asked for.
 
@@ -200,6 +214,8 @@ class TiffPixels(LazyPixels):
     ----------
     planes : list of list of _Plane
         For each image, where its pixels or those of each of its colours lie.
+    incomplete : tuple of str
+        A note on strips or tiles of which the file has nothing, as where it was not written to its end.
 
     Raises
     ------
@@ -221,16 +237,22 @@ class TiffPixels(LazyPixels):
         # What the file declares is weighed against its size; tiles are decoded whole, however little of them
         # lies in the image.
         decoded, largest, lacking = 0, 0, False
+        parts = empty = 0
         for plane in chain(*planes):
             tall, wide = segment if plane.offset is not None else plane.layout[:2]
             count = -(-self._height // tall) * -(-self._width // wide)
             stored = tall * wide * plane.layout.samples * page.dtype.itemsize
             largest, decoded = max(largest, stored), decoded + count * stored
-            lacking |= plane.offset is None and len(plane.page.dataoffsets) < count * (plane.sample + 1)
+            if plane.offset is None:
+                own = slice(count * plane.sample, count * (plane.sample + 1))
+                offsets, sizes = plane.page.dataoffsets[own], plane.page.databytecounts[own]
+                lacking |= min(len(offsets), len(sizes)) < count
+                parts, empty = parts + count, empty + sum(map(_is_empty, offsets, sizes))
         check_expansion(max(self.nbytes, decoded), size, name)
         check_memory(largest, name)
         if lacking:
             raise ImageError(f"{name} lacks parts of its image, it seems truncated; copy or save it again.")
+        self.incomplete = _incomplete(empty, parts, name) if empty else ()
         self._lock = threading.Lock()
         self._kept: tuple[Any, Any] = (None, None)
 
@@ -283,7 +305,7 @@ class TiffPixels(LazyPixels):
             return segment
         key = page.keyframe
         offset, count = page.dataoffsets[index], page.databytecounts[index]
-        if not offset or not count:
+        if _is_empty(offset, count):
             return None
         options = {}
         if int(key.compression) in JPEG:
