@@ -81,13 +81,14 @@ SETS = {
 
 
 def read_set(name: str, root: Path, limit: int | None) -> list[BenchImage]:
-    """Return a set, evenly thinned to the limit; empty, and said, where its data is missing."""
+    """Return a set, evenly thinned to the limit; empty, and said, where its data is missing or damaged."""
+    items, why = list[BenchImage](), "its data is not in WBCSEG_DATA."
     try:
         items = sets.spread(SETS[name].read(root), limit)
-    except (OSError, WBCSegError):
-        items = []
+    except (OSError, WBCSegError) as error:
+        why = f"its data cannot be read: {error}"
     if not items:
-        console.print(f"{name}: left out, its data is not in WBCSEG_DATA.", style="yellow")
+        console.print(f"{name}: left out, {why}", style="yellow", markup=False)
     return items
 
 

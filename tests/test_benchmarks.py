@@ -53,6 +53,16 @@ def test_a_touching_group_is_one_region_of_as_many_whole_cells(number: int) -> N
     assert np.all(image[ndimage.binary_dilation(labels > 0, iterations=4) == 0] == 240)
 
 
+def test_a_set_is_left_out_as_missing_or_as_damaged(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert accuracy.read_set("zheng", tmp_path, None) == []
+    assert "its data is not in WBCSEG_DATA" in capsys.readouterr().out
+    (tmp_path / "zheng_dataset1").mkdir()
+    for name in ("1.bmp", "1.png"):
+        (tmp_path / "zheng_dataset1" / name).write_bytes(b"none")
+    assert accuracy.read_set("zheng", tmp_path, None) == []
+    assert "its data cannot be read: " in capsys.readouterr().out
+
+
 def test_counts_that_agree_by_chance_are_not_taken_for_cells_found() -> None:
     labels = np.zeros((200, 200), np.int32)
     labels[20:60, 20:60] = 1
