@@ -16,7 +16,7 @@ from napari_wbcseg.datasets.corrections import (
     remove_correction,
 )
 from napari_wbcseg.errors import DatasetError
-from napari_wbcseg.network.library import list_models, load_model
+from napari_wbcseg.network.library import list_models, load_model, save_to_library
 from napari_wbcseg.plugin.controls.training_run import ResumePanel
 from napari_wbcseg.plugin.models.widget import ModelsWidget
 from napari_wbcseg.plugin.review.training_set import field_writer
@@ -65,6 +65,10 @@ class TestList:
         assert "<b>notes" in widget._details.text()
         widget.chosen = "my-stain"
         assert "<b>notes" in widget._card.text()
+        copied = load_model("wbc")
+        widget.refresh(save_to_library(copied, "a-copy").name)
+        assert "<b>notes" not in widget._card.text(), "they pushed the fine-tuning below what is in view"
+        assert "<b>notes" in widget._details.text()
 
     def test_a_spoilt_file_is_listed_with_its_problem(self, widget, own_models_folder):
         (own_models_folder / "spoilt.safetensors").write_bytes(b"none")

@@ -38,7 +38,8 @@ from .finetune_panel import FineTunePanel
 _COLUMNS = ("name", "recipe", "Dice", "size", "origin")
 #: Headings of the card that are shown at once; the others are folded away, so that fine-tuning is in view.
 _FIRST = ("name", "origin", "for", "scores")
-_FIRST_OF_YOURS = (*_FIRST, "notes")  # those of built-in models are long
+_FIRST_OF_YOURS = (*_FIRST, "notes")
+_LONG = 300  # letters of notes, as those of the built-in models and of copies of these are
 _FILTERS = {
     "bioimage.io package (*.zip)": ".zip",
     "ONNX (*.onnx)": ".onnx",
@@ -165,7 +166,8 @@ class ModelsWidget(Panel):
             self._details.setText("")
             return
         card = model_card(info.header, info.path, info.origin)
-        first = _FIRST if info.built_in else _FIRST_OF_YOURS
+        folded = info.built_in or len(info.header.notes) > _LONG
+        first = _FIRST if folded else _FIRST_OF_YOURS
         for label, headings in ((self._card, first), (self._details, [*card])):
             shown = [heading for heading in headings if heading in card]
             label.setText("<br>".join(f"<b>{escape(key)}</b> {escape(card.pop(key))}" for key in shown))
