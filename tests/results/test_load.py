@@ -117,6 +117,18 @@ def test_labels_that_another_program_saved_in_its_colours_are_their_numbers(
     assert not back.edited
 
 
+@pytest.mark.parametrize("shades", [2, 256])
+def test_labels_that_a_paint_program_saved_with_a_palette_of_greys_are_these(tmp_path, labels, image, shades):
+    numbers = np.where(labels == 3, shades - 1, 0).astype(np.uint8)
+    (file, _) = save(made(numbers, image), tmp_path / "a-labels.tif")
+    picture = Image.fromarray(numbers, mode="P")
+    picture.putpalette(np.repeat(range(shades), 3).astype(np.uint8).tobytes())
+    picture.save(file)
+    back = load_result(file)
+    np.testing.assert_array_equal(back.labels, numbers)
+    assert not back.edited
+
+
 def test_a_copy_is_of_its_own_labels_whatever_becomes_of_the_others(tmp_path, result, labels):
     for file in save(result, tmp_path / "a", "tiff"):
         shutil.copy(file, file.with_name(file.name.replace("a-", "before-")))
@@ -275,6 +287,12 @@ class TestBadFiles:
         file.write_text(json.dumps(about))
         with pytest.raises(ImageError, match=r"a\.ome\.zarr is no OME-Zarr that napari-wbcseg saved"):
             load_result(folder)
+
+    def test_the_folder_of_a_slide(self, tmp_path):
+        model, (picture, _) = write_dark_model(tmp_path / "dark.safetensors"), spots()
+        segment_large(picture, tmp_path / "a-cells", model, SegmentationSettings(recipe="classic"))
+        with pytest.raises(ImageError, match=r"a-cells is of a large image: open it .* LargeResult\.open of"):
+            load_result(tmp_path / "a-cells")
 
     def test_files_of_two_results(self, tmp_path, result, labels):
         path, _ = save(result, tmp_path / "a.tif")

@@ -17,6 +17,7 @@ from ..images.limits import check_memory
 from ..images.read import open_large, read_file
 from ..images.zarr_files import open_zarr, weigh
 from ..progress import Progress, silent
+from ..segmentation.large.folder import is_large_result
 from ..segmentation.large.result import LargeResult, note_of_gone
 from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.pipeline import segment
@@ -50,6 +51,8 @@ def load_result(path: str | Path) -> Segmentation:
     """
     path = user_path(path)
     if path.is_dir():
+        if is_large_result(path):
+            raise _of_large(path, "it")
         return _of_zarr(path)
     beside = path if path.suffix.lower() == ".json" else record_beside(path)
     if beside is None:
@@ -63,13 +66,16 @@ def load_result(path: str | Path) -> Segmentation:
             raise SettingsError(f"{path} holds settings and a table, but was saved without labels to open.")
         path = beside.with_name(record.labels)
     if record.large:
-        folder = beside.with_name(record.labels)
-        raise ImageError(
-            f"{beside} is of a large image: open the folder {folder} in napari, or with LargeResult.open of "
-            "napari_wbcseg.segmentation.large.result."
-        )
+        raise _of_large(beside, f"the folder {beside.with_name(record.labels)}")
     labels = _read_labels(path)
     return _labelled(record, labels, columns_to_table(record.cells), beside)
+
+
+def _of_large(path: Path, folder: str) -> ImageError:
+    return ImageError(
+        f"{path} is of a large image: open {folder} in napari, or with LargeResult.open of "
+        "napari_wbcseg.segmentation.large.result."
+    )
 
 
 def _read_labels(path: Path) -> np.ndarray:
