@@ -40,6 +40,7 @@ def notes(
     fields: Sequence[Box] = (Box(0, 0, 160, 160),),
     height: int = 160,
     diameter: float = DIAMETER,
+    samples: Sequence[Box] = (),
 ) -> tuple[str, ...]:
     """Return what is told of an image with two cells that are found, and something that is not.
 
@@ -57,12 +58,18 @@ def notes(
     nothing = np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64)
     tiles = [cells_of_tile(Detections(labels, *nothing, {1: certainty, 2: certainty}), image, tile)]
     estimate = ScaleEstimate(RedCells(red_cell, RED, True), list(candidates))
-    return notes_on_uncounted(image, fields, diameter, tiles, estimate, (background,) * 3)
+    return notes_on_uncounted(image, fields, diameter, tiles, estimate, (background,) * 3, samples)
 
 
 def test_a_place_stained_like_the_sure_cells_is_told() -> None:
     (note,) = notes()
     assert "at least 1 place is stained like one" in note
+
+
+def test_what_the_edge_of_a_sample_cuts_off_is_not_told() -> None:
+    assert notes(samples=[Box(0, 0, 160, 160)])
+    for sample in (Box(0, 0, 112, 160), Box(0, 80, 160, 160), Box(0, 0, 124, 160)):
+        assert not notes(samples=[sample])
 
 
 def test_where_more_places_than_were_counted_are_stained_alike_the_count_is_in_doubt() -> None:

@@ -282,6 +282,8 @@ class _Seen(NamedTuple):
     scale : ScaleEstimate
     tiles : list of TileCells
         As `choose_looks` returns them.
+    samples : list of Box
+        Where in that the samples lie, if it is put together of such.
     """
 
     image: np.ndarray
@@ -290,6 +292,7 @@ class _Seen(NamedTuple):
     looks: tuple[Look, ...]
     scale: ScaleEstimate
     tiles: list[TileCells]
+    samples: Sequence[Box] = ()
 
     @property
     def found(self) -> bool:
@@ -306,7 +309,7 @@ def _notes_on_cells(
     diameter = diameters[0] / seen.step
     blurred = edge_spread(seen.image, diameter) > FOCUS.most
     notes = blurred * (OUT_OF_FOCUS,) + notes_on_uncounted(
-        seen.image, seen.fields, diameter, seen.tiles, seen.scale, background
+        seen.image, seen.fields, diameter, seen.tiles, seen.scale, background, seen.samples
     )
     return notes if notes or seen.found or sampled else (NONE_SEEN,)
 
@@ -346,7 +349,8 @@ def _see_large(
     whole, tried = Box.around(fields), list[_Seen]()
     for first in range(0, len(boxes), PARAMETERS.most_stained):
         chosen = sorted(boxes[first : first + PARAMETERS.most_stained])
-        seen = _see(_side_by_side(source, light, chosen), predictor)
+        image, places = _side_by_side(source, light, chosen)
+        seen = _see(image, predictor)._replace(samples=places)
         if not tried and whole.area <= PARAMETERS.halved and not _is_usual(seen):
             half = network_input(light.transmittance(source.reduced(whole, 2), whole, 2))
             reduced = _see(half, predictor, 2, fields, light.field_of_view)
@@ -377,13 +381,19 @@ def _most_stained_first(light: GlobalEstimates, samples: list[_Sample]) -> list[
     return [samples[index].box for index in np.argsort(stain, kind="stable")[::-1]]
 
 
-def _side_by_side(source: PixelSource, light: GlobalEstimates, boxes: list[Box]) -> np.ndarray:
-    """Lay fields side by side as the network takes them, with a strip of empty slide, 0, between them."""
+def _side_by_side(
+    source: PixelSource, light: GlobalEstimates, boxes: list[Box]
+) -> tuple[np.ndarray, list[Box]]:
+    """Lay fields side by side as the network takes them, with a strip of empty slide, 0, between them.
+
+    Returns the image, and where in it they lie.
+    """
     columns = int(np.ceil(np.sqrt(len(boxes))))
     pitch = SAMPLES.field + PARAMETERS.gap
     joined = np.zeros((-(-len(boxes) // columns) * pitch, min(columns, len(boxes)) * pitch, 3), np.float32)
+    places = []
     for number, box in enumerate(boxes):
         top, left = number // columns * pitch, number % columns * pitch
-        place = np.s_[top : top + box.shape[0], left : left + box.shape[1]]
-        joined[place] = network_input(light.transmittance(source.read(*box), box))
-    return joined
+        places.append(Box(top, left, top + box.shape[0], left + box.shape[1]))
+        joined[places[-1].slices] = network_input(light.transmittance(source.read(*box), box))
+    return joined, places

@@ -40,6 +40,8 @@ class UncountedParameters:
         Area of a place stained like white cells over that of their nuclei, from which on it may be one.
     radius : float
         Cell diameters of the largest disc in it: seams between cells are narrower.
+    edge : int
+        Such pixels from the edge of a sample within which what is stained is cut off by it.
     candidate : float
         Score of what was seen from afar, where no cell is sure.
     brightest : float
@@ -54,6 +56,7 @@ class UncountedParameters:
     strip: int = 512
     nucleus: float = 0.6
     radius: float = 0.2
+    edge: int = 2
     candidate: float = 0.6
     brightest: float = 254.0
     burnt_out: float = 0.03
@@ -85,6 +88,7 @@ def notes_on_uncounted(
     tiles: list[TileCells],
     estimate: ScaleEstimate,
     background: tuple[float, float, float],
+    samples: Sequence[Box] = (),
 ) -> tuple[str, ...]:
     """Tell what of an image may be a white cell and was not counted, or a red one and was.
 
@@ -102,6 +106,8 @@ def notes_on_uncounted(
         What was seen from afar.
     background : tuple of float
         Colour of the empty slide, 0 to 255.
+    samples : sequence of Box, optional
+        Of which the image is put together: what their edges cut off is not told.
 
     Returns
     -------
@@ -111,7 +117,7 @@ def notes_on_uncounted(
     found = without_red_cells(tiles, estimate.red)
     labels = draw(found.rows["box"], found.masks(tiles), found.rows["label"], Box(0, 0, *image.shape[:2]))
     sure = found.rows["label"][found.rows["certainty"] >= STAIN.sure]
-    small = too_small(found.rows, cut_by_border(found.rows["box"], fields), estimate.red)
+    small = too_small(found.rows, cut_by_border(found.rows["box"], [*fields, *samples]), estimate.red)
     notes = _small_ones(found.rows, small)
     if diameter < SMALLEST and not small.all():
         notes = (TOO_SMALL, *notes)
@@ -123,7 +129,7 @@ def notes_on_uncounted(
         places = np.array([(one.row, one.col) for one in seen]).reshape(-1, 2).astype(int)
         counted_there = labels[tuple(np.minimum(places, np.subtract(labels.shape, 1)).T)] > 0
         return notes if counted_there.all() else (*notes, FROM_AFAR)
-    number = _stained_alike(image, labels, sure, white, diameter)
+    number = _stained_alike(image, labels, sure, white, diameter, samples)
     if not number:
         return notes
     if number > len(found.rows):  # then its stain tells the one from the other no more
@@ -156,7 +162,12 @@ def _overexposed(
 
 
 def _stained_alike(
-    image: np.ndarray, labels: np.ndarray, sure: np.ndarray, white: np.ndarray, diameter: float
+    image: np.ndarray,
+    labels: np.ndarray,
+    sure: np.ndarray,
+    white: np.ndarray,
+    diameter: float,
+    samples: Sequence[Box],
 ) -> int:
     """Count the places beside the cells of a label image, (H, W), that are stained like its sure ones."""
     across = min(PARAMETERS.cell, diameter)
@@ -176,4 +187,11 @@ def _stained_alike(
     radius = np.zeros(number + 1, np.float32)
     np.maximum.at(radius, places[elsewhere], depth[elsewhere])
     missed = (area >= PARAMETERS.nucleus * nucleus) & (radius[1:] >= PARAMETERS.radius * across)
+    if samples:
+        inner = np.zeros(labels.shape, bool)
+        for box in samples:
+            top, left, bottom, right = (round(end * across / diameter) for end in box)
+            edge = PARAMETERS.edge
+            inner[top + edge : bottom - edge, left + edge : right - edge] = True
+        missed &= ~np.isin(np.arange(1, number + 1), places[~inner])
     return int(missed.sum())
