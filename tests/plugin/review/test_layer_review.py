@@ -502,6 +502,14 @@ def test_what_the_model_and_an_earlier_review_knew_is_taken_over_and_kept_in_the
     review = LayerReview(viewer, layer, image)
     assert review.summary() == "3 white cells, 2 to check"
     assert review.cells["certainty"].tolist() == [0.9, 0.5, 0.6]
+    rows, cols = np.nonzero(layer.data == 1)
+    layer.data_setitem((rows, cols), 0)
+    layer.data_setitem((np.full(9, 2), np.arange(9)), 1)
+    review.update_now()
+    np.testing.assert_array_equal(review.cells["certainty"], [np.nan, 0.5, 0.6], "one is drawn elsewhere")
+    for _ in range(2):
+        review.undo()
+    assert review.cells["certainty"].tolist() == [0.9, 0.5, 0.6]
     review.accept([(0, 2)])
     review.reject([(0, 3)])
     review.close()

@@ -116,7 +116,9 @@ class ReviewedCells(MeasuredCells):
         table = pd.concat(tables, ignore_index=True)
         if self.stacked:
             table.insert(0, "plane", np.repeat(range(len(tables)), list(map(len, tables))))
-        table["certainty"] = pd.Series([self._certainty.get(cell) for cell in keys_of(table)], dtype=float)
+        known = pd.Series([self._certainty.get(cell) for cell in keys_of(table)], dtype=float)
+        # Of a cell that was drawn, under a number that another had perhaps, it is measured as 1.
+        table["certainty"] = known.where(known.eq(table["certainty"]))
         found = self.suggestions
         if found is None:
             return table
