@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from napari_wbcseg import SegmentationSettings, segment, synthetic_smear
@@ -60,6 +61,17 @@ def test_cells_of_a_stack_are_looked_at_in_their_plane(classifier: ClassifierFil
     stack = np.stack([image, image[:, ::-1]]), np.stack([labels * 0, np.where(labels == 1, 1, 0)])
     table = classify_cells(stack[1], cells[:1].assign(plane=1), stack[0], 50.0, classifier)
     assert table["class"].tolist() == ["pink"]
+
+
+def test_cells_of_each_plane_of_a_stack_are_looked_at_at_their_own_size(classifier: ClassifierFile) -> None:
+    image, labels, cells = discs(COLOURS)
+    both = pd.concat([cells.assign(plane=0), cells.assign(plane=1)])
+    stack = np.stack([labels] * 2), both, np.stack([image] * 2)
+    found, _ = predict_labels(*stack, (40.0, 60.0), classifier)
+    alone = [predict_labels(labels, cells, image, size, classifier)[0] for size in (40.0, 60.0)]
+    np.testing.assert_array_equal(found, np.concatenate(alone))
+    later, _ = predict_labels(*stack, (40.0,), classifier)
+    np.testing.assert_array_equal(later[:4], alone[0], "of a plane that came later nothing is known")
 
 
 def test_a_classifier_that_has_looked_at_cells_can_be_sent_to_a_worker(classifier: ClassifierFile) -> None:

@@ -61,7 +61,9 @@ def test_cells_of_a_part_of_an_image_lie_where_they_did_when_they_are_opened_and
 
 def test_stacks_and_empty_results_come_back(tmp_path, labels, image):
     stack = made(np.stack([labels * 0, labels]), np.stack([image, image]))
+    stack = replace(stack, class_diameter=(20.0, 25.0))
     back = load_result(save(stack, tmp_path / "a-labels.tif")[0])
+    assert back.class_diameter == (20.0, 25.0)
     assert back.cells[["plane", "label"]].to_numpy().tolist() == [[1, 3], [1, 9], [1, 700]]
     single = load_result(save(made(labels[None], image[None]), tmp_path / "c-labels.tif")[0])
     assert (single.labels.shape, single.count) == ((1, *labels.shape), 3)

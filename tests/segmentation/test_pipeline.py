@@ -258,6 +258,7 @@ def test_a_stack_is_segmented_plane_by_plane(smear) -> None:
         cells = cells.assign(label=cells["label"] - before)
         assert cells.equals(alone.cells) or (len(cells) == 0 and alone.count == 0)
         np.testing.assert_array_equal(found.proposals[found.proposals[:, 0] == index][:, 1:], alone.proposals)
+        assert found.class_diameter[index] == (alone.class_diameter or 63)
     assert found.cell_diameter == 63
 
 

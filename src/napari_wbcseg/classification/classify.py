@@ -97,7 +97,7 @@ def predict_labels(
     labels: Any,
     cells: pd.DataFrame,
     image: Any,
-    diameter: float | None = None,
+    diameter: float | Sequence[float] | None = None,
     classifier: str | Path | ClassifierFile = BUILT_IN_CLASSIFIER,
     progress: Progress = silent,
     light: Light | None = None,
@@ -111,8 +111,8 @@ def predict_labels(
     cells : DataFrame
         With a ``label``; for a stack also ``plane``; for labels on disk ``row``, ``col`` and ``diameter``.
     image : array, shape (H, W), (H, W, 3), or a stack of these
-    diameter : float, optional
-        Of a typical white cell, pixels.
+    diameter : float or sequence of float, optional
+        Of a typical white cell, pixels, of each plane perhaps; where not known, that of the cells there.
     classifier : str, Path or ClassifierFile
     progress : Progress
     light : callable, optional
@@ -142,7 +142,9 @@ def predict_labels(
     probabilities = np.full((len(cells), len(architecture.classes)), np.nan, np.float32)
     embedding = np.full((len(cells), architecture.embedding), np.nan, np.float32)
     stacked, seen = labels.ndim == 3, 0
-    for number in range(len(labels) if stacked else 1):
+    count = len(labels) if stacked else 1
+    of_each = [*diameter, *[None] * count] if isinstance(diameter, Sequence) else [diameter] * count
+    for number in range(count):
         plane, picture = (labels[number], image[number]) if stacked else (labels, image)
         here = cells["plane"].eq(number).to_numpy() if stacked else np.full(len(cells), True)
         for window, rows in parts_of(plane, cells, np.flatnonzero(here)):
@@ -160,7 +162,7 @@ def predict_labels(
             def within(done: int, total: int, stage: str, seen: int = seen) -> None:
                 progress(seen + done, len(cells), stage)
 
-            told = predict_cells(pixels, corners, masks, diameter, file, within)
+            told = predict_cells(pixels, corners, masks, of_each[number], file, within)
             probabilities[rows], embedding[rows] = told
             seen += len(rows)
     return probabilities, embedding
@@ -187,7 +189,7 @@ def classify_cells(
     labels: Any,
     cells: pd.DataFrame,
     image: Any,
-    diameter: float | None = None,
+    diameter: float | Sequence[float] | None = None,
     classifier: str | Path | ClassifierFile = BUILT_IN_CLASSIFIER,
     progress: Progress = silent,
     light: Light | None = None,

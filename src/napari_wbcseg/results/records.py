@@ -120,7 +120,8 @@ class ResultRecord(Record):
     settings : SegmentationSettings or None
         None where the labels were drawn by hand.
     model : ModelRecord or None
-    cell_diameter, class_diameter : float or None
+    cell_diameter : float or None
+    class_diameter : float, tuple of float, or None
         In pixels; alike in a result of an earlier version.
     field_share : float or None
         Share of the image that shows the slide, and not a surround.
@@ -163,7 +164,9 @@ class ResultRecord(Record):
     settings: SegmentationSettings | None = None
     model: ModelRecord | None = None
     cell_diameter: float | None = None
-    class_diameter: float | None = Field(default_factory=lambda earlier: earlier["cell_diameter"])
+    class_diameter: float | tuple[float, ...] | None = Field(
+        default_factory=lambda earlier: earlier["cell_diameter"]
+    )
     field_share: float | None = None
     backgrounds: tuple[tuple[float, float, float] | None, ...] = ()
     notes: tuple[str, ...] = ()

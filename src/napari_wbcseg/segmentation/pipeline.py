@@ -111,15 +111,17 @@ def segment(
         model=file.id,
         classifier=classifier.id if classifier else "",
         classes=class_list(classifier),
-        **about(estimates, _notes_on_stack(sources)),
+        **about(estimates, _notes_on_stack(sources), stacked),
     )
 
 
-def about(estimates: list[GlobalEstimates], notes: Iterable[str]) -> dict[str, Any]:
+def about(
+    estimates: list[GlobalEstimates], notes: Iterable[str], stacked: bool = False
+) -> dict[str, Any]:
     """Return what a result says of what was estimated of its planes, and is noted besides."""
     return {
         "cell_diameter": _median(found.cell_diameter for found in estimates),
-        "class_diameter": _median(found.class_diameter for found in estimates),
+        "class_diameter": _of_each(estimates) if stacked else estimates[0].class_diameter,
         "field_share": float(np.mean([found.field_share for found in estimates])),
         "backgrounds": tuple(found.background for found in estimates),
         "notes": tuple(dict.fromkeys((*notes, *_notes(estimates)))),
@@ -155,6 +157,13 @@ def _notes(estimates: list[GlobalEstimates]) -> list[str]:
     return [
         note if len(of) == len(estimates) else f"Of plane {listed(of)}: {note}" for note, of in planes.items()
     ]
+
+
+def _of_each(estimates: list[GlobalEstimates]) -> tuple[float, ...] | None:
+    """Return the diameter that the classes of each plane are told at, of one without cells that of others."""
+    known = [found.class_diameter for found in estimates]
+    typical = _median(known)
+    return None if typical is None else tuple(one or typical for one in known)
 
 
 def _median(values: Iterable[float | None]) -> float | None:

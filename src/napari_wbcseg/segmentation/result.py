@@ -106,8 +106,9 @@ class Segmentation:
     cell_diameter : float or None
         Diameter in pixels that the image was analysed at, given or estimated;
         for a stack the median over its planes.
-    class_diameter : float or None
+    class_diameter : float, tuple of float, or None
         The same of a typical white cell, by the red cells where they are measured: classes are told at it.
+        For a stack that of each plane.
     field_share : float or None
         Share of the image that shows the slide, and not a surround; None where nobody looked.
     backgrounds : tuple of tuple of float
@@ -141,7 +142,7 @@ class Segmentation:
     model: str = ""
     classifier: str = ""
     cell_diameter: float | None = None
-    class_diameter: float | None = None
+    class_diameter: float | tuple[float, ...] | None = None
     field_share: float | None = None
     backgrounds: tuple[tuple[float, float, float] | None, ...] = ()
     notes: tuple[str, ...] = ()

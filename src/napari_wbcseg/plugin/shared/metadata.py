@@ -45,9 +45,9 @@ class LayerInfo:
         What found the cells, and what told the classes of those that no person named, ``name@hash``.
     settings : dict or None
         Those of the segmentation, as JSON has them.
-    cell_diameter, class_diameter, field_share : float or None
-        Pixels, pixels; share of the image that shows the slide.
-    backgrounds : tuple of tuple of float
+    cell_diameter, field_share : float or None
+        Pixels; share of the image that shows the slide.
+    class_diameter, backgrounds
         See `Segmentation`.
     summary : str
         The count in words, as of now.
@@ -80,7 +80,7 @@ class LayerInfo:
     classifier: str = ""
     settings: dict[str, Any] | None = None
     cell_diameter: float | None = None
-    class_diameter: float | None = None
+    class_diameter: float | tuple[float, ...] | None = None
     field_share: float | None = None
     backgrounds: tuple[tuple[float, float, float] | None, ...] = ()
     summary: str = ""
