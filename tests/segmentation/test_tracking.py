@@ -109,6 +109,20 @@ def test_what_labels_alone_do_not_tell_stays_with_a_cell_that_is_as_it_was() -> 
     assert tracked.table["mean_stain"].isna().tolist() == [True, False]
 
 
+def test_a_cell_that_is_drawn_at_the_edge_of_a_round_field_is_cut_by_it() -> None:
+    shape = (300, 400)
+    rows, cols = np.mgrid[: shape[0], : shape[1]] - np.array(shape).reshape(2, 1, 1) // 2
+    image = np.where(np.hypot(rows, cols)[..., None] < 140, (230, 225, 235), 4).astype(np.uint8)
+    tracked = TrackedCells(disc_labels(shape, [(150, 200, 40), (150, 310, 40)]), PixelSource(image))
+    assert tracked.table["border"].tolist() == [False, False]
+    labels = disc_labels(shape, [(150, 200, 40), (150, 325, 40)])
+    tracked.update(labels)
+    assert tracked.table["border"].tolist() == [False, True]
+    labels[100:200, 320:] = 0
+    tracked.update(labels)
+    assert tracked.table["border"].tolist() == [False, False]
+
+
 def test_a_label_that_another_takes_over_was_swallowed_and_one_erased_was_not() -> None:
     labels = disc_labels((60, 160), [(30, 30, 40), (30, 80, 40), (30, 130, 40)])
     tracked = TrackedCells(labels)

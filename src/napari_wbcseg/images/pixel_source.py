@@ -79,6 +79,11 @@ class PixelSource:
             sample = np.concatenate([self.raw(row, col, row + side, col + side) for row, col in corners])
         return background_colour(rgb_pixels(sample, self.value_range))
 
+    @cached_property
+    def field_of_view(self) -> FieldOfView | None:
+        """Where the image shows the slide, as `find_field_of_view` finds it."""
+        return self.find_field_of_view()
+
     def find_field_of_view(self, progress: Progress = silent) -> FieldOfView | None:
         """Find where the image shows the slide, in a small copy of it; None where all of it does.
 

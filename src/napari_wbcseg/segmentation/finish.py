@@ -8,7 +8,6 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
 
 from ..box import Box
 from ..classification.classes import ERYTHROBLAST
@@ -17,7 +16,7 @@ from ..classification.naming import said_by_model
 from ..progress import Progress, silent
 from .detections import JoinedCells, draw, join
 from .filters import cut_by_border, red_cells_by_stain, too_small
-from .measure import GAP, joined, measure_labels, no_cells
+from .measure import GAP, cut_by_field, joined, measure_labels, no_cells
 from .tile_work import Each, TileWork
 
 #: Side of the pieces that a result is drawn in. On disk that is two chunks, so that in the first two
@@ -132,11 +131,8 @@ def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.D
     background = np.asarray(work.estimates.background, np.float32)
     density = work.source.density(part != 0, close[:2], background)
     table, _ = measure_labels(part, density, own["label"].tolist(), close[:2], work.source.shape)
-    field = work.estimates.field_of_view
-    if field is not None:  # which cuts cells as the image does
-        around = close.grown(1, work.source.shape)
-        beyond = ndimage.binary_dilation(~field.inside(around))[close.relative_to(around).slices]
-        table["border"] |= table["label"].isin(np.unique(part[beyond]))
+    cut = cut_by_field(part, work.estimates.field_of_view, close[:2], work.source.shape)
+    table["border"] |= table["label"].isin(cut)
     return table
 
 

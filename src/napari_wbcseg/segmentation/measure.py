@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from ..box import ranked
+from ..box import Box, ranked
 from ..classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY
+from ..images.field_of_view import FieldOfView
 from ..images.pixel_source import PixelSource, plane_sources
 
 #: Columns that need an image besides the labels.
@@ -151,6 +152,27 @@ def measure_labels(
 def no_cells() -> pd.DataFrame:
     """Return the table of no cell, whose columns have their types."""
     return measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))[0]
+
+
+def cut_by_field(
+    labels: np.ndarray, field: FieldOfView | None, origin: tuple[int, int], image_shape: tuple[int, int]
+) -> np.ndarray:
+    """Return the labels that the edge of a field of view cuts, as the image does.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (h, w)
+    field : FieldOfView or None
+        None where the whole image shows the slide.
+    origin, image_shape
+        See `measure_labels`.
+    """
+    if field is None:
+        return np.zeros(0, labels.dtype)
+    part = Box(0, 0, *labels.shape).shifted(*origin)
+    around = part.grown(1, image_shape)
+    beyond = ndimage.binary_dilation(~field.inside(around))[part.relative_to(around).slices]
+    return np.unique(labels[beyond])
 
 
 def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -376,6 +398,9 @@ def measured_again(
         inside = labels != 0 if only is None else np.isin(labels, list(only))
         density = source.density(inside, origin)
     fresh, boxes = measure_labels(labels, density, only, origin, image_shape)
+    if source is not None and len(fresh):
+        cut = cut_by_field(labels, source.field_of_view, origin, source.shape)
+        fresh["border"] |= fresh["label"].isin(cut)
     fresh["check"] = fresh["pieces"] > 1  # a slip; or a mask, whose cells have one number
     if known is not None:
         fresh = _with_said(fresh, known)
@@ -409,7 +434,7 @@ def _with_said(fresh: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
 def _with_unmeasurable(fresh: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
     """Return cells with what labels alone do not tell, where their outline is as it was before.
 
-    That is the edge of a field of view that cuts a cell, and where there is no image now, the stain.
+    Where there is no image now, that is the edge of a field of view that cuts a cell, and the stain.
     """
     if not set(_PLACES) <= set(before):
         return fresh

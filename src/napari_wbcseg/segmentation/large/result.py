@@ -438,8 +438,12 @@ class LargeResult:
         try:
             _, estimates = _plan_in(self.folder)
         except (OSError, ValueError, KeyError):  # a result of an earlier version
-            return PixelSource(image)
-        return PixelSource(image, estimates.value_range, estimates.background)
+            source, field = PixelSource(image), None
+        else:
+            source = PixelSource(image, estimates.value_range, estimates.background)
+            field = estimates.field_of_view
+        source.field_of_view = field
+        return source
 
 
 def is_of_another(folder: Path, image: Any) -> bool:
