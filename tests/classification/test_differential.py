@@ -75,10 +75,15 @@ def test_what_is_surely_more_frequent_than_in_ordinary_blood_is_told() -> None:
     ordinary = table(neutrophil=57, lymphocyte=45, monocyte=8, eosinophil=4, basophil=1)
     assert differential(ordinary).unusual == ""
     blasts = differential(table(lymphocyte=26, monocyte=1, unsure=3)).unusual  # as blasts are called
-    assert blasts.startswith("Unlike ordinary blood: lymphocyte 87 % (at most 45 there).")
+    assert blasts.startswith("Unlike ordinary blood: lymphocyte 86.7 % (at most 45 there).")
     assert "knows no blasts" in blasts
     of_a_part = differential(table(segmented_neutrophil=60, band_neutrophil=4, lymphocyte=2))
-    assert "neutrophil 97 % (at most 75 there)" in of_a_part.unusual
+    assert "neutrophil 97.0 % (at most 75 there)" in of_a_part.unusual
+
+
+def test_a_share_above_the_highest_does_not_read_like_it() -> None:
+    many = differential(table(neutrophil=6_780, lymphocyte=3_000, basophil=250))  # 2.2 to 2.8 %
+    assert "basophil 2.5 % (at most 2 there)" in many.unusual
 
 
 @pytest.mark.parametrize(

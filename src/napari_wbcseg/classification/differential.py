@@ -111,7 +111,7 @@ class Differential:
     def unusual(self) -> str:
         """Which classes are surely more frequent than in ordinary blood, in a sentence; or nothing."""
         higher = [
-            f"{share.name} {share.percent:.0f} % (at most {HIGHEST[share.name]} there)"
+            f"{share.name} {share.percent:.1f} % (at most {HIGHEST[share.name]} there)"
             for share in self.shares
             if share.count >= _FEWEST_UNUSUAL and share.low > HIGHEST.get(share.name, 100)
         ]

@@ -133,7 +133,7 @@ def test_classes_unlike_ordinary_bloods_are_told(viewer):
     cells = add_segmentation(viewer, found, source).cells
     counts = counts_of(viewer)
     counts.tell(cells, table)
-    assert "lymphocyte 100 % (at most 45 there)" in counts.classes(cells)[1]
+    assert "lymphocyte 100.0 % (at most 45 there)" in counts.classes(cells)[1]
 
 
 def test_the_legend_follows_edits_and_is_not_told_of_a_count_in_doubt(viewer, qtbot):
