@@ -101,7 +101,7 @@ def measure_labels(
         mean optical density, the nucleus by Otsu's threshold on the density inside the cell,
         ``nc_ratio`` its area over that of the rest of the cell, ``lobes`` its parts,
         ``pieces`` the connected parts of the cell itself, ``touching`` another cell,
-        ``border`` cut by the image. No cell has a class, every ``certainty`` is 1, and no
+        ``border`` cut by the image. No cell has a class, no ``certainty`` is known, and no
         ``check`` is set.
     boxes : ndarray of int64, shape (n, 4)
         ``row0, col0, row1, col1`` in the whole image, with exclusive ends.
@@ -143,7 +143,7 @@ def measure_labels(
         CLASS: "",
         CLASS_PROBABILITY: np.full(count, np.nan),
         CLASS_BY: "",
-        "certainty": np.ones(count),
+        "certainty": np.full(count, np.nan),
         "check": np.zeros(count, bool),
     }
     return pd.DataFrame(columns), boxes
