@@ -97,7 +97,7 @@ class TestSegment:
         said = wbcseg("segment", slides, slides / "two", "-m", model, "-o", "out").stdout
         assert re.search(r"focus\.tif\s+\?", said)
         assert re.search(r"inverted\.png\s+\?", said)
-        assert re.search(r"4 images\s+2\s", said), "only what is sure"
+        assert re.search(r"4 images, 2 in doubt\s+2\s", said), "only what is sure"
         assert "focus.tif: The 2 planes seem to be one field" in said
         assert "inverted.png: The background is darker than the cells" in said
         counts = pd.read_csv("out/counts.csv", index_col="image")["white_cells"]

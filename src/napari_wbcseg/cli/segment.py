@@ -181,7 +181,8 @@ def _print_counts(rows: list[dict[str, Any]], notices: Sequence[str]) -> None:
     if len(good) > 1:
         sure = [row for row in good if row["white_cells"] is not None]
         seconds = sum(row["seconds"] or 0 for row in good)
-        total = counted(len(good), "image"), *numbers(sure), "", rounded(seconds, 2)
+        in_doubt = f", {len(good) - len(sure)} in doubt" if len(sure) < len(good) else ""
+        total = counted(len(good), "image") + in_doubt, *numbers(sure), "", rounded(seconds, 2)
     print_table(("image", "white cells", *beside, "to check", "diameter", "seconds"), table, total=total)
     _print_notes(good, notices)
 
