@@ -282,21 +282,22 @@ def test_no_progress_ends_training_early(pairs: list[TrainingPair], tiny: ModelF
 
 
 def test_without_validation_a_cosine_goes_to_its_end_whatever_the_loss_and_its_last_weights_are_kept(
-    pairs: list[TrainingPair], tiny: ModelFile
+    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
 ) -> None:
     settings = FAST.replace(
         epochs=6, learning_rate=1e-12, early_stop_patience=2, dropout=0.0, validation_fraction=0.0
     )
     notes: list[str] = []
+    cosine = settings.replace(schedule="cosine")
     result = train(
-        pairs,
-        settings.replace(schedule="cosine"),
-        init=tiny,
-        on_event=lambda event: notes.append(event.get("text", "")),
+        pairs, cosine, tmp_path, init=tiny, on_event=lambda event: notes.append(event.get("text", ""))
     )
     assert any("kept is therefore the last one" in note for note in notes)
     assert len(result.history) == 6
     assert result.model.header.training["best_epoch"] == 6
+    events: list[dict[str, Any]] = []
+    train(pairs, cosine, tmp_path, init=tiny, resume=True, on_event=events.append)
+    assert not any(row["best"] for row in events[0]["history"]), "the curve marked the last epoch as the best"
     assert len(train(pairs, settings, init=tiny).history) < 6
 
 

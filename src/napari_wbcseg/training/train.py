@@ -189,6 +189,7 @@ def train(
 def _start_event(
     network: _Network, plan: TrainingPlan, facts: dict[str, Any], feeder: Feeder[Batch], state: State
 ) -> dict[str, Any]:
+    last = network.settings.keeps_the_last(validated=bool(plan.validation))  # then none is the best so far
     return {
         "event": "start",
         "name": network.name,
@@ -201,7 +202,7 @@ def _start_event(
         "steps": feeder.steps,
         "epochs": network.settings.epochs,
         "processes": feeder.processes,
-        "history": [{**row, "best": row["epoch"] == state.best_epoch} for row in state.history],
+        "history": [{**row, "best": row["epoch"] == state.best_epoch and not last} for row in state.history],
     }
 
 
