@@ -33,7 +33,7 @@ class TestEvaluate:
         result = wbcseg("evaluate", model, pairs, "--csv", "scores.csv")
         text = " ".join(result.stdout.split())
         assert "images 3" in text
-        assert "white cells: true, found 5, 5" in text
+        assert "cells: true, found 5, 5" in text
         for measure in ("Dice, mean of images", "soft Dice, all pixels", "IoU, mean of images"):
             assert re.search(rf"{measure} (0\.9\d{{3}}|1\.0000)", text), measure
         assert "average precision at IoU 0.5 1.0000" in text

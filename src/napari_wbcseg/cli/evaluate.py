@@ -64,7 +64,7 @@ def _print_evaluation(result: Evaluation, title: str) -> None:
         published["soft Dice of the network alone, as published"] = rounded(scores["network_dice"], 4)
     measures = {
         "images": f"{scores['images']:.0f}",
-        "white cells: true, found": f"{scores['cells']:.0f}, {scores['found']:.0f}",
+        "cells: true, found": f"{scores['cells']:.0f}, {scores['found']:.0f}",
         "Dice, mean of images": rounded(scores["dice"], 4),
         "soft Dice, all pixels": rounded(scores["soft_dice"], 4),
         **published,

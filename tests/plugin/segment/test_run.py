@@ -62,8 +62,8 @@ def test_cells_appear_tile_by_tile_what_is_on_view_first(viewer, image, qtbot, m
     assert layers.probability is None
     assert len(seen) == 2
     assert seen[0][0].holds(460, 880), "the tile on view came first"
-    assert seen[0][1] == "1 white cell so far of slide"
-    assert seen[0][2].replace("\n", ", ") == "1 white cell so far, 1 of 2 tiles", "on the canvas"
+    assert seen[0][1] == "1 cell so far of slide"
+    assert seen[0][2].replace("\n", ", ") == "1 cell so far, 1 of 2 tiles", "on the canvas"
     cells = layers.cells
     assert cells in viewer.layers
     assert cells.name == "4 white cells of slide"

@@ -183,7 +183,7 @@ class SegmentRun(QObject):
         if not self.can_be_cancelled:
             return
         layer = self._show_filling()
-        so_far = f"{counted(done.cells, 'white cell')} so far"
+        so_far = f"{counted(done.cells, 'cell')} so far"  # erythroblasts among them
         counts_of(self._viewer).say(layer, f"{so_far}, {done.done} of {counted(done.total, 'tile')}")
         layer.name = layer_name(so_far, self._source.name)
 

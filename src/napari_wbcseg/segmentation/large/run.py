@@ -87,7 +87,7 @@ class TileDone:
     done, total : int
         Tiles finished, and tiles in all.
     cells : int
-        White cells found so far.
+        Found so far, white cells or not.
     """
 
     area: Box
