@@ -126,6 +126,19 @@ def test_of_a_region_no_count_per_area_of_the_whole_image_is_told(smear):
     assert part.place(replace(dark_discs(part.read(silent)), field_share=1.0)).field_share is None
 
 
+@pytest.mark.parametrize(("right", "meet"), [(111, [False]), (140, [True, True])])
+def test_a_cell_does_not_touch_one_that_was_left_out_of_the_region(right, meet):
+    """The table said that it touches another until it was reviewed, and the saved one for good."""
+    from napari.layers import Image, Shapes
+
+    smear = discs((200, 200), [(100, 100), (100, 122)], radius=10)
+    region = Shapes([[[80, 80], [80, right], [120, right], [120, 80]]])
+    part = choose_part(Image(smear, rgb=True), regions=region)
+    found = dark_discs(part.read(silent))
+    found = part.place(replace(found, cells=found.cells.assign(touching=True)))
+    assert found.cells["touching"].tolist() == meet
+
+
 def test_an_ellipse_is_round():
     from napari.layers import Image, Shapes
 

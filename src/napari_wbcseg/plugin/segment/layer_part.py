@@ -14,6 +14,7 @@ from ...box import Box
 from ...errors import ImageError
 from ...images.read import is_large
 from ...progress import Progress
+from ...segmentation.measure import touching
 from ...segmentation.result import Segmentation
 from ...words import note_of_part
 from ..shared.layer_check import check_layer
@@ -238,9 +239,11 @@ def _inside(found: Segmentation, outlines: tuple[np.ndarray, ...], window: Box) 
     number = np.zeros(int(found.labels.max(initial=0)) + 1, np.int32)
     number[cells["label"]] = fresh
     boxes = found.proposals[:, -4:].reshape(-1, 2, 2).mean(axis=1)
+    labels = number[found.labels]
+    met = np.concatenate([touching(plane) for plane in labels.reshape(-1, *labels.shape[-2:])])
     return replace(
         found,
-        labels=number[found.labels],
-        cells=cells.assign(label=fresh),
+        labels=labels,
+        cells=cells.assign(label=fresh, touching=np.isin(fresh, met)),
         proposals=found.proposals[within(boxes)],
     )
