@@ -1037,6 +1037,16 @@ class TestASlideFoundInThePanel:
         assert len(LargeResult.open(out / "slide-cells").cells) == 1
         assert counts_of(slide._viewer).words(slide.cells) == "1 white cell"
 
+    def test_a_part_that_is_corrected_does_not_count_in_place_of_the_slide(self, slide, qtbot, monkeypatch):
+        """The differential of the folder told the cells of the part for those of all of the slide."""
+        review = slide.review()
+        monkeypatch.setattr(review.differential, "isVisible", lambda: True)
+        slide.differential()
+        summary = review.differential.summary
+        qtbot.waitUntil(lambda: summary.text() == "2 white cells in 1 picture.", timeout=9000)
+        review.large.correct_part(Box(0, 0, 70, 70))
+        qtbot.waitUntil(lambda: summary.text() == "0 white cells in 0 pictures.", timeout=9000)
+
 
 class TestRegionsOfASlide:
     """Of a slide beyond what cells over all of it take, a region drawn is a picture of its own."""

@@ -141,7 +141,8 @@ class LargeEditor(QWidget):
             seen = np.asarray(pixels[window.slices])
             image = part_of(source, seen, window[:2], "part of the image")
             self._viewer.add_layer(image)
-        about = replace(info, role=None, source_id=id_of(image), corner=window[:2], folder=None)
+        about = replace(info, role=None, source_id=id_of(image), corner=window[:2])
+        about = replace(about, folder=None, record=None, field_share=None)  # these are of the whole
         part = Labels(
             labels,
             name="part of the cells",
