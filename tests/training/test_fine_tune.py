@@ -94,6 +94,7 @@ def test_a_field_that_is_repeated_to_weigh_more_is_told_once() -> None:
 
 def test_the_model_tells_both_scores_and_where_it_comes_from(tuned: FineTuned) -> None:
     header = tuned.model.header
+    assert header.scores == tuned.comparison.scores, "the training's are of other weights"
     assert header.scores["held_out_dice"] == pytest.approx(tuned.comparison.new.summary["dice"], abs=1e-4)
     assert header.scores["held_out_dice_of_start"] == pytest.approx(
         tuned.comparison.old.summary["dice"], abs=1e-4

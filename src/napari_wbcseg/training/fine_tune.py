@@ -214,7 +214,7 @@ class FineTuningPlan:
         learnt |= {_PART_OF + self.cut} if self.cut else set()
         header = new.header.replace(
             extra={**new.header.extra, _LEARNT: sorted(learnt)},
-            scores={**new.header.scores, **comparison.scores},
+            scores=comparison.scores,  # those of the training are of the weights before they were blended
             notes=comparison.verdict,
             origin=f"fine-tuned here from {comparison.old.model}",
         )
