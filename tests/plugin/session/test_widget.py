@@ -1043,9 +1043,9 @@ class TestASlideFoundInThePanel:
         monkeypatch.setattr(review.differential, "isVisible", lambda: True)
         slide.differential()
         summary = review.differential.summary
-        qtbot.waitUntil(lambda: summary.text() == "2 white cells in 1 picture.", timeout=9000)
+        qtbot.waitUntil(lambda: summary.text() == "2 white cells in 1 picture.", timeout=WAIT)
         review.large.correct_part(Box(0, 0, 70, 70))
-        qtbot.waitUntil(lambda: summary.text() == "0 white cells in 0 pictures.", timeout=9000)
+        qtbot.waitUntil(lambda: summary.text() == "0 white cells in 0 pictures.", timeout=WAIT)
 
 
 class TestRegionsOfASlide:
