@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import dask.array as da
@@ -68,3 +70,26 @@ def test_a_dark_side_of_a_large_image_is_none_of_the_slide(side) -> None:
     assert not inside[side].any()
     assert inside[1300, 1300], "what is dark in the middle is on the slide"
     assert inside.mean() > 0.8
+
+
+def test_what_is_in_memory_waits_for_no_file_that_is_read_beside_it() -> None:
+    """The window of napari stood still at each edit of cells while parts of a slide were read."""
+
+    class Slide:
+        shape, dtype = (40, 40, 3), np.dtype(np.uint8)
+
+        def __getitem__(self, key: Any) -> np.ndarray:
+            begun.set()
+            go_on.wait(20)
+            return np.zeros(self.shape, self.dtype)[key]
+
+    begun, go_on = Event(), Event()
+    slide, smear = PixelSource(Slide(), 255), PixelSource(np.full((30, 30, 3), 9, np.uint8))
+    with ThreadPoolExecutor(2) as threads:
+        threads.submit(slide.raw, 0, 0, 10, 10)
+        assert begun.wait(20)
+        read = threads.submit(smear.raw, 0, 0, 10, 10)
+        try:
+            assert read.result(5).shape == (10, 10, 3)
+        finally:
+            go_on.set()

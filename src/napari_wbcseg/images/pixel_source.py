@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -23,7 +24,8 @@ _MOST_SKIPPED = 8  # pixels from one sample to the next, where all of an image i
 _WINDOWS = 8  # along each side of a larger image
 _STRIP = 256  # rows whose colours are held at once
 _READ_SIDE = 2048  # of the parts that are read at once for a small copy
-# What a user gives as an array may read a file, and that from one thread at a time.
+# What a user gives as an array may read a file, and that from one thread at a time. NumPy's waits for no
+# other one: it may be asked for in napari's window.
 _ONE_READS = threading.Lock()
 
 
@@ -186,7 +188,7 @@ class PixelSource:
 
     def raw(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
         """Return the same as it is stored."""
-        with _ONE_READS:
+        with nullcontext() if isinstance(self._array, np.ndarray) else _ONE_READS:
             return np.asarray(self._array[top:bottom, left:right])
 
 
