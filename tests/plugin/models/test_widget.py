@@ -17,7 +17,9 @@ from napari_wbcseg.datasets.corrections import (
 )
 from napari_wbcseg.errors import DatasetError
 from napari_wbcseg.network.library import list_models, load_model, save_to_library
+from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.plugin.controls.training_run import ResumePanel
+from napari_wbcseg.plugin.models import widget as models_widget
 from napari_wbcseg.plugin.models.widget import ModelsWidget
 from napari_wbcseg.plugin.review.training_set import field_writer
 from napari_wbcseg.plugin.shared.events import events
@@ -83,6 +85,29 @@ class TestList:
         widget.remove()
         assert "my-stain" not in [info.name for info in list_models()]
         assert widget.chosen == "wbc"
+
+    def test_what_was_asked_about_goes_though_a_training_ends_before_the_answer(
+        self, widget, small_model, monkeypatch, qtbot, tmp_path
+    ):
+        """The new model is chosen then: it was that which was deleted, or exported."""
+
+        def meanwhile(answer):
+            small_model("fresh")
+            events.models_changed.emit("fresh")
+            return answer
+
+        widget.chosen = "my-stain"
+        out = tmp_path / "out.safetensors"
+        monkeypatch.setattr(models_widget, "file_to_write", lambda *_: meanwhile(out))
+        with qtbot.waitSignal(widget.exported, timeout=30_000):
+            widget._ask_export()
+        assert ModelFile.read(out).name == "my-stain"
+        widget.chosen = "my-stain"
+        monkeypatch.setattr(models_widget, "confirmed", lambda *_: meanwhile(True))
+        widget._ask_remove()
+        names = [info.name for info in list_models()]
+        assert "fresh" in names
+        assert "my-stain" not in names
 
 
 class TestInAndOut:

@@ -101,9 +101,12 @@ class ModelsWidget(Panel):
         title = f"Importing {Path(path).name}"
         self._run(lambda progress: import_model_file(path).name, title, self._on_imported)
 
-    def export_file(self, path: str | Path) -> None:
-        """Write the chosen model to a file, whose ending is the format; `exported` or `failed` follows."""
-        source, target = self._infos[self.chosen].path, Path(path)
+    def export_file(self, path: str | Path, name: str = "") -> None:
+        """Write a model, by default the chosen one, to a file; `exported` or `failed` follows.
+
+        The ending of the file is the format.
+        """
+        source, target = self._infos[name or self.chosen].path, Path(path)
 
         def work(progress: Progress) -> str:
             from ...network.exchange.export import export_model
@@ -115,11 +118,11 @@ class ModelsWidget(Panel):
 
         self._run(work, f"Writing {target.name}", self._on_exported)
 
-    def remove(self) -> None:
-        """Delete the chosen model."""
+    def remove(self, name: str = "") -> None:
+        """Delete a model, by default the chosen one."""
 
         def remove() -> None:
-            remove_from_library(self.chosen)
+            remove_from_library(name or self.chosen)
             self.say("Removed.")
             events.models_changed.emit("")
 
@@ -180,13 +183,15 @@ class ModelsWidget(Panel):
             self.import_file(path)
 
     def _ask_export(self) -> None:
-        path = file_to_write(self, "Export the model", f"{self.chosen}.zip", _FILTERS)
+        name = self.chosen  # before the answer a training may end, whose model is chosen then
+        path = file_to_write(self, "Export the model", f"{name}.zip", _FILTERS)
         if path is not None:
-            self.export_file(path)
+            self.export_file(path, name)
 
     def _ask_remove(self) -> None:
-        if confirmed(self, "Remove a model", f"Delete the model {self.chosen}?"):
-            self.remove()
+        name = self.chosen
+        if confirmed(self, "Remove a model", f"Delete the model {name}?"):
+            self.remove(name)
 
     # Running ---------------------------------------------------------------------------------------------
 
