@@ -270,3 +270,15 @@ def test_a_projection_of_the_probability_stays(viewer, stack):
     projection = viewer.layers[-1]
     assert add_segmentation(viewer, dark_discs(stack), source).probability is found.probability
     assert projection in viewer.layers
+
+
+def test_cells_land_in_a_layer_of_the_viewer_though_that_of_before_is_removed_on_the_way(viewer):
+    image = viewer.add_image(discs(), rgb=True)
+    before = add_segmentation(viewer, dark_discs(image.data), image).cells
+    found = dark_discs(image.data)
+    steps = layers_in_steps(viewer, found, image, layer_arrays(found))
+    next(steps)
+    viewer.layers.remove(before)
+    *_, landed = steps
+    assert landed.cells in viewer.layers
+    assert landed.cells.data.max() == 3

@@ -126,7 +126,8 @@ def layers_in_steps(
         """Return the layer of a role, filled, where it is to be: the earlier one as it looks or a new one."""
         info = info_of(role, found, source, fingerprint=arrays.fingerprint if role == "cells" else None)
         layer = earlier.get(role)
-        same_axes = layer is not None and layer.ndim == ndim
+        # Between two steps it may be removed.
+        same_axes = layer is not None and layer in layers and layer.ndim == ndim
         if same_axes and isinstance(layer, kind) and not getattr(layer, "multiscale", False):
             info.keep_in(layer)
             layer.editable = False  # forgets what Undo would bring into new labels
