@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import closing
 
@@ -383,6 +384,31 @@ def test_why_an_outline_that_was_found_is_not_drawn_is_said(viewer, monkeypatch)
         layer.editable = False
         with pytest.raises(EditError, match="switched off"):
             review.outline_at(0, (0, 0), lambda cell: None)
+
+
+def test_an_outline_takes_no_pixel_of_what_was_drawn_while_it_was_looked_for(review, monkeypatch):
+    """A cell that one drew, or brought back by Undo, lost them."""
+    go_on, found = threading.Event(), Box(50, 50, 60, 70)
+
+    def slowly(*_):
+        go_on.wait(20)
+        return found, np.ones(found.shape, bool)
+
+    monkeypatch.setattr("napari_wbcseg.plugin.review.layer_review.outline_at", slowly)
+    added = []
+    review.outline_at(0, (55, 65), added.append)
+    review.labels.data_setitem(np.nonzero(np.tri(60, 60)), 9)
+    drawn = review.labels.data == 9
+    go_on.set()
+    soon(lambda: added)
+    np.testing.assert_array_equal(review.labels.data == 9, drawn)
+    assert 0 < (review.labels.data == added[0][1]).sum() < found.area
+    said = []
+    review.noted.connect(said.append)
+    review.outline_at(0, (55, 65), added.append)
+    soon(lambda: said)
+    assert "outlined there already" in said[-1]
+    assert len(added) == 1
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,9 @@ class LayerReview(ReviewedCells):
         cell = plane, next(self._unused_labels())
 
         def draw(labels: np.ndarray, new: list[int]) -> Edit:
-            pixels = np.nonzero(mask)
+            pixels = np.nonzero(mask & (labels == 0))  # others were drawn meanwhile, perhaps
+            if not len(pixels[0]):
+                raise EditError("A cell is outlined there already: select it to change it.")
             return Edit(pixels, np.full(len(pixels[0]), new[0], np.int64), tuple(new))
 
         self._edit([cell], draw, box)
