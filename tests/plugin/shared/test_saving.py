@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import dask.array as da
@@ -12,6 +13,7 @@ import pytest
 import zarr
 from napari.layers import Layer
 from PIL import Image
+from qtpy.QtWidgets import QWidget
 
 from napari_wbcseg import load_result
 from napari_wbcseg.errors import OutputError, WBCSegError
@@ -20,6 +22,7 @@ from napari_wbcseg.plugin.review.layer_review import LayerReview
 from napari_wbcseg.plugin.segment import save_form
 from napari_wbcseg.plugin.segment.save_form import OFFERED, SaveForm
 from napari_wbcseg.plugin.shared.file_layers import read_result_layers
+from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, role_of
 from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_snapshot
@@ -335,6 +338,46 @@ class TestForm:
         with qtbot.waitSignal(form.failed, timeout=60_000) as told:
             form.button.click()
         assert "cannot be written (File name too long)" in told.args[0]
+
+    def test_the_cells_are_saved_that_were_asked_about(self, viewer, found, tmp_path, qtbot, monkeypatch):
+        """A run that ended while one chose the name put its own in their place."""
+        cells = [found]
+        form = SaveForm(viewer, lambda: cells[-1])
+        qtbot.addWidget(form)
+        form.formats = ["tiff"]
+
+        def answer(*_, **options):
+            cells.append(viewer.add_labels(np.zeros((120, 160), np.uint8)))
+            return str(tmp_path / "mine"), ""
+
+        monkeypatch.setattr("napari_wbcseg.plugin.segment.save_form.QFileDialog.getSaveFileName", answer)
+        with qtbot.waitSignal(form.saved, timeout=60_000):
+            form.button.click()
+        assert load_result(tmp_path / "mine-labels.tif").count == 3
+
+    def test_all_files_are_written_though_napari_is_closed_meanwhile(
+        self, viewer, found, tmp_path, qtbot, monkeypatch
+    ):
+        """Some were there, and others of before, or none."""
+        begun, go_on = threading.Event(), threading.Event()
+
+        def slowly(*given):
+            begun.set()
+            go_on.wait(20)
+            return save_snapshot(*given)
+
+        monkeypatch.setattr(save_form, "save_snapshot", slowly)
+        window = QWidget()
+        qtbot.addWidget(window)
+        form = SaveForm(viewer, lambda: found)
+        form.setParent(window)
+        form.save(tmp_path / "out" / "smear")
+        qtbot.waitUntil(begun.is_set, timeout=20_000)
+        form.setParent(None)  # as napari leaves what was in a window
+        qtbot.addWidget(form)
+        go_on.set()
+        qtbot.waitUntil(lambda: not Job._running, timeout=60_000)
+        assert len([*(tmp_path / "out").iterdir()]) == len(form.formats) + 1
 
     def test_it_says_why_nothing_can_be_saved(self, form, viewer, found):
         form.formats = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from os.path import exists  # a `Path` raises where a name is too long
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from napari.utils.history import get_save_history
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout
 
+from ...progress import Progress
 from ...results.formats.registry import base_of, files_of, followers
 from ...results.names import stem_of
 from ..controls.basic_widgets import button, confirmed, fill
@@ -108,13 +108,24 @@ class SaveForm(Panel):
         Other files of that name follow the labels. `saved` or `failed` is emitted when it is done, neither
         where it was cancelled.
         """
-        layer = self._cells()
-        if layer is None or self.running or not self.formats:
+        if (layer := self._cells()) is not None:
+            self._save(layer, path)
+
+    def _save(self, layer: Labels, path: str | Path) -> None:
+        if self.running or not self.formats:
             return
-        snapshot = LayerSnapshot.of_layer(layer, self._viewer)
+        snapshot, formats, cleanup = LayerSnapshot.of_layer(layer, self._viewer), self.formats, self.cleanup
+
+        def write(progress: Progress) -> list[Path]:
+            def told(done: int, total: int, stage: str) -> None:
+                if not cleanup.done:  # whoever closes napari meanwhile wants the files all the same
+                    progress(done, total, stage)
+
+            return save_snapshot(snapshot, path, formats, told)
+
         self.say("Saving …")
         self._job = self.in_background(
-            partial(save_snapshot, snapshot, path, self.formats),
+            write,
             "Saving cells",
             done=lambda files: self._on_saved(layer, snapshot, files),
             cancelled=lambda: self.say("Cancelled; files that were done are whole."),
@@ -142,7 +153,7 @@ class SaveForm(Panel):
         there = [file.name for file in files_of(base, written) if exists(file)]
         question = f"{', '.join(there)} is there already. Replace?"
         if not there or confirmed(self, "Replace?", question):
-            self.save(base)
+            self._save(layer, base)  # a run may have put others in their place meanwhile
 
     def _on_saved(self, layer: Labels, snapshot: LayerSnapshot, files: list[Path]) -> None:
         keep_unsaved(self._viewer).saved_in(layer, snapshot, files)
