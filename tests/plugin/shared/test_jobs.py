@@ -111,6 +111,25 @@ def test_a_job_that_rests_leaves_its_thread_to_others_and_wakes_when_cancelled(q
         pool.setMaxThreadCount(threads)
 
 
+def test_a_job_that_waits_for_a_thread_is_not_begun_once_another_is_done_instead(qtbot):
+    """Next, pressed five times, read all five pictures before the one that was wanted."""
+    go_on, read = threading.Event(), []
+    pool = QThreadPool.globalInstance()
+    threads = pool.maxThreadCount()
+    pool.setMaxThreadCount(1)
+    try:
+        in_background(lambda progress: go_on.wait(20))
+        job = None
+        for number in range(5):
+            job = in_background(lambda progress, number=number: read.append(number), instead_of=job)
+            qtbot.wait(10)
+        with qtbot.waitSignal(job.done, timeout=20_000):
+            go_on.set()
+    finally:
+        pool.setMaxThreadCount(threads)
+    assert read == [4]
+
+
 def test_an_abandoned_job_says_nothing_more(qtbot):
     said = []
     job = Job(forever)

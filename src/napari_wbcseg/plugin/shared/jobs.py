@@ -99,8 +99,9 @@ class Job(QObject):
     def _work(self) -> tuple[Any, ...]:
         # Let go of what the function holds as soon as it is done.
         function, self._function = self._function, None
+        if function is None:  # another was done instead before it began
+            return ("cancelled",)
         try:
-            assert function is not None
             return "done", function(self._report)
         except Cancelled:
             return ("cancelled",)
@@ -171,10 +172,11 @@ def in_background(
 
     With ``yielded`` the work gets, after ``progress``, a function that hands it something meanwhile. The job
     emits it: a thread that emits a signal of a widget that is being deleted crashes napari. A job that it is
-    done ``instead_of`` is abandoned.
+    done ``instead_of`` is abandoned, and not begun where that waits for a thread.
     """
     if instead_of is not None:
         instead_of.abandon()
+        instead_of._function = None
     job = Job((lambda progress: work(progress, job.yielded.emit)) if "yielded" in told else work, title)
     for signal, call in told.items():
         getattr(job, signal).connect(call)
