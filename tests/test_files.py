@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from napari_wbcseg import (
 from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.errors import ModelError
 from napari_wbcseg.evaluation.evaluate import evaluate
-from napari_wbcseg.files import user_path
+from napari_wbcseg.files import remove_leftovers, user_path
 from napari_wbcseg.images.read import open_large, read_image, read_pixel_size
 from napari_wbcseg.images.tiff_writer import write_tiff
 from napari_wbcseg.segmentation.large.result import LargeResult
@@ -81,3 +83,16 @@ class TestHomeFolder:
         assert user_path("~nobody-of-that-name") == Path("~nobody-of-that-name")
         with pytest.raises(ModelError, match="There is no"):
             load_model("~nobody-of-that-name")
+
+
+def test_what_is_written_deep_in_a_folder_is_no_leftover(tmp_path: Path) -> None:
+    """The cells of a slide that a person saved for minutes went where a run beside ended."""
+    copy, left = tmp_path / ".slide-cells.0123456789ab.part", tmp_path / ".other-cells.0123456789ab.part"
+    long_ago = time.time() - 600
+    for folder in (copy, left):
+        (folder / "labels.zarr" / "0").mkdir(parents=True)
+        for one in (folder / "labels.zarr" / "0", folder / "labels.zarr", folder):
+            os.utime(one, (long_ago, long_ago))
+    (copy / "labels.zarr" / "0" / "1").write_bytes(b"a chunk")
+    remove_leftovers(tmp_path, 60)
+    assert [path.name for path in tmp_path.iterdir()] == [copy.name]

@@ -157,11 +157,15 @@ def remove_leftovers(folder: Path, age: float = 0.0) -> None:
     ----------
     folder : Path
     age : float
-        Only what was not touched for so many seconds: another process may be writing there.
+        Only what was not touched for so many seconds, a folder anywhere in it: another process may be writing
+        there.
     """
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
-            if _LEFTOVER.fullmatch(path.name) and time.time() - path.stat().st_mtime >= age:
+            if not _LEFTOVER.fullmatch(path.name):
+                continue
+            touched = max(one.stat().st_mtime for one in (path, *path.rglob("*")))
+            if time.time() - touched >= age:
                 remove(path)
 
 

@@ -152,7 +152,7 @@ def test_what_killed_runs_left_half_written_is_removed(tmp_path: Path, model: Mo
     (out / ".0001.ome.zarr.0123456789ab.old" / "0").mkdir(parents=True)
     for name in (".0001-labels.tif.0123456789ab.part", ".report.html.0123456789ab.part", ".mine.part"):
         (out / name).write_text("of a process that died")
-    for path in out.iterdir():
+    for path in out.rglob("*"):
         os.utime(path, (1, 1))
     (out / ".0002-labels.tif.0123456789ab.part").write_text("of a person who is saving")
     run(write(tmp_path / "in", 1), out, model)
