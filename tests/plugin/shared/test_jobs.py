@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+import warnings
 import weakref
 from functools import partial
 
@@ -128,6 +129,26 @@ def test_a_job_that_waits_for_a_thread_is_not_begun_once_another_is_done_instead
     finally:
         pool.setMaxThreadCount(threads)
     assert read == [4]
+
+
+def test_warnings_are_shown_as_before_after_two_jobs_at_once(qtbot):
+    """None was, for as long as napari was open."""
+    before = warnings.showwarning, list(warnings.filters)
+    go_on = [threading.Event(), threading.Event()]
+    begun = [threading.Event(), threading.Event()]
+
+    def work(number, progress):
+        begun[number].set()
+        go_on[number].wait(20)
+
+    jobs = []
+    for number in range(2):
+        jobs.append(in_background(partial(work, number)))
+        qtbot.waitUntil(begun[number].is_set, timeout=20_000)
+    for job, event in zip(jobs, go_on, strict=True):
+        with qtbot.waitSignal(job.ended, timeout=20_000):
+            event.set()
+    assert (warnings.showwarning, list(warnings.filters)) == before
 
 
 def test_an_abandoned_job_says_nothing_more(qtbot):

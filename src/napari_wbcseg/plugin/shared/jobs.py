@@ -12,7 +12,7 @@ from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QThreadPool, QTimer, Signal
 from qtpy.QtWidgets import QWidget
-from superqt.utils import WorkerBase, create_worker
+from superqt.utils import FunctionWorker, WorkerBase
 
 from ...errors import Cancelled, WBCSegError
 from ...progress import Progress
@@ -22,6 +22,18 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two progress messages to the GUI. Every message repaints a bar.
 MESSAGE_INTERVAL = 0.1
+
+
+class _Worker(FunctionWorker):  # type: ignore[type-arg]
+    """The worker of superqt, which napari's thread_worker wraps, but for its way with warnings.
+
+    It takes Python's hook for these while it works; two that overlap put back each other's, and napari shows
+    no warning any more.
+    """
+
+    def run(self) -> None:
+        self.returned.emit(self.work())  # that of a job raises nothing
+        self._finished.emit(self)
 
 
 class Job(QObject):
@@ -58,9 +70,9 @@ class Job(QObject):
         self._bar: ActivityBar | None = None
         self._cleanup: Cleanup | None = None
         self._last_message = 0.0
-        # superqt's worker is the one napari's thread_worker wraps; napari's also registers a task that asks
-        # "are you sure" when the window closes. Ours needs no question: it stops by itself.
-        self._worker: Any = create_worker(self._work, _start_thread=False, _ignore_errors=True)
+        # That of napari also registers a task that asks "are you sure" when the window closes. Ours needs no
+        # question: it stops by itself.
+        self._worker: Any = _Worker(self._work)
         self._worker.returned.connect(self._on_returned)
 
     @property
