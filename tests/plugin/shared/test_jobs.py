@@ -112,6 +112,30 @@ def test_a_job_that_rests_leaves_its_thread_to_others_and_wakes_when_cancelled(q
         pool.setMaxThreadCount(threads)
 
 
+def test_what_lasts_goes_on_though_its_widget_and_napari_are_closed_but_not_after_cancel(qtbot):
+    begun, go_on, ends = threading.Event(), threading.Event(), []
+
+    def write(progress):
+        begun.set()
+        go_on.wait(20)
+        progress(0, 0, "Writing")
+        ends.append("whole")
+
+    job, cleanup = Job(write, lasting=True), Cleanup()
+    job.start(cleanup)
+    qtbot.waitUntil(begun.is_set, timeout=20_000)
+    job._worker.quit()  # as napari asks for when it ends
+    cleanup.run()
+    go_on.set()
+    qtbot.waitUntil(lambda: not job.running, timeout=20_000)
+    assert ends == ["whole"]
+    cancelled = Job(write, lasting=True)
+    with qtbot.waitSignal(cancelled.cancelled, timeout=20_000):
+        cancelled.start()
+        cancelled.cancel()
+    assert ends == ["whole"]
+
+
 def test_a_job_that_waits_for_a_thread_is_not_begun_once_another_is_done_instead(qtbot):
     """Next, pressed five times, read all five pictures before the one that was wanted."""
     go_on, read = threading.Event(), []

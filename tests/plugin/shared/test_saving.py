@@ -14,6 +14,7 @@ import zarr
 from napari.layers import Layer
 from PIL import Image
 from qtpy.QtWidgets import QWidget
+from superqt.utils import WorkerBase
 
 from napari_wbcseg import load_result
 from napari_wbcseg.errors import OutputError, WBCSegError
@@ -373,6 +374,8 @@ class TestForm:
         form.setParent(window)
         form.save(tmp_path / "out" / "smear")
         qtbot.waitUntil(begun.is_set, timeout=20_000)
+        for worker in WorkerBase._worker_set:
+            worker.quit()  # as napari asks for when it ends
         form.setParent(None)  # as napari leaves what was in a window
         qtbot.addWidget(form)
         go_on.set()

@@ -355,7 +355,7 @@ class ReviewWidget(Panel):
         work, store = field_writer(self.image, self.labels), self.panel.store_field
         store.setEnabled(False)
         title, ended = "Adding to the training set", partial(store.setEnabled, True)
-        in_background(work, title, done=tell_of, failed=self.fail, ended=ended)
+        in_background(work, title, lasting=True, done=tell_of, failed=self.fail, ended=ended)
 
     def undo(self) -> None:
         """Take the last edit of the layer or the last decision back."""

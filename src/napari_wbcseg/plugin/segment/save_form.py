@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from os.path import exists  # a `Path` raises where a name is too long
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from napari.utils.history import get_save_history
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout
 
-from ...progress import Progress
 from ...results.formats.registry import base_of, files_of, followers
 from ...results.names import stem_of
 from ..controls.basic_widgets import button, confirmed, fill
@@ -114,19 +114,12 @@ class SaveForm(Panel):
     def _save(self, layer: Labels, path: str | Path) -> None:
         if self.running or not self.formats:
             return
-        snapshot, formats, cleanup = LayerSnapshot.of_layer(layer, self._viewer), self.formats, self.cleanup
-
-        def write(progress: Progress) -> list[Path]:
-            def told(done: int, total: int, stage: str) -> None:
-                if not cleanup.done:  # whoever closes napari meanwhile wants the files all the same
-                    progress(done, total, stage)
-
-            return save_snapshot(snapshot, path, formats, told)
-
+        snapshot = LayerSnapshot.of_layer(layer, self._viewer)
         self.say("Saving …")
         self._job = self.in_background(
-            write,
+            partial(save_snapshot, snapshot, path, self.formats),
             "Saving cells",
+            lasting=True,
             done=lambda files: self._on_saved(layer, snapshot, files),
             cancelled=lambda: self.say("Cancelled; files that were done are whole."),
             ended=self.refresh,

@@ -12,7 +12,7 @@ from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QThreadPool, QTimer, Signal
 from qtpy.QtWidgets import QWidget
-from superqt.utils import FunctionWorker, WorkerBase
+from superqt.utils import FunctionWorker
 
 from ...errors import Cancelled, WBCSegError
 from ...progress import Progress
@@ -49,6 +49,8 @@ class Job(QObject):
         Called as ``function(progress)`` in the worker thread.
     title : str
         What the activity dock shows; empty for nothing there.
+    lasting : bool
+        Whether it goes on though the widget, or napari, is closed, as what writes files does. Cancel ends it.
     """
 
     progressed = Signal(int, int, str)
@@ -62,10 +64,12 @@ class Job(QObject):
     # A running job must outlive the widget that started it: its thread still emits signals.
     _running: set[Job] = set()  # noqa: RUF012
 
-    def __init__(self, function: Callable[[Progress], Any], title: str = "") -> None:
+    def __init__(
+        self, function: Callable[[Progress], Any], title: str = "", *, lasting: bool = False
+    ) -> None:
         super().__init__()
         self._function: Callable[[Progress], Any] | None = function
-        self._title = title
+        self._title, self._lasting = title, lasting
         self._stop = threading.Event()
         self._bar: ActivityBar | None = None
         self._cleanup: Cleanup | None = None
@@ -102,7 +106,8 @@ class Job(QObject):
 
     def abandon(self) -> None:
         """Cancel, and emit nothing from now on: whoever listened is going away."""
-        self.cancel()
+        if not self._lasting:
+            self.cancel()
         self._leave_window()
         self._let_go()
 
@@ -143,7 +148,8 @@ class Job(QObject):
         self._raise_if_cancelled()
 
     def _raise_if_cancelled(self) -> None:
-        if self._stop.is_set() or self._worker.abort_requested:
+        closing = self._worker.abort_requested and not self._lasting  # as napari asks for
+        if self._stop.is_set() or closing:
             raise Cancelled("Cancelled.")
 
     # GUI thread ------------------------------------------------------------------------------------------
@@ -178,6 +184,7 @@ def in_background(
     *,
     cleanup: Cleanup | None = None,
     instead_of: Job | None = None,
+    lasting: bool = False,
     **told: Callable[..., object],
 ) -> Job:
     """Start a `Job`, and call what is given for its signals, such as ``done``, on the GUI thread.
@@ -189,7 +196,11 @@ def in_background(
     if instead_of is not None:
         instead_of.abandon()
         instead_of._function = None
-    job = Job((lambda progress: work(progress, job.yielded.emit)) if "yielded" in told else work, title)
+    job = Job(
+        (lambda progress: work(progress, job.yielded.emit)) if "yielded" in told else work,
+        title,
+        lasting=lasting,
+    )
     for signal, call in told.items():
         getattr(job, signal).connect(call)
     job.start(cleanup)
@@ -201,8 +212,17 @@ def busy(job: Job | None) -> bool:
     return job is not None and job.running
 
 
-# When Python ends the threads are waited for, however long: one that outlives Qt aborts the process.
-atexit.register(WorkerBase.await_workers)
+def _end_all() -> None:
+    """Wait for the threads when Python ends, however long: one that outlives Qt aborts the process."""
+    for job in Job._running:
+        if not job._lasting:
+            job.cancel()
+    pool = QThreadPool.globalInstance()
+    if pool is not None:
+        pool.waitForDone()
+
+
+atexit.register(_end_all)
 
 
 class Cleanup:
