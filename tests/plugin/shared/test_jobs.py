@@ -129,10 +129,12 @@ def test_what_lasts_goes_on_though_its_widget_and_napari_are_closed_but_not_afte
     go_on.set()
     qtbot.waitUntil(lambda: not job.running, timeout=20_000)
     assert ends == ["whole"]
+    go_on.clear()
     cancelled = Job(write, lasting=True)
+    cancelled.start()
+    cancelled.cancel()
     with qtbot.waitSignal(cancelled.cancelled, timeout=20_000):
-        cancelled.start()
-        cancelled.cancel()
+        go_on.set()
     assert ends == ["whole"]
 
 
