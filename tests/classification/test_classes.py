@@ -31,6 +31,8 @@ def test_names_that_a_list_lacks_become_white_cells_of_it() -> None:
     assert own("blast").white_cell
     one_more = own.covering(["hairy cell"])
     assert len({one_more(name).colour for name in ("blast", "smudge cell", "hairy cell")}) == 3
+    many = one_more.covering(map(str, range(9))).covering(["10"])
+    assert "10" in many.names, "when all colours are taken they are given once more"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,10 @@ def test_names_that_a_list_lacks_become_white_cells_of_it() -> None:
         ([{"name": "", "colour": "#000000"}], "name"),
         ([{"name": "a", "colour": "#000000"}] * 2, "Two classes"),
         ([{"name": "a", "colour": "#000000", "part_of": "b"}], "part of 'b'"),
+        (
+            [{"name": pair[0], "colour": "#000000", "part_of": pair[1:]} for pair in ("a", "ba", "cb")],
+            "'c' is part of 'b', which is no class of its own",
+        ),
         ({"name": "a"}, "list"),
     ],
 )

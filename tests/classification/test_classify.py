@@ -97,6 +97,26 @@ def test_a_size_that_is_not_known_is_that_of_the_cells_themselves(
     np.testing.assert_allclose(estimated, known, atol=0.05)
 
 
+def test_cells_are_shown_in_the_size_in_which_a_classifier_knows_them(classifier: ClassifierFile) -> None:
+    image, labels, cells = discs(COLOURS)
+    header = classifier.header.model_copy(update={"diameter": classifier.header.diameter / 2})
+    small = ClassifierFile.make(header, classifier.weights)
+    found, _ = predict_labels(labels, cells, image, 50.0, small)
+    expected, _ = predict_labels(labels, cells, image, 100.0, classifier)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_cells_that_are_looked_at_one_after_the_other_are_each_itself(
+    classifier: ClassifierFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, labels, cells = discs(COLOURS)
+    labels[:50][labels[:50] == 2] = 0  # half of one
+    together, _ = predict_labels(labels, cells, image, 50.0, classifier)
+    monkeypatch.setattr("napari_wbcseg.classification.classify._OFTEN", 1)
+    found, _ = predict_labels(labels, cells, image, 50.0, classifier)
+    np.testing.assert_allclose(found, together, atol=1e-4)
+
+
 def test_what_is_no_image_is_refused(classifier: ClassifierFile) -> None:
     _, labels, cells = discs(COLOURS)
     with pytest.raises(ImageError):

@@ -56,6 +56,28 @@ def test_what_lies_around_a_cell_does_not_matter() -> None:
     np.testing.assert_allclose(seen[1][MIDDLE], seen[0][MIDDLE], atol=1e-6)
 
 
+def test_a_narrow_outline_loses_no_rim_of_the_cell() -> None:
+    cell, inside = disc(SIDE, DIAMETER / 2), disc(SIDE, DIAMETER / 2 - 2).astype(np.float32)
+    crop = np.where(cell[..., None], (0.3, 0.2, 0.5), 1).astype(np.float32)
+    seen = alone(crop, inside, one_stain=False)
+    rim = cell & (inside == 0)
+    assert (seen[rim] > 0.7 * seen[SIDE // 2, SIDE // 2]).all()
+
+
+def test_glints_in_a_cell_are_as_the_empty_slide() -> None:
+    inside = disc(SIDE, DIAMETER / 2).astype(np.float32)
+    crop = np.where(inside[..., None] > 0, (0.3, 0.2, 0.5), 1).astype(np.float32)
+    crop[SIDE // 2, SIDE // 2] = 1.25
+    assert alone(crop, inside, one_stain=False)[SIDE // 2, SIDE // 2].tolist() == [0, 0, 0]
+
+
+def test_what_is_finer_than_the_crop_becomes_its_mean() -> None:
+    pixels = np.full((400, 400, 3), 0.2, np.float32)
+    pixels[:, ::3] = 0.8  # a third of the columns
+    crop, _ = cut_out(pixels, disc(300, 150), (50, 50), 3 * DIAMETER)
+    np.testing.assert_allclose(crop, 0.4, atol=0.01)
+
+
 def test_cells_of_any_stain_are_brought_to_one() -> None:
     """Half the cell is dark, half pale; in pink or blue, strong or faint, it looks the same."""
     inside = disc(SIDE, DIAMETER / 2).astype(np.float32)

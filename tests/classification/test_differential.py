@@ -65,6 +65,7 @@ def test_white_cells_make_up_the_whole_and_erythroblasts_are_told_beside_them() 
     assert found.others == {"erythroblast": 3, "platelet": 7}
     assert found.per_100("erythroblast") == 3
     assert found.summary == "100 white cells, and 3 erythroblasts per 100"
+    assert found.more_to_halve == by_name["segmented neutrophil"].more_to_halve, "whose interval is widest"
     written = found.table().set_index("class")
     assert written.index.tolist() == [*by_name, "erythroblast", "platelet"]
     assert written.loc["platelet", ["count", "percent"]].tolist() == [7, 7]
@@ -99,6 +100,12 @@ def test_cells_without_a_class_are_unsure_and_own_classes_are_counted() -> None:
     found = differential(cells, own)
     assert {share.name: share.count for share in found.shares if share.count} == {"unsure": 2, "blast": 1}
     assert found.others["smudge cell"] == 1
+
+
+def test_of_cells_without_a_class_no_class_is_told() -> None:
+    assert not differential(table(unsure=3)).told
+    assert differential(table(unsure=3, lymphocyte=1)).told
+    assert differential(table(unsure=3, platelet=1)).told
 
 
 def test_of_nothing_nothing_is_said() -> None:

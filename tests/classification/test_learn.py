@@ -53,6 +53,11 @@ def test_a_class_that_is_renamed_stays_what_it_was() -> None:
     assert classes("rod").colour == class_list(first)("band neutrophil").colour
 
 
+def test_a_class_gets_no_name_that_another_one_has() -> None:
+    first = read_classifier()
+    assert renamed(first, {"lymphocyte": "monocyte", "blast": "stone"}) is first
+
+
 def _first_of(truth: np.ndarray, *kinds: str, count: int = 5) -> np.ndarray:
     """Return the rows of the first cells of some kinds."""
     return np.concatenate([np.flatnonzero(truth == kind)[:count] for kind in kinds])
@@ -112,6 +117,19 @@ def test_what_was_said_of_other_cells_stays_and_nothing_is_no_lesson() -> None:
     assert taught.header.taught == 2
     with pytest.raises(SettingsError, match="No cell is named"):
         teach(first, np.zeros((0, 640), np.float32), [])
+    header = first.header.model_copy(update={"examples": ()})
+    alone = ClassifierFile.make(header, {n: v for n, v in first.weights.items() if n != EXAMPLES})
+    with pytest.raises(SettingsError, match="All named cells are of the class 'a': name some of another one"):
+        teach(alone, first.weights[EXAMPLES][:2], ["a", "a"])
+
+
+def test_a_class_of_which_there_is_no_example_is_not_told_of_cells_that_were_named() -> None:
+    first = read_classifier()
+    known = np.array(first.header.examples) != "basophil"
+    header = first.header.model_copy(update={"examples": tuple(np.array(first.header.examples)[known])})
+    fewer = ClassifierFile.make(header, {**first.weights, EXAMPLES: first.weights[EXAMPLES][known]})
+    taught = teach(fewer, first.weights[EXAMPLES][:1], ["a"])
+    assert probabilities_of(taught, first.weights[EXAMPLES][:1])["basophil"][0] < 1e-9
 
 
 def test_what_is_forgotten_leaves_the_classifier_as_if_it_was_never_said() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, CellClass
 from napari_wbcseg.classification.naming import called, each_named, said_by_model
 
 CELLS = pd.DataFrame({"label": [1, 2, 3]})
@@ -57,6 +58,18 @@ def test_what_a_person_took_back_is_as_the_model_has_it() -> None:
         each_named(each_named(said, {2: "blast", 3: "blast"}), {2: "", 3: ""}), said
     )
     assert each_named(each_named(CELLS, {1: "blast"}), {1: ""})["class"].tolist() == ["", "", ""]
+
+
+def test_what_was_taken_back_is_called_by_the_classes_that_there_are() -> None:
+    own = BUILT_IN_CLASSES.added(CellClass("erythroblast", "#a0522d", part_of="lymphocyte"))
+    said = said_by_model(CELLS, probabilities(*[(0.3, 0.1, 0.3, 0.3)] * 3), own)
+    assert said["class"].tolist() == ["lymphocyte"] * 3, "of which erythroblasts are a part here"
+    pd.testing.assert_frame_equal(each_named(each_named(said, {2: "blast"}), {2: ""}, own), said)
+
+
+def test_cells_are_named_by_label_or_by_row() -> None:
+    by_row = pd.Series([None, "blast", None])
+    pd.testing.assert_frame_equal(each_named(CELLS, by_row), each_named(CELLS, {2: "blast"}))
 
 
 def test_what_may_be_a_platelet_is_unsure_and_counts() -> None:

@@ -197,8 +197,6 @@ def _among(embedding: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Say of each cell whether it is one of some others, to within what two runs of the network differ by."""
     from scipy.spatial.distance import cdist
 
-    if not len(embedding) or not len(others):
-        return np.zeros(len(embedding), bool)
     return np.asarray(cdist(embedding, others).min(axis=1) <= _SAME * np.linalg.norm(embedding, axis=1))
 
 
