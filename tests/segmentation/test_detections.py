@@ -68,6 +68,31 @@ def test_pixels_that_two_cells_claim_go_to_the_first() -> None:
         assert labels[5].tolist() == [0] * 5 + [1] * 10 + [2] * 7 + [0] * 8
 
 
+def test_what_two_looks_claim_is_that_of_the_first_however_sure_the_other_is() -> None:
+    first, other = tile_cells((5, 5, SQUARE, 0.7)), tile_cells((6, 6, SQUARE, 0.9))
+    other.rows["look"] = 1
+    for tiles in ([first, other], [other, first]):
+        assert join(tiles, 2).rows[["look", "certainty"]].tolist() == [(0, 0.7)]
+
+
+def test_a_cell_of_which_its_neighbours_leave_nothing_is_none() -> None:
+    """Half of it lies over each, and so over neither more than half."""
+    beside = tile_cells((5, 0, SQUARE, 0.8)), tile_cells((4, 10, SQUARE, 0.8))
+    tiles = [*beside, tile_cells((5, 5, SQUARE[:9], 0.8))]
+    assert joined(tiles, (20, 30)).max() == len(join(tiles, 3)) == 2
+
+
+def test_a_cell_that_gave_its_first_pixels_away_is_numbered_by_those_that_it_has() -> None:
+    below = np.zeros((16, 3), bool)
+    below[:, 0] = below[3:] = True
+    tiles = [
+        tile_cells((5, 5, SQUARE, 0.8)),
+        tile_cells((5, 14, below, 0.8)),
+        tile_cells((6, 20, SQUARE, 0.8)),
+    ]
+    assert join(tiles, 3).rows["first"].tolist() == [[5, 5], [6, 20], [8, 15]]
+
+
 def test_cells_of_one_tile_are_left_as_they_are() -> None:
     ring = ~np.pad(np.ones((8, 8), bool), 1)
     labels = joined([tile_cells((5, 5, ring, 0.7), (7, 7, np.ones((4, 4), bool), 0.9))], (30, 30))

@@ -98,6 +98,20 @@ def test_a_piece_apart_that_the_line_does_not_meet_stays_with_the_cell() -> None
     assert set(np.unique(changed[:, 80:])) == {0, 1}
 
 
+def test_a_piece_that_the_line_does_not_meet_stays_one_also_where_only_corners_join_it() -> None:
+    labels = disc_labels((60, 120), [(30, 30, 40)])
+    labels[10:30, 80:90] = labels[30:50, 90:100] = 1
+    changed = done(labels, split_by_stroke(labels, 1, [(0, 30), (59, 30)]))
+    assert len(np.unique(changed[:, 80:])) == 2
+
+
+def test_a_line_is_led_on_in_its_direction_and_not_in_that_of_its_last_pixels() -> None:
+    labels = two_cells()
+    hand = [(20, 30), (30, 30), (39, 30), (39, 31)]  # which slips at the end
+    straight = done(labels, split_by_stroke(labels, 3, [(20, 30), (39, 30)]))
+    assert (done(labels, split_by_stroke(labels, 3, hand)) != straight).sum() < 20
+
+
 @pytest.mark.parametrize(
     ("stroke", "words"),
     [

@@ -103,6 +103,13 @@ def test_beside_several_likely_cells_of_any_look_one_may_be_smaller_than_a_red_c
     assert too_small(rows[[2] * 2], inside[:2], red).all(), "large platelets are no such cells"
 
 
+def test_so_may_several_likely_ones_beside_each_other() -> None:
+    rows, inside, red = sized(np.array([450.0] * 3), 0.85), np.zeros(3, bool), RedCells(RED_CELL)
+    assert not too_small(rows, inside, red).any()
+    assert too_small(sized(rows["area"], 0.75), inside, red).all(), "these are not likely"
+    assert too_small(rows, inside, RedCells(RED_CELL, many=True)).all(), "so many red cells are not mistaken"
+
+
 def test_several_sure_cells_show_that_what_was_measured_are_no_red_cells() -> None:
     """But the squares of a grid in the eyepiece, over a thick film."""
     rows, inside, red = sized(np.array([100.0] * 3), 0.92), np.zeros(3, bool), RedCells(RED_CELL)
@@ -138,6 +145,12 @@ def left_out(stain: np.ndarray, *certainty: float) -> list[bool]:
 def test_an_unsure_cell_stained_as_the_red_cells_is_left_out() -> None:
     out = left_out(between(1.0, 0.1, 0.1, 0.7), 0.95, 0.7, 0.95, 0.7)
     assert out == [False, True, False, False], "the third is sure, the fourth stained as white cells"
+
+
+def test_the_stain_of_white_cells_may_be_shown_by_others_than_are_judged() -> None:
+    rows = rows_of(between(1.0, 0.3), 0.95, 0.7)
+    assert red_cells_by_stain(rows[1:], RED, rows).tolist() == [True]
+    assert red_cells_by_stain(rows[1:], RED).tolist() == [False], "of another hue than red cells"
 
 
 def test_a_fairly_sure_cell_shows_the_stain_of_white_cells_and_is_judged_by_it_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from napari_wbcseg.box import Box
 from napari_wbcseg.images.pixel_source import PixelSource
+from napari_wbcseg.network.classifier import read_classifier
 from napari_wbcseg.network.library import load_model
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.detections import ROW, Detections, JoinedCells, cells_of_tile
@@ -42,6 +44,15 @@ def test_red_cells_do_not_show_that_a_small_thing_beside_them_may_be_a_white_cel
     platelet = (450.0, WHITE)  # 24 pixels across
     assert _left_out(work(), cells(*[(2000.0, WHITE)] * 4, platelet)).tolist() == [False] * 5
     assert _left_out(work(), cells(*[(2000.0, RED)] * 4, platelet)).tolist() == [True] * 5
+
+
+def test_what_is_rather_an_erythroblast_may_be_small_beside_red_cells() -> None:
+    told = work()
+    told.classifier = read_classifier()
+    names = told.classifier.header.architecture.classes
+    small = cells((450.0, WHITE), (450.0, WHITE))
+    sure = np.eye(len(names))[[names.index("erythroblast"), names.index("lymphocyte")]]
+    assert _left_out(told, replace(small, classes=sure)).tolist() == [False, True]
 
 
 def test_the_classic_recipe_leaves_out_nothing_here() -> None:

@@ -94,6 +94,17 @@ def test_a_weak_second_peak_close_to_a_centre_makes_no_second_cell() -> None:
     np.testing.assert_allclose(centres[0, :2], [40, 40], atol=1)
 
 
+def test_a_small_cell_beside_the_middle_of_a_large_one_is_a_cell() -> None:
+    labels = disc_labels((100, 100), [(50, 50, 60)])
+    maps = perfect_maps(labels)
+    rows, cols = np.mgrid[:100, :100]
+    peak = 0.8 * np.exp(-((rows - 50) ** 2 + (cols - 67) ** 2) / (2 * 2.0**2))
+    maps = replace(maps, centre=np.maximum(maps.centre, peak).astype(np.float32))
+    assert len(find_centres(maps, labels > 0)) == 1, "a lobe of it"
+    maps.diameter[:, 62:] = 24
+    assert len(find_centres(maps, labels > 0)) == 2
+
+
 def test_centres_come_highest_first_with_the_diameter_of_their_cells() -> None:
     labels = disc_labels((80, 160), [(40, 40, 24), (40, 110, 50)])
     maps = perfect_maps(labels)
@@ -121,7 +132,10 @@ def test_holes_are_filled_and_what_lies_apart_is_dropped() -> None:
     holed = labels * ~(disc_labels((100, 100), [(50, 56, 8)]) > 0)
     maps = perfect_maps(labels)
     maps.cell[holed == 0] = 0.01
-    np.testing.assert_array_equal(split_cells(maps, 40, 0.5).labels, labels)
+    found = split_cells(maps, 40, 0.5).labels
+    np.testing.assert_array_equal(found, labels)
+    drawn = draw_at(found, maps.cell, enlarged_to((200, 200), labels.shape), 0.5)
+    assert (drawn[95:105, 107:117] == 1).all(), "nor is it drawn"
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -137,6 +137,7 @@ def test_shapes_are_those_of_scikit_image(labels) -> None:
         assert cell.area == region.area
         assert (cell.row, cell.col) == pytest.approx(region.centroid)
         assert cell.perimeter == pytest.approx(region.perimeter_crofton)
+        assert 0 < cell.circularity <= 1
         assert cell.pieces == connected(region.image, connectivity=2).max()
         if region.area > 1 and region.inertia_tensor_eigvals[0] > 1e-9:
             assert cell.eccentricity == pytest.approx(region.eccentricity, abs=1e-5)
@@ -174,7 +175,9 @@ def test_lengths_and_areas_take_the_unit_of_the_pixel_and_shapes_stay() -> None:
     assert (now.row, now.circularity, now.nc_ratio) == (was.row, was.circularity, was.nc_ratio)
     oblong = in_physical_units(table, (0.1, 0.4))
     assert oblong["area"].item() == pytest.approx(micrometres["area"].item())
-    assert oblong[["perimeter", "circularity", "eccentricity"]].isna().all(axis=None)
+    shape = ["perimeter", "circularity", "eccentricity"]
+    assert oblong[shape].isna().all(axis=None)
+    assert in_physical_units(table, (0.2, 0.201))[shape].notna().all(axis=None), "as calibrations differ"
 
 
 def test_a_thousand_cells_take_about_a_second(record_property) -> None:

@@ -14,11 +14,13 @@ from napari_wbcseg.box import Box
 from napari_wbcseg.errors import Cancelled
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.progress import silent
+from napari_wbcseg.segmentation.detections import Detections
 from napari_wbcseg.segmentation.looks import Look
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.segmentation.prediction import Predictor
-from napari_wbcseg.segmentation.robust import propose
+from napari_wbcseg.segmentation.robust import look_at_tile, propose
 from napari_wbcseg.segmentation.scale import Levels
+from napari_wbcseg.segmentation.tiles import tile_grid
 from napari_wbcseg.settings import SegmentationSettings
 
 from ..drawings import disc_labels, picture, worst_dice, write_dark_robust_model
@@ -126,6 +128,17 @@ def test_stopping_stops_at_every_stage(model: ModelFile) -> None:
 
         with pytest.raises(Cancelled):
             find(image, model, 48.0, progress=progress)
+
+
+def test_cells_of_another_size_must_be_surer(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = disc_labels((120, 240), [(60, 60, 48), (60, 180, 48)])
+    nothing = np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64)
+    found = Detections(labels, *nothing, {1: 0.65, 2: 0.75})
+    monkeypatch.setattr("napari_wbcseg.segmentation.robust.find_cells", lambda *_: found)
+    for look, left in ((0, [0.65, 0.75]), (1, [0.75])):
+        (tile,) = tile_grid(labels.shape, 1.0, look=look)
+        cells = look_at_tile(tile, dark(labels), Look(48.0), predictor)
+        assert cells.rows["certainty"].tolist() == left
 
 
 # Where cells may be ---------------------------------------------------------------------------------

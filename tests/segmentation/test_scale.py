@@ -112,6 +112,10 @@ def test_platelets_though_many_do_not_come_before_the_cells() -> None:
     assert sizes[0] == pytest.approx(60)
 
 
+def test_what_is_little_beside_the_rest_is_not_tried() -> None:
+    assert [size.diameter for size in sizes_to_try(seen(60, 3) + seen(18, 2))] == pytest.approx([60])
+
+
 def test_beside_red_cells_an_unlikely_size_counts_for_less() -> None:
     both = seen(60, 4) + seen(150)
     assert sizes_to_try(both)[0] == pytest.approx(150)
@@ -123,6 +127,10 @@ def test_what_is_surely_seen_counts_whatever_the_red_cells_say() -> None:
     octave = [size_likelihood(35 * 2.0**i, 20) for i in range(5)]
     assert octave == sorted(octave, reverse=True)
     assert octave[1] > 0.1, "a giant blast"
+    assert [size_likelihood(35 * 2.0**i, 20, many=True) for i in range(5)] == octave
+    assert size_likelihood(25, 20, many=True) < 0.3 * size_likelihood(25, 20), (
+        "hardly larger than many red cells"
+    )
     assert 0.001 < octave[4] < 0.01, "a round field of view"
 
 
@@ -178,6 +186,12 @@ def test_few_red_cells_are_no_reference() -> None:
     red = disc_labels((120, 120), [(40, 40, 27), (80, 80, 27)])
     maps = perfect_maps(np.zeros_like(red), CANONICAL, red=red)
     assert reference_size(found_in(maps, 1.0)) is None
+
+
+def test_red_cells_of_many_sizes_are_no_reference() -> None:
+    ten_of_each = np.array([np.log2([20, 27, 37]).repeat(10), np.ones(30), np.ones(30)])
+    assert reference_size(ten_of_each[:, 10:20]) == pytest.approx(27, rel=0.05)
+    assert reference_size(ten_of_each) is None
 
 
 def test_a_part_of_something_large_does_not_hide_the_red_cells() -> None:

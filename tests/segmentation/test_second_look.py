@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.detections import Detections, cells_of_tile
+from napari_wbcseg.segmentation.instances import Instances
 from napari_wbcseg.segmentation.looks import Look
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.segmentation.prediction import Predictor
-from napari_wbcseg.segmentation.second_look import check_in_standard_stain
+from napari_wbcseg.segmentation.second_look import ask_second_network, check_in_standard_stain
 from napari_wbcseg.segmentation.standard_stain import StandardStain
 from napari_wbcseg.segmentation.tiles import tile_grid
 from napari_wbcseg.settings import SegmentationSettings
@@ -60,6 +64,29 @@ def test_it_stays_where_the_second_network_agrees(first: ModelFile) -> None:
 
 def test_a_sure_cell_stays_whatever_the_second_network_says(first: ModelFile) -> None:
     assert found(first.with_second(stricter(first, -100))) == {1}
+
+
+def agreeing(monkeypatch: pytest.MonkeyPatch, probability: float) -> Any:
+    """Return a first network; what asks again says the same probability of all pixels."""
+    said = "napari_wbcseg.segmentation.second_look._cell_around"
+    monkeypatch.setattr(
+        said, lambda boxes, image, predictor: np.full(image.shape[:2], probability, np.float32)
+    )
+    again = SimpleNamespace(settings=SegmentationSettings(), canonical_diameter=DIAMETER)
+    return SimpleNamespace(second=again, in_stain=lambda standard: again, **vars(again))
+
+
+def test_what_both_say_of_a_cell_counts_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = agreeing(monkeypatch, 0.4)
+    picture, labels = image()
+    left = ask_second_network(Instances(labels, {1: 0.7, 2: 0.55}), picture, predictor)
+    assert left.certainty == {1: 0.7}
+    (tile,) = tile_grid(labels.shape, 1.0)
+    nothing = np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64)
+    cells = cells_of_tile(Detections(labels, *nothing, {1: 0.7, 2: 0.55}), picture, tile)
+    look = Look(DIAMETER, StandardStain(white=(1.0, 1.0, 1.0), mixing=((1, 0, 0), (0, 1, 0), (0, 0, 1))))
+    left = check_in_standard_stain(cells, look, picture, tile.window, predictor)
+    assert left.rows["certainty"].tolist() == [0.7]
 
 
 def test_an_unsure_cell_goes_where_it_is_none_in_the_standard_stain(first: ModelFile) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.box import Box
-from napari_wbcseg.segmentation.looks import looks_for
+from napari_wbcseg.segmentation.looks import looks_for, palest_nucleus
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.segmentation.standard_stain import PARAMETERS, Colour, StandardStain
 from napari_wbcseg.settings import SegmentationSettings
@@ -54,6 +54,8 @@ def test_only_a_pale_slide_is_all_looked_at_again() -> None:
     assert (pale.pale, ordinary.pale) == (True, False)
     assert [look.all_in_standard for look in looks_for([40.0, 20.0], pale)] == [False, False, True]
     assert not any(look.all_in_standard for look in looks_for([40.0, 20.0], ordinary))
+    nuclei = palest_nucleus(PARAMETERS.white, PARAMETERS.red)
+    assert [look.least_stain for look in looks_for([40.0, 20.0], pale, 0.5)] == [0.5, 0.5, nuclei]
 
 
 @pytest.mark.parametrize(

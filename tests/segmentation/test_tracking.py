@@ -134,6 +134,17 @@ def test_a_label_that_another_takes_over_was_swallowed_and_one_erased_was_not() 
     assert tracked.table.loc[1, "pieces"] == 2
 
 
+def test_a_cell_that_was_to_check_for_its_pieces_is_not_when_it_is_whole() -> None:
+    labels = disc_labels((60, 160), [(30, 30, 40), (30, 130, 40)])
+    labels[2:6, 60:64] = 1
+    pieces = TrackedCells(labels).table
+    assert pieces["check"].tolist() == [True, False]
+    labels[2:6, 60:64] = 0
+    assert TrackedCells(labels, None, pieces).table["check"].tolist() == [False, False]
+    unsure = pieces.assign(check=True, pieces=1)
+    assert TrackedCells(labels, None, unsure).table["check"].tolist() == [True, True]
+
+
 def test_a_new_label_swallows_a_cell_that_it_covers_but_not_one_that_it_renames() -> None:
     labels = disc_labels((60, 160), [(30, 30, 40), (30, 80, 40)])
     tracked = TrackedCells(labels)

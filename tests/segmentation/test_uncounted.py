@@ -111,11 +111,26 @@ def test_what_is_not_is_not(other: tuple[float, float, float], wide: float) -> N
     assert notes(other=other, wide=wide) == ()
 
 
+def test_a_seam_between_cells_is_none() -> None:
+    assert notes(wide=9.0, more=[(110.0, col) for col in range(10, 150, 4)]) == ()
+
+
 def test_where_no_cell_is_sure_what_was_seen_from_afar_is_told() -> None:
     assert notes(0.6) == ()
     assert notes(0.6, candidates=(Candidate(40.0, 40.0, DIAMETER, 0.9),)) == (), "it is counted"
     assert notes(0.6, candidates=(Candidate(*OTHER, DIAMETER, 0.3),)) == (), "it is faint"
-    assert notes(0.6, candidates=(Candidate(*OTHER, DIAMETER, 0.9),)) == (FROM_AFAR,)
+    for place in (
+        OTHER,
+        (160.4, 80.0),
+        (80.0, 160.4),
+    ):  # beyond the last pixel, of a level that is rounded up
+        assert notes(0.6, candidates=(Candidate(*place, DIAMETER, 0.9),)) == (FROM_AFAR,)
+
+
+def test_cells_that_are_not_counted_are_not_too_small_to_be_counted_surely() -> None:
+    small = {"other": (0.0, 0.0, 0.0), "wide": 8.0, "diameter": 8.0}
+    assert notes(0.85, red_cell=6.0, **small) == (TOO_SMALL,)
+    assert notes(0.85, red_cell=12.0, **small) == (), "all are smaller than a red cell"
 
 
 def test_cells_as_bright_as_an_empty_slide_that_is_burnt_out_are_told() -> None:
