@@ -54,6 +54,35 @@ def test_a_dark_nucleus_cut_by_the_border_stays() -> None:
     assert field_of_view(image) is None
 
 
+@pytest.mark.parametrize(
+    "dark",
+    [
+        pytest.param(np.hypot(ROWS - 5, COLS - 100) < 18, id="a black nucleus that a side cuts"),
+        pytest.param((ROWS < 4) & (COLS < 60), id="a line in a corner"),
+        pytest.param(np.hypot(ROWS, COLS) > 135, id="all but a corner"),
+    ],
+)
+def test_what_is_dark_at_the_border_is_no_surround_unless_it_is_as_large(dark: np.ndarray) -> None:
+    assert field_of_view(surrounded(~dark)) is None
+
+
+def test_the_penumbra_of_a_surround_is_no_slide() -> None:
+    away = np.hypot(ROWS - 150, COLS - 200)
+    shade = np.where(away < 134, 1.0, np.where(away < 140, 0.35, 0.03))
+    field = field_of_view((SMEAR.image * shade[..., None]).astype(np.uint8))
+    assert field is not None
+    assert not field[away > 135].any()
+
+
+def test_glare_in_a_surround_is_no_slide() -> None:
+    inside = np.hypot(ROWS - 150, COLS - 200) < 140
+    glare = np.hypot(ROWS - 25, COLS - 25) < 12
+    field = field_of_view(surrounded(inside | glare))
+    assert field is not None
+    assert not field[glare].any()
+    assert field[150, 200]
+
+
 def test_a_black_picture_is_not_all_surround() -> None:
     assert field_of_view(np.zeros((50, 60, 3), np.uint8)) is None
 
@@ -81,3 +110,11 @@ def test_the_field_of_an_eyepiece_is_known_by_its_corners() -> None:
     )
     assert FieldOfView.of(rows + cols > 20, step=4).round_width is None, "one corner is dark"
     assert FieldOfView.of(cols > 20, step=4).round_width is None
+
+
+def test_parts_that_are_no_pictures_are_segmented_together() -> None:
+    panels = np.zeros((60, 80), bool)
+    panels[5:25, 5:35] = panels[30:55, 40:70] = True
+    assert FieldOfView.of(panels, step=4).boxes((237, 320)) == [(20, 20, 100, 140), (120, 160, 220, 280)]
+    disc = np.hypot(*(np.mgrid[:60, :80] - np.array((42, 20))[:, None, None])) < 12
+    assert FieldOfView.of(panels | disc, step=4).boxes((237, 320)) == [(20, 20, 220, 280)]

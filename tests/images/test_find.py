@@ -34,6 +34,14 @@ def test_a_folder_stands_for_its_images(folder: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_zarr_is_an_image_and_a_folder_that_is_called_as_one_is_none(folder: Path) -> None:
+    for name in ("slide.zarr/.zgroup", "s-5.png/notes.txt"):
+        (folder / name).parent.mkdir()
+        (folder / name).touch()
+    found = {path.name for path in find_images(folder)}
+    assert found == {"s-1.JPG", "s-2.png", "s-10.png", "slide.zarr"}
+
+
 def test_folders_that_are_linked_are_looked_into_once_and_hidden_ones_not(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -103,3 +111,5 @@ def test_a_folder_with_brackets_in_its_name_is_meant_as_it_is_written(tmp_path: 
         (tmp_path / name / "a.png").touch()
     assert find_images(str(tmp_path / "slides [2]" / "*.png")) == [tmp_path / "slides [2]" / "a.png"]
     assert find_images(str(tmp_path / "slides [1-3]" / "*.png")) == [tmp_path / "slides 2" / "a.png"]
+    (tmp_path / "a[1].png").touch()
+    assert find_images(tmp_path / "a[1].png") == [tmp_path / "a[1].png"]

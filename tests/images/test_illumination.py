@@ -121,6 +121,20 @@ class TestDarkBackground:
         )
         assert self.asked(np.clip(glow + 5, 0, 255).astype(np.uint8))
 
+    @pytest.mark.parametrize(
+        ("levels", "shares", "expected"),
+        [
+            pytest.param((0, 100, 255), (5, 80, 15), True, id="far darker than its brightest parts"),
+            pytest.param((120, 150, 255), (5, 80, 15), True, id="hardly brighter than its darkest"),
+            pytest.param((0, 200, 255), (40, 50, 10), False, id="neither"),
+        ],
+    )
+    def test_a_background_is_dark_beside_either_end(
+        self, levels: tuple[int, ...], shares: tuple[int, ...], expected: bool
+    ) -> None:
+        pixels = np.repeat(np.array(levels, np.uint8), 100 * np.array(shares))
+        assert self.asked(np.random.default_rng(0).permutation(pixels).reshape(100, 100)) == expected
+
     def test_the_dark_surround_of_an_eyepiece_is_no_dark_background(self, smear: np.ndarray) -> None:
         rows, cols = np.mgrid[:256, :256]
         outside = np.hypot(rows - 128, cols - 128) > 80

@@ -115,5 +115,21 @@ def test_a_panel_as_white_as_the_paper_is_not_lost() -> None:
     assert field_of_view(page) is None
 
 
+@pytest.mark.parametrize("side", [100, 200])
+def test_a_small_picture_on_much_paper_is_not_all_that_is_looked_at(side: int) -> None:
+    page = np.full((400, 400, 3), 255, np.uint8)
+    page[30 : 30 + side, 30 : 30 + side] = SMEAR[:side, :side]
+    assert (field_of_view(page) is None) == (side == 100)
+
+
+def test_a_page_of_text_with_a_picture_is_no_figure() -> None:
+    page = np.full((400, 400, 3), 255, np.uint8)
+    page[10:210, 10:210] = SMEAR[:200, :200]
+    assert field_of_view(page) is not None
+    for row in range(230, 390, 4):
+        page[row : row + 2, 10:390] = 0
+    assert field_of_view(page) is None
+
+
 def test_a_picture_of_one_colour_is_no_paper() -> None:
     assert field_of_view(np.full((90, 120, 3), 255, np.uint8)) is None

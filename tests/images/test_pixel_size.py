@@ -68,6 +68,14 @@ def test_what_cannot_be_true_is_told_and_costs_nothing(
     assert read_pixel_size(tmp_path / "a.ome.tif") is None
 
 
+def test_sides_that_no_camera_has_beside_each_other_are_told_too(tmp_path: Path) -> None:
+    ome(tmp_path / "a.ome.tif", sizes("0.1", "0.4"))
+    assert read_pixel_size(tmp_path / "a.ome.tif") == PixelSize(0.4, 0.1), "as of a line scanner, about"
+    ome(tmp_path / "a.ome.tif", sizes("0.1", "0.5"))
+    assert read_pixel_size(tmp_path / "a.ome.tif") is None
+    assert "pixels of 0.1 µm × 0.5 µm" in read_file(tmp_path / "a.ome.tif").notes[0]
+
+
 @pytest.mark.parametrize("unit", ["reference frame", "pixel"])
 def test_a_size_in_no_length_is_none(tmp_path: Path, unit: str) -> None:
     ome(tmp_path / "a.ome.tif", sizes("1", "1", unit, unit))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.box import Box
+from napari_wbcseg.images.illumination import absorbed
 from napari_wbcseg.images.pixel_source import PixelSource
 
 
@@ -32,6 +33,24 @@ def test_the_light_of_a_slide_is_told_without_reading_it_as_a_whole(shape: tuple
     source = PixelSource(slide)
     np.testing.assert_array_equal(source.background, [200, 180, 240])
     assert sum(read) < 0.4 * shape[0] * shape[1]
+
+
+def test_the_density_of_some_pixels_of_a_part_is_that_of_the_same_pixels_of_all() -> None:
+    """It is read in strips, of which those without any such pixel are left out."""
+    image = np.random.default_rng(0).integers(40, 240, (900, 60, 3), np.uint8)
+    inside = np.zeros((800, 50), bool)
+    inside[[0, 3, 600, 799], [7, 49, 0, 20]] = True
+    source = PixelSource(image)
+    whole = absorbed(image.astype(np.float32), source.background)[70:870, 5:55]
+    np.testing.assert_array_equal(source.density(inside, (70, 5)), np.where(inside, whole, 0))
+
+
+def test_a_small_copy_of_a_part_is_read_in_parts_and_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (120, 170, 3), np.uint8)
+    monkeypatch.setattr("napari_wbcseg.images.pixel_source._READ_SIDE", 50)
+    small = PixelSource(image).reduced(Box(12, 30, 108, 162), 6)
+    means = image[12:108, 30:162].reshape(16, 6, 22, 6, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(small, means, atol=0.01)
 
 
 LARGE = (2500, 2600)

@@ -219,6 +219,17 @@ def test_pixels_are_those_of_the_file_and_orientation_is_told(
     np.testing.assert_array_equal(turned(read, orientation), shown_elsewhere)
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+@pytest.mark.parametrize("number", [0, 9])
+def test_an_orientation_that_is_none_is_not_told(tmp_path: Path, suffix: str, number: int) -> None:
+    """Some cameras write 0."""
+    exif, path = Image.Exif(), tmp_path / f"a{suffix}"
+    exif[0x0112] = number
+    Image.fromarray(random_rgb()).save(path, exif=exif)
+    assert orientation_of(path) == 1
+    assert read_file(path).notes == ()
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_alpha_is_dropped_aloud(tmp_path: Path, suffix: str, mode: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 
+from napari_wbcseg.images import samples
 from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.images.samples import PARAMETERS, image_digest, spread
 
@@ -28,3 +30,12 @@ def test_a_small_image_is_known_by_each_of_its_pixels_and_by_its_type() -> None:
     ]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
+
+
+def test_a_large_image_is_known_by_squares_from_corner_to_corner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "PARAMETERS", replace(PARAMETERS, whole=1000, digest=4, field=50))
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    for place in ((0, 0), (299, 399), (0, 399)):
+        changed = pixels.copy()
+        changed[place] ^= 1
+        assert image_digest(PixelSource(changed)) != image_digest(PixelSource(pixels))

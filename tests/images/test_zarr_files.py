@@ -67,7 +67,9 @@ def test_a_pickle_in_a_file_is_never_opened(tmp_path: Path, where: str) -> None:
     [
         {"filters": [{"id": "json2"}]},
         {"filters": [{"id": "vlen-utf8"}]},
+        {"filters": [{"id": "astype", "encode_dtype": "|O", "decode_dtype": "|u1"}]},
         {"compressor": {"id": "unheard-of"}},
+        {"storage_transformers": [{"name": "unheard-of"}]},
         {"dtype": "|O"},
         {"dtype": "<U4"},
         {"dtype": [["a", "<u1"]]},
@@ -92,6 +94,16 @@ def test_codecs_of_version_3_too(tmp_path: Path, codecs: list[object]) -> None:
     file.write_text(json.dumps({**metadata, "codecs": codecs}))
     with pytest.raises(ImageError, match="codec"):
         open_zarr(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_what_users_attach_is_not_taken_for_what_an_array_asks_for(tmp_path: Path, version: int) -> None:
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=version)
+    group.create_array("0", data=PIXELS)
+    group.attrs["multiscales"] = [{"axes": list("yxc"), "datasets": [{"path": "0"}]}]
+    group.attrs["scan"] = {"dtype": "of a camera", "filters": ["green"]}
+    zarr.consolidate_metadata(group.store)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.zarr"), PIXELS)
 
 
 @pytest.mark.parametrize("version", [2, 3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,24 @@ def test_an_image_at_a_place_that_the_system_refuses_is_one_that_is_gone(tmp_pat
         refused.exists()
     assert ImageRecord(name="a", path=str(refused)).file(tmp_path) is None
     assert ImageRecord.of(refused, "a", tmp_path) == ImageRecord(name="a")
+
+
+def test_a_file_of_the_same_size_and_date_is_another_image_still(tmp_path: Path) -> None:
+    """As files of one size that were unpacked within one second."""
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, (1, 1))
+    made = ImageRecord.of(tmp_path / "a", "a", tmp_path)
+    assert (made.is_of(tmp_path / "a"), made.is_of(tmp_path / "b")) == (True, False)
+
+
+def test_of_a_file_that_another_took_the_place_of_the_record_says_what_was_read(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_text("first")
+    read = ImageRecord.of(file, "a", tmp_path).state
+    file.write_text("another")
+    made = ImageRecord.of(file, "a", tmp_path, state=read)
+    assert (made.state, made.is_of(file)) == (read, False)
 
 
 class TestRun:

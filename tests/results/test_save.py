@@ -637,8 +637,9 @@ class TestWrongCalls:
             save(result, tmp_path / "a", "csv,overlay")
         with pytest.raises(OutputError, match=r"is a list: give an array"):
             save(result, tmp_path / "a.png", image=image.tolist())
-        with pytest.raises(OutputError, match="labels lie on"):
-            save(result, tmp_path / "a.png", image=image[:10])
+        for other in (image[:10], image[..., None]):
+            with pytest.raises(OutputError, match="labels lie on"):
+                save(result, tmp_path / "a.png", image=other)
         assert list(tmp_path.iterdir()) == [], "nothing is written by half"
 
     def test_cancel_leaves_whole_files_only(self, tmp_path, result):
