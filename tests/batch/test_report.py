@@ -156,6 +156,35 @@ def test_the_report_shows_differential_gallery_and_what_told_the_classes(
         assert near.mean() > 0.1
 
 
+def jpeg(picture: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))
+
+
+def test_of_many_cells_the_least_sure_are_shown_first() -> None:
+    image, labels = spots((300, 900), [(row, col) for row in (60, 200) for col in range(60, 900, 120)])
+    result = found(labels, [True] * 14)
+    numbers = [str(number) for number in range(14, 2, -1)]
+    cells = result.cells.assign(certainty=np.linspace(0.6, 0.3, 14), **{"class": "monocyte"})
+    cells["class_probability"] = cells["certainty"]
+    shown = report_pictures(image, replace(result, cells=cells))
+    assert [picture.caption.split(",")[0] for picture in shown["pictures"][1:]] == numbers
+    assert [str(picture.label) for picture in shown["gallery"]] == numbers
+
+
+def test_cells_of_the_gallery_are_shown_at_one_scale_from_their_own_plane() -> None:
+    image, labels = spots((100, 100), ((50, 50),))
+    one = found(labels, [False])
+    one = replace(one, cells=one.cells.assign(**{"class": "monocyte"}))
+    alone, among_larger = (
+        jpeg(report_pictures(image, replace(one, cell_diameter=size))["gallery"][0].jpeg)
+        for size in (None, 80.0)
+    )
+    assert near(alone, (60, 60, 60)).mean() > 2 * near(among_larger, (60, 60, 60)).mean() > 0
+    stack = replace(one, labels=np.stack([labels * 0, labels]), cells=one.cells.assign(plane=1))
+    (shown,) = report_pictures(np.stack([np.full_like(image, 255), image]), stack)["gallery"]
+    np.testing.assert_array_equal(jpeg(shown.jpeg), alone)
+
+
 class TestGallery:
     @pytest.fixture
     def settings(self, tmp_path: Path) -> SegmentationSettings:

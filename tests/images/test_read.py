@@ -102,6 +102,15 @@ def test_imagej_composite_of_three_channels_is_rgb(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), image)
 
 
+def test_colours_that_a_file_does_not_call_so_are_colours(tmp_path: Path) -> None:
+    """It calls them twelve images, three or four pixels wide."""
+    tifffile.imwrite(tmp_path / "a.tif", random_rgb(), photometric="minisblack")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), random_rgb())
+    tifffile.imwrite(tmp_path / "b.tif", np.dstack([random_rgb(), random_grey()]), photometric="minisblack")
+    with pytest.warns(ImageWarning, match="first three of the four channels"):
+        np.testing.assert_array_equal(read_image(tmp_path / "b.tif"), random_rgb())
+
+
 @pytest.mark.parametrize(
     ("about", "order"),
     [

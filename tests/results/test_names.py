@@ -33,6 +33,12 @@ class TestNames:
     def test_equal_stems_in_one_folder_take_their_ending(self) -> None:
         assert list(output_names([Path("/s/a.jpg"), Path("/s/a.png")]).values()) == ["a_jpg", "a_png"]
 
+    def test_what_windows_allows_in_no_name_is_left_out(self) -> None:
+        assert list(output_names([Path('/s/12:30 "x|y"?.png'), Path("/s/b.ome.tif")]).values()) == [
+            "12-30 -x-y--",
+            "b",
+        ]
+
     def test_capitals_do_not_tell_files_apart_as_not_every_disk_does(self) -> None:
         names = output_names([Path("/x/A.jpg"), Path("/y/a.jpg")])
         assert len({name.casefold() for name in names.values()}) == 2

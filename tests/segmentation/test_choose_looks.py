@@ -11,6 +11,13 @@ import pytest
 
 from napari_wbcseg import SegmentationSettings, segment
 from napari_wbcseg.images.read import read_image
+from napari_wbcseg.segmentation import choose_looks
+from napari_wbcseg.segmentation.choose_looks import _Attempt, _other_sizes
+from napari_wbcseg.segmentation.detections import TileCells
+from napari_wbcseg.segmentation.looks import Look
+from napari_wbcseg.segmentation.scale import Candidate, RedCells, ScaleEstimate
+
+from .test_detections import tile_cells
 
 
 def picture(folder: str, name: str) -> np.ndarray:
@@ -69,3 +76,32 @@ def test_a_group_that_passes_for_one_cell_hides_no_small_ones() -> None:
     small = cv2.resize(image, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
     found = segment(small, settings=SegmentationSettings(classes=None))
     assert found.count >= 20
+
+
+def cell(top: int, left: int, side: int, look: int = 0) -> list[TileCells]:
+    """Return a tile with a square cell that a look found."""
+    tile = tile_cells((top, left, np.ones((side, side), bool), 0.9))
+    tile.rows["look"] = look
+    return [tile]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "looks"),
+    [
+        pytest.param(Candidate(200.0, 200.0, 120.0, 0.9), [40, 120], id="four times as wide"),
+        pytest.param(Candidate(200.0, 200.0, 120.0, 0.4), [40], id="not surely seen"),
+        pytest.param(Candidate(20.0, 20.0, 120.0, 0.9), [40], id="found already"),
+        pytest.param(Candidate(200.0, 200.0, 25.0, 0.9), [40], id="half as wide as a red cell"),
+    ],
+)
+def test_cells_of_quite_other_sizes_are_looked_for_where_they_were_surely_seen(
+    monkeypatch: pytest.MonkeyPatch, candidate: Candidate, looks: list[int]
+) -> None:
+    def look_again(levels: None, look: Look, number: int) -> list[TileCells]:
+        return cell(140, 140, 120, number)
+
+    monkeypatch.setattr(choose_looks, "_look", look_again)
+    first = _Attempt(40.0, cell(0, 0, 40), 40.0, 1.0, 1.0)
+    found, tiles = _other_sizes(None, first, ScaleEstimate(RedCells(50.0), [candidate]))
+    assert [round(look.diameter) for look in found] == looks
+    assert len(tiles) == len(looks)

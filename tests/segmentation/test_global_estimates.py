@@ -7,11 +7,17 @@ from itertools import product
 import numpy as np
 import pytest
 
+from napari_wbcseg.box import Box
+from napari_wbcseg.images.field_of_view import FieldOfView
 from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.network.library import load_model
 from napari_wbcseg.progress import silent
-from napari_wbcseg.segmentation.global_estimates import GlobalEstimates, estimate
+from napari_wbcseg.segmentation.global_estimates import GlobalEstimates, _Seen, _with_cells, estimate
+from napari_wbcseg.segmentation.looks import palest_nucleus
+from napari_wbcseg.segmentation.scale import RedCells, ScaleEstimate
+from napari_wbcseg.segmentation.standard_stain import StandardStain
 from napari_wbcseg.settings import SegmentationSettings
+from napari_wbcseg.sizes import WHITE_OVER_RED
 from napari_wbcseg.synthetic.smear import synthetic_smear
 
 
@@ -30,6 +36,39 @@ def test_red_cells_tell_at_which_size_classes_are_told(
     white = (255.0, 255.0, 255.0)
     found = GlobalEstimates(value_range=255, background=white, cell_diameter=cell, red_cell=red_cell)
     assert found.class_diameter == (None if diameter is None else pytest.approx(diameter))
+
+
+WHITE = {"value_range": 255, "background": (255.0, 255.0, 255.0)}
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_outside_the_field_of_view_there_is_empty_slide(step: int) -> None:
+    inside = np.zeros((30, 40), bool)
+    inside[10:, 20:] = True
+    found = GlobalEstimates(**WHITE, field_of_view=FieldOfView.of(inside, step=2))
+    box = Box(6, 9, 60, 78)
+    image = found.transmittance(np.full((54, 69, 3), 51.0, np.float32)[::step, ::step], box, step)
+    expected = np.where(np.kron(inside, np.ones((2, 2)))[box.slices][::step, ::step] > 0, 0.2, 1.0)
+    np.testing.assert_allclose(image, expected[..., None].repeat(3, axis=2), rtol=1e-6)
+
+
+def test_of_a_large_image_the_network_is_shown_what_is_as_dark_as_its_nuclei() -> None:
+    white, red = (0.9, 1.6, 0.4), (0.3, 0.8, 0.3)
+    stain = StandardStain(white=white, mixing=((1, 0, 0), (0, 1, 0), (0, 0, 1)))
+    seen = tuple(2 - 2 * np.exp(-np.array(red)))
+    found = GlobalEstimates(**WHITE, cell_diameter=40, red_cell_stain=seen, standard_stain=stain)
+    assert [look.least_stain for look in found.looks] == [None], "of one that was all looked at"
+    (look,) = found.model_copy(update={"nuclei_alone": True}).looks
+    assert look.least_stain == pytest.approx(palest_nucleus(white, red))
+
+
+def test_where_samples_show_no_white_cell_the_red_ones_tell_its_size() -> None:
+    image, light = np.zeros((90, 90, 3), np.float32), GlobalEstimates(**WHITE)
+    seen = _Seen(image, 2, [Box(0, 0, 90, 90)], (), ScaleEstimate(RedCells(20.0, (0.3, 0.5, 0.4))), [])
+    found = _with_cells(light, seen, sampled=True)
+    assert (found.red_cell, found.cell_diameter) == (40.0, WHITE_OVER_RED * 40.0), "of pixels of the image"
+    assert "their size was taken from the red cells" in found.notes[0]
+    assert _with_cells(light, seen, sampled=False).cell_diameter is None
 
 
 def test_pen_marks_on_a_large_image_do_not_hide_its_cells() -> None:

@@ -177,6 +177,8 @@ def colour_order(channels: Sequence[tuple[str, str]], count: int) -> list[int]:
     --------
     >>> colour_order([("DAPI", ""), ("Blue", ""), ("Green", ""), ("Red", "")], 4)
     [3, 2, 1]
+    >>> colour_order([("Blue", ""), ("Green", ""), ("Red", "")], 1)
+    []
     """
     for said in zip(*channels, strict=True) if len(channels) == count else ():
         words = [one.strip().lower() for one in said]
