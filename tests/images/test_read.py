@@ -286,6 +286,13 @@ def test_16_bit_alpha_is_dropped_aloud(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
 
 
+def test_grey_of_which_one_is_transparent_stays_grey(tmp_path: Path) -> None:
+    image = random_grey()
+    Image.fromarray(image).save(tmp_path / "a.png", transparency=int(image[0, 0]))
+    with pytest.warns(ImageWarning, match="alpha"):
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
+
+
 def test_grey_of_16_bits_of_which_one_is_transparent_keeps_its_values(tmp_path: Path) -> None:
     image = random_grey(60000, np.uint16)
     Image.fromarray(image).save(tmp_path / "a.png", transparency=int(image[0, 0]))
@@ -331,9 +338,12 @@ def test_pictures_of_phones_and_of_the_web_are_read(
 
 @pytest.mark.parametrize("codec", ["jp2", "j2k"])
 @pytest.mark.parametrize("bits", [8, 12, 16])
-def test_white_of_a_jpeg_2000_is_white(tmp_path: Path, codec: str, bits: int) -> None:
-    """Pillow rounds more than 8 bits to 8, and the lightest beyond that: it was black."""
-    image = np.random.default_rng(0).integers(0, 2**bits, (30, 40, 3))
+@pytest.mark.parametrize("shape", [(30, 40, 3), (30, 40)])
+def test_values_of_a_jpeg_2000_are_kept(
+    tmp_path: Path, codec: str, bits: int, shape: tuple[int, ...]
+) -> None:
+    """Pillow rounds colours to 8 bits, so that white was black, and makes 16 bits of 12 bits of grey."""
+    image = np.random.default_rng(0).integers(0, 2**bits, shape)
     image = image.astype(np.uint8 if bits == 8 else np.uint16)
     image[:5] = 2**bits - 1
     options = {"codecformat": codec, "bitspersample": bits, "reversible": True, "level": 0}

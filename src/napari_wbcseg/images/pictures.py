@@ -120,13 +120,14 @@ class PicturePixels:
 def _decoder_of_deep_colours(opened: Image.Image, head: bytes) -> Callable[[bytes], NDArray[Any]] | None:
     """Return what decodes colours of more than 8 bits, which Pillow cuts down; None where there are none.
 
-    In JPEG 2000 it rounds them besides, so that what is nearly white would become black.
+    In JPEG 2000 it rounds them besides, so that what is nearly white would become black, and makes 16 bits of
+    fewer bits of grey.
     """
     import imagecodecs
 
     if opened.format == "PNG" and head[24] == 16 and head[25] != 0:
         return imagecodecs.png_decode
-    if opened.format == "JPEG2000" and len(opened.getbands()) > 1:
+    if opened.format == "JPEG2000":
         box = head.find(b"ihdr")  # else it is a bare codestream
         if head[42 if box < 0 else box + 14] & 0x7F > 7:  # one less than the bits
             return imagecodecs.jpeg2k_decode
