@@ -114,10 +114,8 @@ def _may_take(item: BatchItem, run: Run, *, own: bool) -> bool:
     record = run.read(item.name)
     if record is None:  # damaged; one that may not be read may hold corrections
         return own and access(run.record_file(item.name), R_OK)
-    if record.settings is None:
-        return False  # drawn by hand
     if run.is_corrected(record) and (run.again or not run.segmented(item)):
-        return False  # it would be lost
+        return False  # it would be lost, as would what was drawn by hand
     image = record.image.file(run.folder)
     same = image is not None and realpath(image) == realpath(item.path)
     return own or same or record.is_of(item.path, run.folder)
