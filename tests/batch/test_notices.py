@@ -57,6 +57,13 @@ def test_the_two_endings_of_an_ome_tiff_are_one(tmp_path: Path, model: ModelFile
     assert said.startswith("a.ome.tif and a.png seem to be one picture")
 
 
+def test_pictures_of_one_name_and_different_shapes_are_two(tmp_path: Path, model: ModelFile) -> None:
+    (tmp_path / "in").mkdir()
+    for name, shape in (("a.png", (150, 150)), ("a.jpg", (150, 210))):
+        Image.fromarray(spots(shape, ((40, 40),))[0]).save(tmp_path / "in" / name)
+    assert run(tmp_path, model).notices == ()
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_picture_of_one_pixel_is_like_none(tmp_path: Path, model: ModelFile) -> None:
     (tmp_path / "in").mkdir()

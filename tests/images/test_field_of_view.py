@@ -101,6 +101,13 @@ def test_outside_the_field_there_is_empty_slide() -> None:
     np.testing.assert_allclose(np.median(image[inside], 0), np.median(whole[inside], 0), atol=0.03)
 
 
+def test_the_light_is_that_of_the_slide_and_not_of_the_paper_around_it() -> None:
+    dim = (0.7 * SMEAR.image).astype(np.uint8)
+    page = np.pad(dim, ((150, 150), (200, 200), (0, 0)), constant_values=255)
+    found, alone = normalised(page)[150:450, 200:600], normalised(dim)
+    np.testing.assert_allclose(np.median(found, (0, 1)), np.median(alone, (0, 1)), atol=0.02)
+
+
 def test_the_field_of_an_eyepiece_is_known_by_its_corners() -> None:
     rows, cols = np.mgrid[:60, :80]
     disc = np.hypot(rows - 30, cols - 40) < 25

@@ -65,6 +65,12 @@ def test_the_light_of_pixels_that_are_no_rectangle_is_told_by_all_of_them(seed: 
     np.testing.assert_allclose(background_of(pixels), exact, atol=0.3)
 
 
+def test_a_colour_of_which_there_is_no_light_can_be_divided_by_too() -> None:
+    green = np.zeros((20, 20, 3), np.uint8)
+    green[..., 1] = 200
+    assert background_colour(green).tolist() == [1, 200, 1]
+
+
 def test_a_dim_picture_is_no_dark_edge() -> None:
     image = np.full((50, 50, 3), 20, np.uint8)
     np.testing.assert_allclose(background_colour(image), 20)

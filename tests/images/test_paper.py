@@ -131,5 +131,10 @@ def test_a_page_of_text_with_a_picture_is_no_figure() -> None:
     assert field_of_view(page) is None
 
 
+def test_a_frame_of_a_pixel_is_no_paper() -> None:
+    large = cv2.resize(SMEAR, None, fx=3, fy=3)
+    assert field_of_view(cv2.copyMakeBorder(large, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=WHITE)) is None
+
+
 def test_a_picture_of_one_colour_is_no_paper() -> None:
     assert field_of_view(np.full((90, 120, 3), 255, np.uint8)) is None

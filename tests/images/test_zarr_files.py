@@ -126,6 +126,7 @@ def test_shards_are_read(tmp_path: Path) -> None:
     )
     array[:] = PIXELS[..., 0]
     np.testing.assert_array_equal(read_image(tmp_path / "a.zarr"), PIXELS[..., 0])
+    assert read_file(tmp_path / "a.zarr").notes == (), "a shard is a file of many parts"
 
 
 @pytest.mark.parametrize("chunk", [1, 1000])
