@@ -296,6 +296,12 @@ class TestBadFiles:
         with pytest.raises(ImageError, match=r"a-cells is of a large image: open it .* LargeResult\.open of"):
             load_result(tmp_path / "a-cells")
 
+    def test_labels_that_are_no_whole_numbers(self, tmp_path, result, labels):
+        path, _ = save(result, tmp_path / "a.tif")
+        tifffile.imwrite(path, labels.astype(np.float32))
+        with pytest.raises(ImageError, match="its values are float32, not whole numbers"):
+            load_result(path)
+
     def test_files_of_two_results(self, tmp_path, result, labels):
         path, _ = save(result, tmp_path / "a.tif")
         tifffile.imwrite(path, labels[:10])

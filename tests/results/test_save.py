@@ -216,6 +216,14 @@ def test_labels_do_not_take_the_record_of_others(tmp_path, result, labels):
     assert save(named, tmp_path / "copy", "tiff")
 
 
+def test_a_table_that_is_saved_alone_leaves_the_other_files_as_they_are(tmp_path, result, image):
+    files = save(result, tmp_path / "smear", "tiff,geojson,overlay", image=image)
+    before = [file.read_bytes() for file in files]
+    other = dataclasses.replace(result, labels=np.roll(result.labels, 3, axis=1))
+    save(other, tmp_path / "smear", "csv")
+    assert [file.read_bytes() for file in files] == before
+
+
 def test_files_of_others_beside_the_first_labels_stay(tmp_path, result):
     (tmp_path / "smear.geojson").write_text("mine")
     save(result, tmp_path / "smear", "tiff")

@@ -59,12 +59,15 @@ def test_the_classic_recipe_leaves_out_nothing_here() -> None:
     assert not _left_out(work("classic"), cells((450.0, RED))).any()
 
 
+@pytest.mark.parametrize("end", [63, 80])
 @pytest.mark.parametrize("piece", [2048, 64])
-def test_cells_touch_across_the_seam_of_two_pieces(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+def test_cells_touch_across_the_seam_of_two_pieces(
+    monkeypatch: pytest.MonkeyPatch, piece: int, end: int
+) -> None:
     """With one pixel between them, and none but these cells of their pieces on either side."""
     monkeypatch.setattr("napari_wbcseg.segmentation.finish.PIECE", piece)
     labels = np.zeros((60, 200), np.int32)
-    labels[10:40, 40:63], labels[10:40, 64:90], labels[10:40, 140:170] = 1, 2, 3
+    labels[10:40, 40:end], labels[10:40, end + 1 : 110], labels[10:40, 140:170] = 1, 2, 3
     image = np.full((*labels.shape, 3), 230, np.uint8)
     drawn = [Canvas([np.zeros(labels.shape, dtype)]) for dtype in (np.int32, np.float32)]
     settings = SegmentationSettings(recipe="classic", classes=None)

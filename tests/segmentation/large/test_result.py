@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,20 @@ def test_a_number_of_cells_too_far_apart_to_be_measured_together_is_to_check(
 ) -> None:
     monkeypatch.setattr("napari_wbcseg.segmentation.large.result._MOST_AT_ONCE", 10_000)
     changed(folder, Box(170, 280, 180, 290), 1)
-    assert LargeResult.open(folder).cells["check"].tolist() == [True, False, False, False]
+    cells = LargeResult.open(folder).cells
+    assert cells["check"].tolist() == [True, False, False, False]
+    assert cells["pieces"].tolist() == [1] * 4, "as each was seen by itself"
+
+
+def test_labels_of_which_a_file_has_as_many_bytes_as_before_are_known_to_be_others(folder: Path) -> None:
+    labels = pyramid.Pyramid.open(folder / "labels.zarr")
+    before, chunk = labels.stamps({}), folder / "labels.zarr" / "0" / "1" / "2"
+    content, date = chunk.read_bytes(), chunk.stat().st_mtime_ns
+    chunk.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(chunk, ns=(date, date + 10**9))
+    assert labels.changed(before, labels.stamps(before)) == [Box(64, 128, 128, 192)]
+    chunk.write_bytes(content)
+    assert labels.changed(before, labels.stamps(before)) == [], "by another date alone nothing is"
 
 
 def test_what_nobody_touched_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +210,16 @@ def test_what_was_said_of_a_cell_stays_with_it_whoever_draws_in_it(folder: Path)
     cells = result.replace_region(window, corrected, image).set_index("label")
     pd.testing.assert_frame_equal(cells[told].drop([2, 3]), expected.drop([2, 3]))
     assert (cells.at[2, "class"], cells.at[2, "mean_stain"] > 0.3) == ("blast", True), "cut, but there"
+
+
+def test_classes_that_a_person_made_stay_where_those_of_other_cells_are_told_anew(folder: Path) -> None:
+    result = LargeResult.open(folder)
+    stone = CellClass("stone", "#123456", white_cell=False)
+    result.keep_said(each_named(result.cells, {2: "stone"}), result.classes.added(stone))
+    result.classify(picture(TRUTH), read_classifier(), "built-in")
+    again = LargeResult.open(folder)
+    assert again.cells.set_index("label").loc[2, ["class", "class_by"]].tolist() == ["stone", "person"]
+    assert again.classes("stone") == stone
 
 
 def test_what_nobody_said_of_the_first_cell_is_unknown(folder: Path) -> None:
