@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from napari_wbcseg import SegmentationSettings
 from napari_wbcseg.errors import SettingsError
 from napari_wbcseg.results.load import settings_in
 from napari_wbcseg.results.origins import ImageRecord, ModelRecord, file_sha256, library_versions
-from napari_wbcseg.results.records import InputRecord, RunRecord
+from napari_wbcseg.results.records import InputRecord, ResultRecord, RunRecord
+from napari_wbcseg.segmentation.result import Segmentation
 
 
 def record(**values: object) -> RunRecord:
@@ -49,6 +51,21 @@ def test_of_a_file_that_another_took_the_place_of_the_record_says_what_was_read(
     file.write_text("another")
     made = ImageRecord.of(file, "a", tmp_path, state=read)
     assert (made.state, made.is_of(file)) == (read, False)
+
+
+def test_a_result_is_of_a_run_that_asks_for_what_made_it(tmp_path: Path, result: Segmentation) -> None:
+    assert result.settings is not None
+    made = ResultRecord.of(replace(result, classifier="own@aaaa"), tmp_path)
+    settings, version = result.settings, made.versions["napari-wbcseg"]
+    asked = settings, "0123456789ab", "aaaa", version
+    assert made.made_by(*asked)
+    assert made.made_by(settings.replace(classes="elsewhere"), *asked[1:]), "the same classifier lies there"
+    for place, other in enumerate((settings.replace(flips=False), "ffff", "bbbb", "0.0")):
+        assert not made.made_by(*asked[:place], other, *asked[place + 1 :])
+    assert not made.made_by(settings, "0123456789ab", None, version)
+    corrected = made.model_copy(update={"edited": True})
+    assert corrected.made_by(settings, "0123456789ab", "bbbb", version), "which was taught since"
+    assert not corrected.made_by(settings.replace(classes="elsewhere"), "0123456789ab", "bbbb", version)
 
 
 class TestRun:
