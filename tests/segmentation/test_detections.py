@@ -122,6 +122,15 @@ def test_of_tiles_on_disk_few_are_in_memory_at_once() -> None:
     assert len(join(tiles, 9).masks(tiles)) == 9
 
 
+def test_cells_of_a_part_of_an_image_are_moved_to_where_it_lies() -> None:
+    found = tile_cells((5, 6, SQUARE, 0.7))
+    moved = replace(found, proposals=np.array([[1, 2, 30, 40]]), seen=Box(0, 1, 20, 30)).shifted(100, 2000)
+    assert moved.rows["first"].tolist() == [[105, 2006]]
+    assert moved.rows["box"].tolist() == [[105, 2006, 115, 2016]]
+    assert (moved.proposals.tolist(), moved.seen) == ([[101, 2002, 130, 2040]], (100, 2001, 120, 2030))
+    assert found.rows["first"].tolist() == [[5, 6]], "what was given stays"
+
+
 def test_no_tile_and_no_cell_are_no_error() -> None:
     assert len(join([], 0)) == 0
     assert len(join([tile_cells()], 1)) == 0

@@ -161,6 +161,12 @@ def test_removed_cells_become_background() -> None:
     np.testing.assert_array_equal(done(labels, remove_cells(labels, [3])), np.where(labels == 6, 6, 0))
 
 
+def test_an_edit_of_a_part_is_made_where_that_lies() -> None:
+    labels = two_cells()
+    changed = done(labels, remove_cells(labels[5:, 20:], [6]).moved(5, 20))
+    np.testing.assert_array_equal(changed, np.where(labels == 3, 3, 0))
+
+
 def test_an_edit_of_a_plane_leaves_the_others() -> None:
     stack = np.stack([two_cells(), two_cells()])
     changed = done(stack, remove_cells(stack[1], [3, 6]).on_plane(1))

@@ -197,6 +197,8 @@ def test_what_is_darker_than_the_white_cells_stays_whatever_its_colour() -> None
     dark_blue = np.array([[1.9, 1.9, 0.3]])
     assert dark_blue.sum() > np.sum(WHITE)
     assert left_out(np.concatenate([between(1.0), dark_blue]), 0.95, 0.5) == [False, False]
+    orange_granules = np.array([(1.4, 1.7, 0.5), (0.5, 1.2, 2.0)])
+    assert left_out(orange_granules, 0.95, 0.5) == [False, False]
 
 
 def test_stain_tells_nothing_without_red_cells() -> None:

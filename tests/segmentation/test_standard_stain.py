@@ -39,8 +39,10 @@ def pale_smear() -> tuple[np.ndarray, int]:
 def test_both_stains_are_brought_to_the_standard_and_empty_slide_stays(red: Colour | None) -> None:
     standard = told(LILAC, red)
     assert standard is not None
-    image = np.array([[(0.0, 0.0, 0.0), seen(LILAC), seen(BLUISH)]], np.float32)
-    empty, white, of_red = standard.brought(image)[0]
+    other = 0.4 * np.cross(LILAC, BLUISH)  # a stain of which the two are no part
+    image = np.array([[(0.0, 0.0, 0.0), seen(LILAC), seen(BLUISH), seen(tuple(other))]], np.float32)
+    empty, white, of_red, left = standard.brought(image)[0]
+    assert left == pytest.approx(seen(tuple(other)), abs=1e-3)
     assert empty == pytest.approx(0)
     assert white == pytest.approx(seen(PARAMETERS.white), abs=1e-3)
     if red is not None:

@@ -163,6 +163,15 @@ def test_a_cell_that_leaves_its_neighbour_is_touching_no_more_and_neither_is_the
     assert not change.added | change.removed
 
 
+def test_a_cell_beside_which_one_is_drawn_is_touching_across_a_gap_of_a_pixel() -> None:
+    labels = np.zeros((60, 120), np.int32)
+    labels[20:40, 20:40] = 1
+    tracked = TrackedCells(labels)
+    labels[20:40, 41:60] = 2
+    tracked.update(labels)
+    assert tracked.table["touching"].tolist() == [True, True]
+
+
 def test_the_work_of_an_edit_grows_with_the_cells_that_it_concerns() -> None:
     labels = np.kron(np.arange(1, 401).reshape(20, 20), np.ones((9, 9), int))
     tracked = TrackedCells(labels)
