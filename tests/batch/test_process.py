@@ -24,9 +24,11 @@ from napari_wbcseg import SegmentationSettings, load_result, save
 from napari_wbcseg.batch import process as process_module
 from napari_wbcseg.batch.classify import classify_results
 from napari_wbcseg.batch.run import collect, renew_tables, segment_files
+from napari_wbcseg.images.read import LargeImage
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.formats.registry import FORMATS
 from napari_wbcseg.results.records import ResultRecord
+from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.result import Segmentation
 
 from ..dark_model import spots
@@ -173,6 +175,41 @@ def test_a_slide_replaced_while_it_is_segmented_is_done_again(
         patched.setattr(process_module, "segment_large", replaced)
         assert table(folder, model).loc["slide.zarr", "count"] == 1
     assert table(folder, model).loc["slide.zarr", "count"] == 2
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_what_is_corrected_in_a_slide_while_it_waits_for_its_turn_is_kept(
+    folder: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """With --again it was lost with its folder, without it with its record."""
+    zarr.save_array(str(folder / "slide.zarr"), IMAGE)
+    table(folder, model)
+    record, large = (folder.with_name("out") / f"slide-{name}" for name in ("result.json", "cells"))
+    real = process_module.open_large
+
+    def corrected(path: Path) -> LargeImage:
+        result = LargeResult.open(large)
+        result.keep_said(result.cells.assign(**{"class": "blast", "class_by": "person"}))
+        return real(path)
+
+    monkeypatch.setattr(process_module, "open_large", corrected)
+    settings = SegmentationSettings(recipe="classic", cell_diameter=None if again else 30)
+    result = segment_files(collect([folder]), record.parent, model, settings, again=again)
+    assert "was corrected while this run was under way" in result.rows[1]["error"]
+    assert LargeResult.open(large).cells["class"].tolist() == ["blast"]
+    assert record.exists()
+
+
+def test_corrections_of_a_slide_whose_record_is_damaged_are_kept(folder: Path, model: ModelFile) -> None:
+    """A run with --again removed them with their folder."""
+    zarr.save_array(str(folder / "slide.zarr"), IMAGE)
+    table(folder, model)
+    out = folder.with_name("out")
+    large = LargeResult.open(out / "slide-cells")
+    large.keep_said(large.cells.assign(**{"class": "blast", "class_by": "person"}))
+    (out / "slide-result.json").write_text("{")
+    segment_files(collect([folder]), out, model, SegmentationSettings(recipe="classic"), again=True)
+    assert LargeResult.open(out / "slide-cells").cells["class"].tolist() == ["blast"]
 
 
 def test_of_a_small_image_nothing_is_left_where_a_large_one_took_its_place(

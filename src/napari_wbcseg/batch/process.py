@@ -18,7 +18,7 @@ import pandas as pd
 from ..errors import Cancelled, ImageError, OutputError, WBCSegError
 from ..executors import Capacity, ClusterError, in_threads
 from ..files import remove
-from ..images.read import open_large, read_file
+from ..images.read import LargeImage, open_large, read_file
 from ..images.tiff_writer import write_tiff
 from ..progress import Progress, silent
 from ..results.formats.registry import files_of, formats_there, planes_there, write_anew
@@ -209,33 +209,53 @@ def _large(
     item: BatchItem, run: Run, progress: Progress, network: AbstractContextManager[Any], client: Client | None
 ) -> _Done:
     """Segment a large file into a folder of its own; a run that was interrupted goes on where it stopped."""
-    folder, record = run.large_folder(item.name), run.record_file(item.name)
+    folder = run.large_folder(item.name)
     with network:
         start = time.perf_counter()
         # As it is now: where another takes its place meanwhile, the next run sees that.
         stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
         image = open_large(item.path)
         progress(0, 0, "Segmenting")  # unless that is over for which this was done
-        known, done = run.read(item.name), record.exists()
-        if known is not None and not known.large:
-            _remove_small(run.folder / item.name, image.full.shape[:2])
-        record.unlink(missing_ok=True)
-        if run.again and done and (folder / PLAN_FILE).is_file():  # what was found would be taken up
+        if (saved := _segmented(item, run, progress)) is not None:  # while it was another file's turn
+            return saved
+        known = run.read(item.name)
+        make_room(item, run, image)
+        if run.again and known is not None and (folder / PLAN_FILE).is_file():  # it would be taken up
             shutil.rmtree(folder, ignore_errors=True)
         result = segment_large(image, folder, run.model, run.settings, progress, client=client)
-    notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *result.notes]
-    wanted = [name for name in run.formats if name not in ("tiff", "json", "csv", "overlay")]
+    return write_large(item, result, image, stamp, run, progress, start)
+
+
+def make_room(item: BatchItem, outputs: Outputs, image: LargeImage) -> None:
+    """Remove the record of what the folder of a large image is about to replace.
+
+    Of a small image in its place also the files that are not written of a large one.
+    """
+    base, known = outputs.folder / item.name, outputs.read(item.name)
+    (_, record) = files_of(base, "tiff")
+    if known is not None and not known.large:
+        for kind in left_out(formats_there(base), image.full.shape[:2], large=True):
+            for file in {*files_of(base, kind), *planes_there(base, kind)} - {record}:
+                remove(file)
+    record.unlink(missing_ok=True)
+
+
+def write_large(
+    item: BatchItem,
+    result: Segmentation,
+    image: LargeImage,
+    stamp: ImageRecord,
+    outputs: Outputs,
+    progress: Progress,
+    start: float | None = None,
+) -> _Done:
+    """Write what goes with the folder of a large image's result, and record it; see `write_result`."""
+    folder = outputs.large_folder(item.name).name
+    notes = [f"Segmented in tiles: its labels and table are in {folder}.", *image.notes, *result.notes]
+    wanted = [name for name in outputs.formats if name not in ("tiff", "json", "csv", "overlay")]
     notes += _not_written(wanted, result.labels.shape, large=True)
     result = replace(result, notes=tuple(dict.fromkeys(notes)))
-    return write_result(item, result, folder.name, image, stamp, run, progress, start)
-
-
-def _remove_small(base: Path, shape: tuple[int, ...]) -> None:
-    """Remove what an image in place of a large one of a shape left that is not written of that."""
-    (_, record) = files_of(base, "tiff")
-    for kind in left_out(formats_there(base), shape, large=True):
-        for file in {*files_of(base, kind), *planes_there(base, kind)} - {record}:
-            remove(file)
+    return write_result(item, result, folder, image, stamp, outputs, progress, start)
 
 
 def _not_written(formats: Sequence[str], shape: tuple[int, ...], large: bool = False) -> list[str]:
@@ -252,7 +272,7 @@ def write_result(
     stamp: ImageRecord,
     outputs: Outputs,
     progress: Progress,
-    start: float = 0.0,
+    start: float | None = None,
     known: ResultRecord | None = None,
 ) -> _Done:
     """Write what is wanted of an image besides its labels, and its record last; return this and the cells.
@@ -273,7 +293,7 @@ def write_result(
     saved = outputs.read(item.name)
     if saved is not None and (known is None or saved.created != known.created):
         return record_now(saved, outputs.folder)
-    if known is None:
+    if start is not None:
         more["seconds"] = round(time.perf_counter() - start, 3)
     record = record.model_copy(update=more)
     record.write(file)

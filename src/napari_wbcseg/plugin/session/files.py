@@ -15,7 +15,7 @@ from typing import Any
 from napari.utils.history import get_open_history, update_open_history
 
 from ...batch.folder import BatchItem, Outputs, items_of
-from ...batch.process import with_pictures, write_result
+from ...batch.process import make_room, with_pictures, write_large
 from ...batch.report import small_picture
 from ...batch.run import BatchResult, collect, renew_tables, segment_files
 from ...errors import BusyError, ImageError, OutputError, SettingsError, WBCSegError
@@ -31,7 +31,7 @@ from ...results.origins import ImageRecord
 from ...results.records import ResultRecord, RunRecord
 from ...results.save import alone_with
 from ...segmentation.large.folder import is_large_result
-from ...segmentation.large.result import LargeResult
+from ...segmentation.large.result import LargeResult, is_edited
 from ...segmentation.measure import known_rows
 from ...segmentation.result import ABOUT_IN_WORDS, Placement
 from ...settings import SegmentationSettings
@@ -300,13 +300,13 @@ def _save_slide(
         raise OutputError(f"{folder} holds other files, and is needed for these cells: move it away.")
     with alone_with(folder), written_whole(folder) as copy:
         known = outputs.read(item.name)
-        if not again and known is not None and outputs.is_corrected(known):
+        if not again and (outputs.is_corrected(known) if known else is_edited(folder)):
             raise OutputError(
                 f"{record} holds corrections, which are kept: to save these cells in their place, move it "
                 f"and the folder {folder.name} away."
             )
-        record.unlink(missing_ok=True)
         shutil.copytree(found_in, copy)
+        make_room(item, outputs, image)
     large, cells = LargeResult.open(folder), known_rows(snapshot.found.cells)
     if said_of(cells) != said_of(large.cells):  # what was said last was not on disk yet
         large.keep_said(cells, snapshot.found.classes)
@@ -317,9 +317,8 @@ def _save_slide(
         place=Placement.of_pixels(2, image.pixel_size),
         **{name: getattr(large, name) for name in ("cells", "settings", "classes", *ABOUT_IN_WORDS)},
     )
-    made = ResultRecord.of(result, outputs.folder, folder.name, stamp)
     outputs = replace(outputs, model_source=session.source_of(result.model))
-    write_result(item, result, folder.name, image, stamp, outputs, progress, known=made)
+    write_large(item, result, image, stamp, outputs, progress)
     with suppress(BusyError):  # who is at work there writes the tables at the end
         renew_tables(outputs.folder)
     return [record, folder]

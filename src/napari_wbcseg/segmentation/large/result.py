@@ -446,6 +446,17 @@ class LargeResult:
         return source
 
 
+def is_edited(folder: Path) -> bool:
+    """Whether a folder holds cells that a person changed, or said of what they are.
+
+    Raises
+    ------
+    ImageError
+        If they are damaged.
+    """
+    return (folder / RESULT_FILE).exists() and LargeResult.open(folder).edited
+
+
 def is_of_another(folder: Path, image: Any) -> bool:
     """Whether the cells in a folder were found in another image than this, lazy perhaps.
 

@@ -37,7 +37,7 @@ from ..tiles import Tile
 from .files import TABLES, TableFormat, TileFiles, check_table, table_file, write_table
 from .folder import LABELS_FOLDER, PLAN_FILE, PROBABILITY_FOLDER, RESULT_FILE
 from .pyramid import Pyramid
-from .result import LargeResult
+from .result import LargeResult, is_edited
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -225,7 +225,7 @@ class LargeRun:
             raise ImageError(
                 f"The folder {self.out} holds other files; name a folder that is new or empty for the result."
             )
-        if (self.out / RESULT_FILE).exists() and LargeResult.open(self.out).edited:
+        if is_edited(self.out):
             raise OutputError(
                 f"{self.out} holds the cells of another image, model, setting or version, which a person "
                 "corrected: name another folder, or remove this one."
