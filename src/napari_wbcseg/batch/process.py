@@ -223,7 +223,8 @@ def _large(
         if run.again and known is not None and (folder / PLAN_FILE).is_file():  # it would be taken up
             shutil.rmtree(folder, ignore_errors=True)
         result = segment_large(image, folder, run.model, run.settings, progress, client=client)
-    return write_large(item, result, image, stamp, run, progress, start)
+    result = in_tiles(item, result, image, run)
+    return write_result(item, result, folder.name, image, stamp, run, progress, start)
 
 
 def make_room(item: BatchItem, outputs: Outputs, image: LargeImage) -> None:
@@ -240,22 +241,12 @@ def make_room(item: BatchItem, outputs: Outputs, image: LargeImage) -> None:
     record.unlink(missing_ok=True)
 
 
-def write_large(
-    item: BatchItem,
-    result: Segmentation,
-    image: LargeImage,
-    stamp: ImageRecord,
-    outputs: Outputs,
-    progress: Progress,
-    start: float | None = None,
-) -> _Done:
-    """Write what goes with the folder of a large image's result, and record it; see `write_result`."""
-    folder = outputs.large_folder(item.name).name
-    notes = [f"Segmented in tiles: its labels and table are in {folder}.", *image.notes, *result.notes]
+def in_tiles(item: BatchItem, result: Segmentation, image: LargeImage, outputs: Outputs) -> Segmentation:
+    """Return what was found in a large image with all that is noted of it."""
+    where = f"Segmented in tiles: its labels and table are in {outputs.large_folder(item.name).name}."
     wanted = [name for name in outputs.formats if name not in ("tiff", "json", "csv", "overlay")]
-    notes += _not_written(wanted, result.labels.shape, large=True)
-    result = replace(result, notes=tuple(dict.fromkeys(notes)))
-    return write_result(item, result, folder, image, stamp, outputs, progress, start)
+    left = _not_written(wanted, result.labels.shape, large=True)
+    return replace(result, notes=tuple(dict.fromkeys([where, *image.notes, *result.notes, *left])))
 
 
 def _not_written(formats: Sequence[str], shape: tuple[int, ...], large: bool = False) -> list[str]:

@@ -304,7 +304,8 @@ class ResultRecord(Record):
         with suppress(WBCSegError):
             image = open_large(path)
             LargeResult.open(folder / self.labels).plan_of(image.full)
-            return self.placement == Placement.of_pixels(2, image.pixel_size)
+            # A size that the file does not state was given by a person.
+            return image.pixel_size is None or self.placement == Placement.of_pixels(2, image.pixel_size)
         return False
 
     def with_cells(self, cells: pd.DataFrame, folder: Path, **change: Any) -> Self:

@@ -996,11 +996,50 @@ class TestASlideFoundInThePanel:
         shell(folder / "slide.zarr", folder / "0003.png", "-o", out)
         assert ResultRecord.read(out / "slide-result.json").created == done, "it is done for the shell, too"
 
-    def test_it_is_not_written_over_what_a_person_corrected(self, viewer, slide, folder, out, qtbot, answer):
+    def test_it_is_recorded_as_by_a_run(self, slide, folder, out, qtbot, answer):
+        """Notes were left out, and the overlay of a small picture that had the name stayed beside it."""
+        (folder / "small").mkdir()
+        (folder / "0001.png").rename(folder / "small" / "slide.png")
+        shell(folder / "small" / "slide.png", "-o", out)
+        answer[0].append("Yes")
+        with qtbot.waitSignal(slide.saved, timeout=WAIT):
+            slide.save()
+        assert not list(out.glob("slide-*.*g"))
+        assert not (out / "slide-labels.tif").exists()
+        notes = ResultRecord.read(out / "slide-result.json").notes
+        shell(folder / "slide.zarr", "-o", folder / "by shell")
+        assert notes == ResultRecord.read(folder / "by shell" / "slide-result.json").notes
+
+    @pytest.mark.parametrize("found", [True, False])
+    def test_the_size_of_a_pixel_that_is_given_is_kept(self, viewer, slide, folder, out, qtbot, found):
+        """It was lost with the next picture, without a question."""
+        if not found:  # but opened
+            with qtbot.waitSignals([slide.saved, slide.opened], timeout=WAIT):
+                slide.save()
+            assert not slide.panel.buttons["save"].isEnabled()
+        panel = open_panel(viewer, "Segment white blood cells").panel
+        qtbot.waitUntil(lambda: panel.cells() is slide.cells, timeout=WAIT)
+        panel.pixel_size.set_size(0.25, 0.25)
+        assert slide.unsaved
+        with qtbot.waitSignals([slide.saved, slide.opened], timeout=WAIT):
+            slide.panel.buttons["save"].click()
+        assert not slide.unsaved
+        assert slide.cells.scale.tolist() == [0.25, 0.25]
+        record = ResultRecord.read(out / "slide-result.json")
+        assert record.field_mm2 == pytest.approx(record.field_share * (150 / 4 / 1000) ** 2)
+        os.utime(folder / "slide.zarr" / "zarr.json", (0, time.time() + 60))
+        assert record.is_of(folder / "slide.zarr", out), "a copy"
+
+    @pytest.mark.parametrize("recorded", [True, False])
+    def test_it_is_not_written_over_what_a_person_corrected(
+        self, viewer, slide, folder, out, qtbot, answer, recorded
+    ):
         with qtbot.waitSignals([slide.saved, slide.opened], timeout=WAIT):
             slide.save()
         large = LargeResult.open(out / "slide-cells")
         large.replace_region(Box(0, 0, 70, 70), np.zeros((70, 70), np.int32))
+        if not recorded:
+            (out / "slide-result.json").unlink()
         go_to(slide, 0, qtbot)
         go_to(slide, 1, qtbot)
         segment_in_panel(viewer, qtbot)

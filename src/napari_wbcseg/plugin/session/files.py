@@ -15,7 +15,7 @@ from typing import Any
 from napari.utils.history import get_open_history, update_open_history
 
 from ...batch.folder import BatchItem, Outputs, items_of
-from ...batch.process import make_room, with_pictures, write_large
+from ...batch.process import in_tiles, make_room, with_pictures, write_result
 from ...batch.report import small_picture
 from ...batch.run import BatchResult, collect, renew_tables, segment_files
 from ...errors import BusyError, ImageError, OutputError, SettingsError, WBCSegError
@@ -33,7 +33,7 @@ from ...results.save import alone_with
 from ...segmentation.large.folder import is_large_result
 from ...segmentation.large.result import LargeResult, is_edited
 from ...segmentation.measure import known_rows
-from ...segmentation.result import ABOUT_IN_WORDS, Placement
+from ...segmentation.result import ABOUT_IN_WORDS, Placement, passing_folder
 from ...settings import SegmentationSettings
 from ..controls.basic_widgets import there
 from ..shared.file_layers import image_layer, large_image_layer, large_result_layers, read_result_layers
@@ -260,18 +260,12 @@ def replaced(item: BatchItem, outputs: Outputs) -> ResultRecord | None:
 
 
 def save_cells(
-    snapshot: LayerSnapshot,
-    item: BatchItem,
-    session: Session,
-    region_file: Path | None,
-    again: bool,
-    progress: Progress,
+    snapshot: LayerSnapshot, item: BatchItem, session: Session, region_file: Path | None, progress: Progress
 ) -> list[Path]:
     """Write cells into the result files of their picture, and return these; for a worker thread.
 
     Those of a region of a slide go with its pixels, which no other file has, into a file beside. They are
-    no result of the slide, and do not count in the folder; of others its tables and report follow. Whether
-    they are saved ``again``, after more was said of them, tells that corrections there are theirs.
+    no result of the slide, and do not count in the folder; of others its tables and report follow.
 
     Raises
     ------
@@ -284,41 +278,43 @@ def save_cells(
         return save_snapshot(snapshot, region_file, progress=progress)
     if snapshot.info.folder is None:
         return _save_in_place(snapshot, item, session, progress)
-    return _save_slide(snapshot, item, session, again, progress)
+    return _save_slide(snapshot, item, session, progress)
 
 
-def _save_slide(
-    snapshot: LayerSnapshot, item: BatchItem, session: Session, again: bool, progress: Progress
-) -> list[Path]:
-    """Copy what was found in all of a slide to where a run has it, and record it."""
+def _save_slide(snapshot: LayerSnapshot, item: BatchItem, session: Session, progress: Progress) -> list[Path]:
+    """Record what was found in all of a slide, once it is where a run has it."""
     outputs, image = session.outputs, open_large(item.path)
     folder, record = outputs.large_folder(item.name), outputs.record_file(item.name)
     stamp = ImageRecord.of(item.path, item.image, outputs.folder, hashed=False)
-    found_in = Path(there(snapshot.info.folder))
+    found, found_in = snapshot.found, Path(there(snapshot.info.folder))
     LargeResult.open(found_in).plan_of(image.full)
     if folder.exists() and not is_large_result(folder):
         raise OutputError(f"{folder} holds other files, and is needed for these cells: move it away.")
-    with alone_with(folder), written_whole(folder) as copy:
-        known = outputs.read(item.name)
-        if not again and (outputs.is_corrected(known) if known else is_edited(folder)):
-            raise OutputError(
-                f"{record} holds corrections, which are kept: to save these cells in their place, move it "
-                f"and the folder {folder.name} away."
-            )
-        shutil.copytree(found_in, copy)
-        make_room(item, outputs, image)
-    large, cells = LargeResult.open(folder), known_rows(snapshot.found.cells)
-    if said_of(cells) != said_of(large.cells):  # what was said last was not on disk yet
-        large.keep_said(cells, snapshot.found.classes)
-    large.labels.tell_pixel_size(image.pixel_size)
+    if found_in != folder:
+        with alone_with(folder), written_whole(folder) as copy:
+            known = outputs.read(item.name)
+            if is_edited(folder) if known is None else outputs.is_corrected(known):
+                raise OutputError(
+                    f"{outputs.folder} holds corrections of {item.image}, which are kept: to save these "
+                    f"cells in their place, move {record.name} and the folder {folder.name} away."
+                )
+            shutil.copytree(found_in, copy)
+            make_room(item, outputs, image)
+    large, cells = LargeResult.open(folder), known_rows(found.cells)
+    if passing_folder(found.labels) and said_of(cells) != said_of(large.cells):  # what was said last
+        large.keep_said(cells, found.classes)
+    size = found.placement.pixel_size
+    large.labels.tell_pixel_size(size)
     result = replace(
-        snapshot.found,
+        found,
         labels=large.labels.arrays[0],
-        place=Placement.of_pixels(2, image.pixel_size),
+        place=Placement.of_pixels(2, size),
         **{name: getattr(large, name) for name in ("cells", "settings", "classes", *ABOUT_IN_WORDS)},
     )
     outputs = replace(outputs, model_source=session.source_of(result.model))
-    write_large(item, result, image, stamp, outputs, progress)
+    result = in_tiles(item, result, image, outputs)
+    known = outputs.read(item.name)
+    write_result(item, result, folder.name, image, stamp, outputs, progress, known=known)
     with suppress(BusyError):  # who is at work there writes the tables at the end
         renew_tables(outputs.folder)
     return [record, folder]

@@ -14,7 +14,8 @@ from napari.layers import Labels, Layer
 
 from ...batch.folder import BatchItem
 from ...errors import WBCSegError
-from ...segmentation.result import passing_folder
+from ...results.layer import of_layer
+from ...segmentation.result import Segmentation, passing_folder
 from ..shared.metadata import LayerDataTuple, LayerInfo, is_cells, is_on_disk, note
 from ..shared.pictures import all_of, id_of
 from ..shared.saving import LayerSnapshot
@@ -119,17 +120,20 @@ class ShownPicture:
     def to_save(self) -> list[Labels]:
         """Its cells, and those of its regions.
 
-        Not those of a large result: their corrections go to disk part by part. But where they were found
-        here, their folder goes with the layer.
+        Not those of a large result: their corrections go to disk part by part, but not another size of pixel.
+        And where they were found here, their folder goes with the layer.
         """
         regions = [one for one in self.layers if is_cells(one) and not self._is_own(one)]
         cells = (one for one in (self.cells, *regions) if one is not None)
-        return [one for one in cells if not is_on_disk(one) or _is_passing(one)]
+        return [one for one in cells if not is_on_disk(one) or _is_passing(one) or self._changed(one)]
 
     @property
     def unsaved(self) -> bool:
         """Whether its cells, or those of its regions, differ from those in the files."""
-        return any(not self.was_saved(one) or _state(one) != self._saved[one] for one in self.to_save)
+        return any(not self.was_saved(one) or self._changed(one) for one in self.to_save)
+
+    def _changed(self, cells: Labels) -> bool:
+        return self.was_saved(cells) and _state(cells) != self._saved[cells]
 
     def was_saved(self, cells: Labels) -> bool:
         """Whether its files are known to tell of these cells, as they are or were."""
@@ -144,7 +148,7 @@ class ShownPicture:
         if cells is not None:
             self._viewer.layers.selection.active = cells
             if contents.left is None:
-                self._saved.update({one: _state(one) for one in self.to_save})
+                self._saved.update({one: _state(one) for one in (cells, *self.to_save)})
             elif take(contents.left):  # else they were opened besides meanwhile
                 self._kept.restored(cells, contents.left)
         self._viewer.reset_view()
@@ -158,14 +162,13 @@ class ShownPicture:
         self, cells: Labels, snapshot: LayerSnapshot, files: Sequence[Path], written: object
     ) -> None:
         """Take note that cells, shown still or not, were saved as a snapshot has them, and when."""
-        if is_on_disk(cells):
-            note(cells, folder=str(files[-1]))  # where a part that is being corrected belongs now
-            self._saved[cells] = said_of(snapshot.found.cells)
-            if self._saved[cells] == _state(cells):
-                return  # they are shown from there next
-        else:
+        self._saved[cells] = _state(cells, snapshot.found)
+        if not is_on_disk(cells):
             self._kept.saved_in(cells, snapshot, files)
-            self._saved[cells] = state_of(snapshot.found)
+        else:
+            note(cells, folder=str(files[-1]))  # where a part that is being corrected belongs now
+            if not self._changed(cells):
+                return  # they are shown from there next
         if cells is self.cells:
             self.written = written
 
@@ -182,6 +185,12 @@ def _is_passing(cells: Labels) -> bool:
     return passing_folder(image_data(cells)) is not None
 
 
-def _state(cells: Labels) -> Any:
-    """Return what of cells is worth saving; of those on disk, too many to be read here, what was said."""
-    return said_of(cells.features) if is_on_disk(cells) else state_of(cells)
+def _state(cells: Labels, found: Segmentation | None = None) -> Any:
+    """Return what of cells is worth saving, as they are now or were found.
+
+    Of those on disk, too many to be read here, the size of a pixel, and what was said where that is not kept.
+    """
+    found = found or of_layer(cells)
+    if not is_on_disk(cells):
+        return state_of(found)
+    return found.placement.pixel_size, said_of(found.cells) if _is_passing(cells) else ""

@@ -275,6 +275,8 @@ class SessionWidget(Panel):
     def _show(self, entry: Entry, contents: Contents, words: str) -> None:
         assert self.session is not None
         self._picture.show(entry, contents)
+        if self.cells is not None:
+            self.cells.events.scale.connect(self._refresh)  # of a slide it is then to be saved
         try:
             self.session.remember(entry.item.path)
         except WBCSegError as error:
@@ -358,11 +360,9 @@ class SessionWidget(Panel):
         if question and not confirmed(self._guard.window or self, "Replace what was saved?", question):
             return
 
-        again = set(filter(self._picture.was_saved, snapshots))
-
         def work(progress: Progress) -> Any:
             files = {
-                cells: save_cells(snapshot, entry.item, session, regions.get(cells), cells in again, progress)
+                cells: save_cells(snapshot, entry.item, session, regions.get(cells), progress)
                 for cells, snapshot in snapshots.items()
             }
             other = replaced(entry.item, session.outputs) is not None
@@ -421,6 +421,7 @@ class SessionWidget(Panel):
             note(layer, record=record)
             layer.events.metadata()
             self._take_method(LayerInfo.of(layer))
+            self._refresh()  # cells of a slide were there while they were being found
 
     def _take_method(self, info: LayerInfo) -> None:
         """Let *Segment all* do as the Segment panel did with this picture, unless a run was before."""
@@ -470,6 +471,8 @@ class SessionWidget(Panel):
 
     def _refresh(self, event: Any = None) -> None:
         """Offer what can be done; cells may have come, by another panel perhaps, or gone."""
+        if self.cleanup.done:
+            return
         session, panel, running = self.session, self.panel, self.running
         last = last_session() if session is None and not busy(self._looking) else None
         start = LOOKING if busy(self._looking) else START
