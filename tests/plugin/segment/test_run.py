@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from napari.layers import Layer
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QMessageBox
 
 from napari_wbcseg.network.library import models_folder
-from napari_wbcseg.plugin.controls.panel import Panel
+from napari_wbcseg.plugin.controls.panel import Panel, open_panel
 from napari_wbcseg.plugin.segment.run import SegmentRun, _folders
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared.metadata import note
@@ -89,6 +90,49 @@ def test_that_cells_go_with_napari_unless_they_are_saved_is_said(viewer, image, 
     with qtbot.waitSignal(widget.segmented, timeout=120_000):
         widget.run()
     assert "until napari is closed: save them" in widget.message.text()
+
+
+def test_closing_napari_asks_where_hours_of_work_would_be_lost(viewer, image, qtbot, monkeypatch):
+    """It closed, while a slide was being segmented or before its cells were saved, without a question."""
+    monkeypatch.setattr("napari_wbcseg.plugin.segment.run.IN_MEMORY", 1000)
+    monkeypatch.setattr("napari_wbcseg.plugin.segment.widget.choose_part", lambda *_: None)
+    viewer.show()
+    widget = open_panel(viewer, "Segment white blood cells")
+    asked, answers = [], ["No", "No", "Yes"]
+
+    def question(parent, title, text, *_):
+        asked.append(text)
+        return getattr(QMessageBox.StandardButton, answers.pop(0))
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    window = viewer.window._qt_window
+    # The fixture closes the viewer again, and napari cannot do that with a window that is deleted.
+    window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+    widget.model, widget.settings = "dark", SETTINGS
+    with qtbot.waitSignal(widget.segmented, timeout=120_000):
+        widget.run()
+        window.close()
+        qtbot.waitUntil(lambda: len(asked) == 1, timeout=5000)
+    assert asked[0].startswith("slide is being segmented")
+    window.close()
+    qtbot.waitUntil(lambda: len(asked) == 2, timeout=5000)
+    assert "gone with napari: 4 white cells of slide" in asked[1]
+    assert window.isVisible()
+    window.close()
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=5000)
+    assert answers == []
+
+
+def test_two_windows_do_not_segment_one_slide_at_once(viewer, image, qtbot):
+    """They wrote into one folder: the cells of the one were drawn over and taken from the other."""
+    run, _ = start(viewer, image)
+    with qtbot.waitSignals([run.segmented], timeout=120_000):
+        qtbot.waitUntil(lambda: bool(_folders), timeout=60_000)
+        other, _ = start(viewer, image)
+        with qtbot.waitSignal(other._panel.failed, timeout=60_000) as told:
+            pass
+    assert "slide is still being segmented" in told.args[0]
+    assert len(viewer.layers) == 4
 
 
 def test_a_result_that_fits_becomes_arrays_for_ordinary_layers(viewer, image, qtbot):

@@ -18,6 +18,8 @@ from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ...box import Box
+from ...errors import BusyError
+from ...files import locked
 from ...progress import Progress
 from ...segmentation.result import Segmentation, passing_folder
 from ...settings import SegmentationSettings
@@ -84,6 +86,7 @@ class SegmentRun(QObject):
         self._steps: Generator[ResultLayers | None] | None = None
         self._keep_earlier: bool | None = None
         self._on_view: tuple[float, float] | None = None
+        self._fills = False
         self._levels: list[Any] = []  # of the labels on disk, whose folder lasts as long as these
         #: The layer that fills while a large image is segmented.
         self.filling: Labels | None = None
@@ -95,6 +98,11 @@ class SegmentRun(QObject):
     def running(self) -> bool:
         """Whether a segmentation is under way."""
         return self._job is not None
+
+    @property
+    def filled(self) -> str:
+        """The name of the large image that is being segmented; empty where none is."""
+        return self._source.name if self._fills and self.can_be_cancelled else ""
 
     @property
     def can_be_cancelled(self) -> bool:
@@ -162,11 +170,15 @@ class SegmentRun(QObject):
             _folders[self._key] = TemporaryDirectory(prefix="wbcseg-")
         folder = _folders[self._key]
         image = image_data(self._source)
-        run = LargeRun(image, folder.name, model, settings, preview=True, progress=progress)
-        self._levels = run.labels.arrays
-        for done in run.tiles(lambda: self._on_view):
-            tell(done)
-        result = run.finish()
+        busy = BusyError(
+            f"{self._source.name} is still being segmented, in another window perhaps: wait for its end."
+        )
+        with locked(Path(f"{folder.name}.lock"), busy):
+            run = LargeRun(image, folder.name, model, settings, preview=True, progress=progress)
+            self._levels = run.labels.arrays
+            for done in run.tiles(lambda: self._on_view):
+                tell(done)
+            result = run.finish()
         arrays: list[Any] = [result.labels, result.probability]
         for array in arrays:
             array.store.temporary = folder

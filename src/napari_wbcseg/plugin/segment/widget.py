@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,10 +14,13 @@ from superqt.utils import signals_blocked
 from ...errors import ImageError, WBCSegError
 from ...segmentation.result import Segmentation, passing_folder
 from ...settings import SegmentationSettings
+from ...words import listed
+from ..controls.basic_widgets import confirmed
 from ..controls.panel import Panel, held_by_part, open_review_on
+from ..controls.window import WindowGuard
 from ..shared.counts import counts_of
 from ..shared.layers import ResultLayers, is_corrected
-from ..shared.metadata import LayerInfo
+from ..shared.metadata import LayerInfo, is_cells
 from ..shared.viewer import image_data, own_viewer, placement, plane_events, plane_shape, plane_shown
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle
@@ -59,6 +63,8 @@ class SegmentWidget(Panel):
         self._circle = DiameterCircle(self._viewer, self.panel.method.diameter.set)
         self._counts = counts_of(self._viewer)
         self._run = SegmentRun(self._viewer, self, lambda: self.image)
+        self._let_go = False
+        self._guard = WindowGuard(self, {}, lambda: bool(self._at_stake()), self._ask_to_close)
         self._connect()
         self._on_image()
 
@@ -109,6 +115,7 @@ class SegmentWidget(Panel):
         if self.running:
             return
         self._circle.hide()
+        self._let_go = False
         layer: Any = self.image  # there may be none, which is refused
         shown = None
         if self.only_plane_shown and layer is not None:
@@ -166,6 +173,25 @@ class SegmentWidget(Panel):
         of_slide = image is not None and self.regions is not None and is_slide(plane_shape(image))
         return None if of_slide else self.panel.cells()
 
+    def _at_stake(self) -> str:
+        """Return which work of hours goes with napari; of cells that a session saves, that asks itself."""
+        if self._let_go or self.cleanup.done:
+            return ""
+        if self._run.filled:
+            return f"{self._run.filled} is being segmented, and that begins anew once napari was closed."
+        lost = [
+            layer.name
+            for layer in filter(is_cells, self._viewer.layers)
+            if passing_folder(image_data(layer)) is not None and LayerInfo.of(layer).record is None
+        ]
+        return f"Not saved, and gone with napari: {listed(lost)}." if lost else ""
+
+    def _ask_to_close(self, close: Callable[[], object]) -> None:
+        question = f"{self._at_stake()} Close it all the same?"
+        if confirmed(self._guard.window or self, "Close napari?", question):
+            self._let_go = True
+            close()
+
     # Parts -----------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
@@ -189,6 +215,7 @@ class SegmentWidget(Panel):
             self.cleanup.connect(event, self._show_counts)
         self.cleanup.connect(self._viewer.layers.events.inserted, self._on_layers)
         self.cleanup.connect(self._viewer.layers.events.removed, self._on_layers)
+        self.cleanup.add(self._guard.leave)
         self.cleanup.add(self._circle.hide)
         self.cleanup.add(lambda: panel.pixel_size.follow(None))
 

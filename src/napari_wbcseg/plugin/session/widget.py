@@ -23,6 +23,7 @@ from ...settings import SegmentationSettings
 from ...words import listed, of_part
 from ..controls.basic_widgets import calling, confirmed, there
 from ..controls.panel import Panel, held_by_part, open_review_on
+from ..controls.window import WindowGuard
 from ..shared.counts import counts_of
 from ..shared.jobs import Job, busy, timer
 from ..shared.metadata import LayerInfo, note
@@ -31,7 +32,6 @@ from ..shared.viewer import own_viewer
 from .files import Session, last_session, replaced, row_and_thumbnail, save_cells
 from .panel import KEYS, LOOKING, OTHERWISE, START, Entry, SessionPanel, ask_to_save, thumbnail
 from .shown_picture import Contents, ShownPicture, copy_left, read_picture
-from .window import WindowGuard
 
 _SUM_DELAY = 100  # ms between two sums over all pictures
 _BECAME_ANOTHER = (
