@@ -29,6 +29,7 @@ from napari_wbcseg.batch.folder import BatchItem
 from napari_wbcseg.box import Box
 from napari_wbcseg.plugin.controls.method_form import ClassesEditor
 from napari_wbcseg.plugin.controls.panel import open_panel
+from napari_wbcseg.plugin.session import files
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session, layers_of, row_and_thumbnail
 from napari_wbcseg.plugin.session.panel import Entry
 from napari_wbcseg.plugin.session.shown_picture import read_picture
@@ -1064,15 +1065,29 @@ class TestASlideFoundInThePanel:
         assert LargeResult.open(out / "slide-cells").cells["class"].tolist() == ["blast", "monocyte"]
         assert answer[0] == [], "asked once"
 
-    def test_a_part_that_was_taken_before_save_is_put_back_into_what_was_saved(self, slide, out, qtbot):
+    @pytest.mark.parametrize("when", ["after", "meanwhile"])
+    def test_a_part_that_was_taken_before_save_is_put_back_into_what_was_saved(
+        self, slide, out, qtbot, monkeypatch, when
+    ):
         """It went into the folder that goes with napari, and the corrections were lost without a word."""
-        editor = slide.review().large
+        editor, copied, write = slide.review().large, threading.Event(), files.write_result
+
+        def slowly(*arguments, **options):
+            copied.set()
+            time.sleep(2)
+            return write(*arguments, **options)
+
+        monkeypatch.setattr(files, "write_result", slowly)
         part = editor.correct_part(Box(0, 0, 70, 70))
         part.data = np.zeros_like(part.data)
         with qtbot.waitSignals([slide.saved, slide.opened], timeout=WAIT):
             slide.save()
-        with qtbot.waitSignal(editor.finish().ended, timeout=WAIT):
-            pass
+            if when == "meanwhile":
+                qtbot.waitUntil(copied.is_set, timeout=WAIT)
+                editor.finish()
+        if when == "after":
+            editor.finish()
+        qtbot.waitUntil(lambda: editor.part is None, timeout=WAIT)
         assert len(LargeResult.open(out / "slide-cells").cells) == 1
         assert counts_of(slide._viewer).words(slide.cells) == "1 white cell"
 

@@ -178,16 +178,16 @@ class LargeEditor(QWidget):
         self._job = self._panel.in_background(
             lambda progress: LargeResult.open(folder).replace_region(part.window, labels, image, said),
             "Putting the corrections back",
-            done=lambda table: self._on_put_back(part, state, table),
+            done=lambda table: self._on_put_back(part, (state, folder), table),
             ended=lambda: self.put_back.setEnabled(not busy(self._job)),
         )
         return self._job
 
-    def _on_put_back(self, part: _Part, state: object, table: pd.DataFrame) -> None:
-        if self.part is part.labels and state_of(part.labels) != state:  # it was corrected meanwhile
-            self.finish()
-            return
+    def _on_put_back(self, part: _Part, done: tuple[object, str], table: pd.DataFrame) -> None:
         cells, folder = part.cells, LayerInfo.of(part.cells).folder
+        if self.part is part.labels and (state_of(part.labels), folder) != done:
+            self.finish()  # it was corrected meanwhile, or a session saved the cells elsewhere
+            return
         there = (one for one in self._viewer.layers if is_cells(one) and LayerInfo.of(one).folder == folder)
         cells = next(there, cells)  # opened anew meanwhile, perhaps
         self._open = None
