@@ -1007,6 +1007,9 @@ class TestASlideFoundInThePanel:
             slide.save()
         assert not list(out.glob("slide-*.*g"))
         assert not (out / "slide-labels.tif").exists()
+        assert LargeResult.open(out / "slide-cells").image_file == folder / "slide.zarr", (
+            "for napari's reader"
+        )
         notes = ResultRecord.read(out / "slide-result.json").notes
         shell(folder / "slide.zarr", "-o", folder / "by shell")
         assert notes == ResultRecord.read(folder / "by shell" / "slide-result.json").notes

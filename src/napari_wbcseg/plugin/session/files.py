@@ -19,7 +19,7 @@ from ...batch.process import in_tiles, make_room, with_pictures, write_result
 from ...batch.report import small_picture
 from ...batch.run import BatchResult, collect, renew_tables, segment_files
 from ...errors import BusyError, ImageError, OutputError, SettingsError, WBCSegError
-from ...files import read_text, user_path, write_atomically, written_whole
+from ...files import read_text, relative_path, user_path, write_atomically, written_whole
 from ...images.read import open_large, read_file, read_image
 from ...network.library import load_model
 from ...progress import Progress
@@ -30,7 +30,7 @@ from ...results.names import RUN_FILE, output_names
 from ...results.origins import ImageRecord
 from ...results.records import ResultRecord, RunRecord
 from ...results.save import alone_with
-from ...segmentation.large.folder import is_large_result
+from ...segmentation.large.folder import PLAN_FILE, is_large_result
 from ...segmentation.large.result import LargeResult, is_edited
 from ...segmentation.measure import known_rows
 from ...segmentation.result import ABOUT_IN_WORDS, Placement, passing_folder
@@ -290,7 +290,7 @@ def _save_slide(snapshot: LayerSnapshot, item: BatchItem, session: Session, prog
     folder, record = outputs.large_folder(item.name), outputs.record_file(item.name)
     stamp = ImageRecord.of(item.path, item.image, outputs.folder, hashed=False)
     found, found_in = snapshot.found, Path(there(snapshot.info.folder))
-    LargeResult.open(found_in).plan_of(image.full)
+    plan, _ = LargeResult.open(found_in).plan_of(image.full)
     if folder.exists() and not is_large_result(folder):
         raise OutputError(f"{folder} holds other files, and is needed for these cells: move it away.")
     if found_in != folder:
@@ -302,6 +302,9 @@ def _save_slide(snapshot: LayerSnapshot, item: BatchItem, session: Session, prog
                     f"cells in their place, move {record.name} and the folder {folder.name} away."
                 )
             shutil.copytree(found_in, copy)
+            file = item.path.resolve()  # a layer in which cells are found is in none
+            plan |= {"image": str(file), "relative": relative_path(file, folder)}
+            write_atomically(copy / PLAN_FILE, json.dumps(plan, indent=2).encode())
             make_room(item, outputs, image)
     large, cells = LargeResult.open(folder), known_rows(found.cells)
     if passing_folder(found.labels) and said_of(cells) != said_of(large.cells):  # what was said last
