@@ -120,6 +120,18 @@ def test_what_nobody_touched_is_not_read(folder: Path, monkeypatch: pytest.Monke
     assert all(box.bottom <= 128 and box.right <= 128 for box in read)
 
 
+def test_what_is_said_of_cells_that_were_found_anew_since_is_said_of_no_others(
+    folder: Path, model: ModelFile
+) -> None:
+    """In a window that showed those before, a run in the shell gave their numbers to other cells."""
+    window = LargeResult.open(folder)
+    said = each_named(window.cells, {2: "blast"})
+    segment_large(picture(np.where(TRUTH == 1, 0, TRUTH)), folder, model, SETTINGS)
+    with pytest.raises(ImageError, match="were found anew"):
+        window.keep_said(said)
+    assert LargeResult.open(folder).cells["class"].eq("").all()
+
+
 def test_corrections_of_our_own_are_in_the_table(folder: Path) -> None:
     result, window = LargeResult.open(folder), Box(100, 100, 170, 240)
     result.replace_region(window, np.zeros(window.shape, np.int32))
