@@ -115,9 +115,7 @@ def segment(
     )
 
 
-def about(
-    estimates: list[GlobalEstimates], notes: Iterable[str], stacked: bool = False
-) -> dict[str, Any]:
+def about(estimates: list[GlobalEstimates], notes: Iterable[str], stacked: bool = False) -> dict[str, Any]:
     """Return what a result says of what was estimated of its planes, and is noted besides."""
     return {
         "cell_diameter": _median(found.cell_diameter for found in estimates),
