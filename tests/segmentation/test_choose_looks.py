@@ -86,22 +86,24 @@ def cell(top: int, left: int, side: int, look: int = 0) -> list[TileCells]:
 
 
 @pytest.mark.parametrize(
-    ("candidate", "looks"),
+    ("red_cell", "candidate", "looks"),
     [
-        pytest.param(Candidate(200.0, 200.0, 120.0, 0.9), [40, 120], id="four times as wide"),
-        pytest.param(Candidate(200.0, 200.0, 120.0, 0.4), [40], id="not surely seen"),
-        pytest.param(Candidate(20.0, 20.0, 120.0, 0.9), [40], id="found already"),
-        pytest.param(Candidate(200.0, 200.0, 25.0, 0.9), [40], id="half as wide as a red cell"),
+        pytest.param(50.0, Candidate(200.0, 200.0, 120.0, 0.9), [40, 120], id="four times as wide"),
+        pytest.param(50.0, Candidate(200.0, 200.0, 120.0, 0.4), [40], id="not surely seen"),
+        pytest.param(50.0, Candidate(20.0, 20.0, 120.0, 0.9), [40], id="found already"),
+        pytest.param(50.0, Candidate(200.0, 200.0, 25.0, 0.9), [40], id="half as wide as a red cell"),
+        pytest.param(None, Candidate(200.0, 200.0, 25.0, 0.9), [40, 25], id="of red cells nothing is known"),
+        pytest.param(None, Candidate(200.0, 200.0, 6.0, 0.9), [40], id="a seventh as wide"),
     ],
 )
 def test_cells_of_quite_other_sizes_are_looked_for_where_they_were_surely_seen(
-    monkeypatch: pytest.MonkeyPatch, candidate: Candidate, looks: list[int]
+    monkeypatch: pytest.MonkeyPatch, red_cell: float | None, candidate: Candidate, looks: list[int]
 ) -> None:
     def look_again(levels: None, look: Look, number: int) -> list[TileCells]:
         return cell(140, 140, 120, number)
 
     monkeypatch.setattr(choose_looks, "_look", look_again)
     first = _Attempt(40.0, cell(0, 0, 40), 40.0, 1.0, 1.0)
-    found, tiles = _other_sizes(None, first, ScaleEstimate(RedCells(50.0), [candidate]))
+    found, tiles = _other_sizes(None, first, ScaleEstimate(RedCells(red_cell), [candidate]))
     assert [round(look.diameter) for look in found] == looks
     assert len(tiles) == len(looks)
