@@ -147,12 +147,6 @@ def test_an_unsure_cell_stained_as_the_red_cells_is_left_out() -> None:
     assert out == [False, True, False, False], "the third is sure, the fourth stained as white cells"
 
 
-def test_the_stain_of_white_cells_may_be_shown_by_others_than_are_judged() -> None:
-    rows = rows_of(between(1.0, 0.3), 0.95, 0.7)
-    assert red_cells_by_stain(rows[1:], RED, rows).tolist() == [True]
-    assert red_cells_by_stain(rows[1:], RED).tolist() == [False], "of another hue than red cells"
-
-
 def test_a_fairly_sure_cell_shows_the_stain_of_white_cells_and_is_judged_by_it_too() -> None:
     assert PARAMETERS.reference < 0.85 < PARAMETERS.judged
     assert left_out(between(1.0, 1.0, 0.0), 0.85, 0.85, 0.85) == [False, False, True]

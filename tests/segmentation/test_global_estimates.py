@@ -64,7 +64,7 @@ def test_of_a_large_image_the_network_is_shown_what_is_as_dark_as_its_nuclei() -
 
 def test_where_samples_show_no_white_cell_the_red_ones_tell_its_size() -> None:
     image, light = np.zeros((90, 90, 3), np.float32), GlobalEstimates(**WHITE)
-    seen = _Seen(image, 2, [Box(0, 0, 90, 90)], (), ScaleEstimate(RedCells(20.0, (0.3, 0.5, 0.4))), [])
+    seen = _Seen(image, 2, [Box(0, 0, 90, 90)], (), ScaleEstimate(RedCells(20.0, (0.3, 0.5, 0.4)), []), [])
     found = _with_cells(light, seen, sampled=True)
     assert (found.red_cell, found.cell_diameter) == (40.0, WHITE_OVER_RED * 40.0), "of pixels of the image"
     assert "their size was taken from the red cells" in found.notes[0]
@@ -79,5 +79,5 @@ def test_pen_marks_on_a_large_image_do_not_hide_its_cells() -> None:
         pixels[top : top + 440, left : left + 400] = (25, 25, 40)
     pixels[2400:3040, 1200:1840] = smear
     found, tiles = estimate(PixelSource(pixels), load_model("wbc"), SegmentationSettings(), silent)
-    assert tiles is None, "too large to be looked at as a whole"
+    assert tiles == [], "too large to be looked at as a whole"
     assert found.cell_diameter == pytest.approx(60, rel=0.15)
