@@ -72,6 +72,13 @@ def test_what_the_edge_of_a_sample_cuts_off_is_not_told() -> None:
         assert not notes(samples=[sample])
 
 
+def test_a_cell_that_the_edge_of_a_sample_cuts_off_is_not_told_as_smaller_than_a_red_cell() -> None:
+    """Its outline ends a pixel or two from there, as the network draws it, and not at the very edge."""
+    small = {"red_cell": 34.0, "other": RED}
+    assert "smaller than a red cell" in " ".join(notes(**small, samples=[Box(0, 0, 160, 160)]))
+    assert not notes(**small, samples=[Box(23, 0, 160, 160)])
+
+
 def test_where_more_places_than_were_counted_are_stained_alike_the_count_is_in_doubt() -> None:
     """As where a camera sharpened a field of red cells, of which some look like white ones."""
     (note,) = notes(more=[(110.0, 30.0)])

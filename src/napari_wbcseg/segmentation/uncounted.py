@@ -40,8 +40,8 @@ class UncountedParameters:
         Area of a place stained like white cells over that of their nuclei, from which on it may be one.
     radius : float
         Cell diameters of the largest disc in it: seams between cells are narrower.
-    edge : int
-        Such pixels from the edge of a sample within which what is stained is cut off by it.
+    edge : float
+        Cell diameters from the edge of a sample within which what is there is cut off by it.
     candidate : float
         Score of what was seen from afar, where no cell is sure.
     brightest : float
@@ -56,7 +56,7 @@ class UncountedParameters:
     strip: int = 512
     nucleus: float = 0.6
     radius: float = 0.2
-    edge: int = 2
+    edge: float = 0.1
     candidate: float = 0.6
     brightest: float = 254.0
     burnt_out: float = 0.03
@@ -117,7 +117,9 @@ def notes_on_uncounted(
     found = without_red_cells(tiles, estimate.red)
     labels = draw(found.rows["box"], found.masks(tiles), found.rows["label"], Box(0, 0, *image.shape[:2]))
     sure = found.rows["label"][found.rows["certainty"] >= STAIN.sure]
-    small = too_small(found.rows, cut_by_border(found.rows["box"], [*fields, *samples]), estimate.red)
+    cut = cut_by_border(found.rows["box"], fields)
+    cut |= np.isin(found.rows["label"], labels[_at_edges(samples, labels.shape, diameter, diameter)])
+    small = too_small(found.rows, cut, estimate.red)
     notes = _small_ones(found.rows, small)
     if diameter < SMALLEST and not small.all():
         notes = (TOO_SMALL, *notes)
@@ -187,11 +189,15 @@ def _stained_alike(
     radius = np.zeros(number + 1, np.float32)
     np.maximum.at(radius, places[elsewhere], depth[elsewhere])
     missed = (area >= PARAMETERS.nucleus * nucleus) & (radius[1:] >= PARAMETERS.radius * across)
-    if samples:
-        inner = np.zeros(labels.shape, bool)
-        for box in samples:
-            top, left, bottom, right = (round(end * across / diameter) for end in box)
-            edge = PARAMETERS.edge
-            inner[top + edge : bottom - edge, left + edge : right - edge] = True
-        missed &= ~np.isin(np.arange(1, number + 1), places[~inner])
+    missed &= ~np.isin(np.arange(1, number + 1), places[_at_edges(samples, labels.shape, diameter, across)])
     return int(missed.sum())
+
+
+def _at_edges(samples: Sequence[Box], shape: tuple[int, ...], diameter: float, across: float) -> np.ndarray:
+    """Say which pixels of an image, so many across a cell, lie at the edge of a sample, or between these."""
+    at_edges = np.full(shape, bool(samples))
+    edge = round(PARAMETERS.edge * across)
+    for box in samples:
+        top, left, bottom, right = (round(end * across / diameter) for end in box)
+        at_edges[top + edge : bottom - edge, left + edge : right - edge] = False
+    return at_edges
