@@ -87,8 +87,8 @@ class Segmentation:
         `napari_wbcseg.results.save.with_current_cells`.
     cells : DataFrame
         One row a cell: ``label``, its centroid ``row`` and ``col``, ``area``,
-        ``diameter`` (pixels), ``certainty`` in [0, 1], ``check``, ``border``
-        and more; for a stack also ``plane``. Its ``class`` says whether it is a white cell; it is one
+        ``diameter`` (pixels), ``certainty`` in [0, 1], NaN of a cell that no model saw, ``check``,
+        ``border`` and more; for a stack also ``plane``. Its ``class`` says whether it is a white cell; it is one
         where nobody said a class. Where you name it yourself, set ``class_by`` to ``person``, and no
         model or run changes that.
     probability : ndarray of float32, shape of ``labels``, or None
