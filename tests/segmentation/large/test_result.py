@@ -160,6 +160,15 @@ def test_two_who_correct_one_result_lose_nothing_of_each_other(folder: Path) -> 
     assert LargeResult.open(folder).in_table
 
 
+def test_what_is_said_of_a_cell_of_which_another_left_a_rim_is_kept(folder: Path) -> None:
+    """It was taken for one that a run found anew: its middle moved further than it is wide now."""
+    window, other = LargeResult.open(folder), LargeResult.open(folder)
+    part = Box(120, 180, 160, 208)
+    other.replace_region(part, np.zeros(part.shape, np.int32))
+    window.keep_said(each_named(window.cells, {3: "blast"}))
+    assert LargeResult.open(folder).cells["class"].tolist() == ["", "", "blast", ""]
+
+
 def test_what_is_said_while_changed_labels_are_measured_is_kept(folder: Path) -> None:
     """A run that took such labels into the table wrote it without what a window had said meanwhile."""
     changed(folder, Box(30, 40, 60, 70), 0)

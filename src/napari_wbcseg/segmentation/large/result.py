@@ -290,11 +290,12 @@ class LargeResult:
         OutputError
             As `replace_region`.
         """
-        then = cells.reindex(columns=["label", "row", "col"])
+        then = cells.reindex(columns=["label", "row", "col", "diameter"])
         with self._alone():
             both = self.cells.merge(then, on="label", suffixes=("", "_then"))
             moved = both[["row", "col"]].to_numpy() - both[["row_then", "col_then"]].to_numpy()
-            if (np.abs(moved).max(axis=1, initial=0) > both["diameter"]).any():
+            wide = both[["diameter", "diameter_then"]].max(axis=1)
+            if (np.abs(moved).max(axis=1, initial=0) > wide).any():
                 raise ImageError(f"The cells in {self.folder} were found anew since then: open them again.")
             self.cells, self.classes = self._with_said(cells), classes or self.classes
             self.write_table()
