@@ -30,6 +30,7 @@ from napari_wbcseg.box import Box
 from napari_wbcseg.plugin.controls.method_form import ClassesEditor
 from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.session import files
+from napari_wbcseg.plugin.session import widget as session_widget
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session, layers_of, row_and_thumbnail
 from napari_wbcseg.plugin.session.panel import Entry
 from napari_wbcseg.plugin.session.shown_picture import read_picture
@@ -1068,24 +1069,27 @@ class TestASlideFoundInThePanel:
         assert LargeResult.open(out / "slide-cells").cells["class"].tolist() == ["blast", "monocyte"]
         assert answer[0] == [], "asked once"
 
-    @pytest.mark.parametrize("when", ["after", "meanwhile"])
+    @pytest.mark.parametrize("when", ["after", "meanwhile", "at the end"])
     def test_a_part_that_was_taken_before_save_is_put_back_into_what_was_saved(
         self, slide, out, qtbot, monkeypatch, when
     ):
         """It went into the folder that goes with napari, and the corrections were lost without a word."""
-        editor, copied, write = slide.review().large, threading.Event(), files.write_result
+        editor, copied = slide.review().large, threading.Event()
+        at_the_end = session_widget, "row_and_thumbnail"
+        module, name = at_the_end if when == "at the end" else (files, "write_result")
+        do = getattr(module, name)
 
         def slowly(*arguments, **options):
             copied.set()
             time.sleep(2)
-            return write(*arguments, **options)
+            return do(*arguments, **options)
 
-        monkeypatch.setattr(files, "write_result", slowly)
+        monkeypatch.setattr(module, name, slowly)
         part = editor.correct_part(Box(0, 0, 70, 70))
         part.data = np.zeros_like(part.data)
         with qtbot.waitSignals([slide.saved, slide.opened], timeout=WAIT):
             slide.save()
-            if when == "meanwhile":
+            if when != "after":
                 qtbot.waitUntil(copied.is_set, timeout=WAIT)
                 editor.finish()
         if when == "after":

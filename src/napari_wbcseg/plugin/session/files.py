@@ -7,7 +7,7 @@ import os
 import shutil
 from base64 import b64decode
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -278,10 +278,14 @@ def save_cells(
         return save_snapshot(snapshot, region_file, progress=progress)
     if snapshot.info.folder is None:
         return _save_in_place(snapshot, item, session, progress)
-    own = snapshot.info.folder == str(session.outputs.large_folder(item.name))
-    # What is corrected meanwhile waits, to be put where these cells are then.
-    with nullcontext() if own else alone_with(Path(snapshot.info.folder)):
-        return _save_slide(snapshot, item, session, progress)
+    return _save_slide(snapshot, item, session, progress)
+
+
+def kept_in_place(snapshot: LayerSnapshot, item: BatchItem, session: Session) -> AbstractContextManager[None]:
+    """Let what is corrected in a slide wait while its cells are copied, and be put where they are then."""
+    folder = snapshot.info.folder
+    own = folder in (None, str(session.outputs.large_folder(item.name)))
+    return nullcontext() if own else alone_with(Path(there(folder)))
 
 
 def _save_slide(snapshot: LayerSnapshot, item: BatchItem, session: Session, progress: Progress) -> list[Path]:

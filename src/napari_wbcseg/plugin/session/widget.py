@@ -29,7 +29,7 @@ from ..shared.jobs import Job, busy, timer
 from ..shared.metadata import LayerInfo, note
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
-from .files import Session, last_session, replaced, row_and_thumbnail, save_cells
+from .files import Session, kept_in_place, last_session, replaced, row_and_thumbnail, save_cells
 from .panel import KEYS, LOOKING, OTHERWISE, START, Entry, SessionPanel, ask_to_save, thumbnail
 from .shown_picture import Contents, ShownPicture, copy_left, read_picture
 
@@ -360,25 +360,30 @@ class SessionWidget(Panel):
         if question and not confirmed(self._guard.window or self, "Replace what was saved?", question):
             return
 
-        def work(progress: Progress) -> Any:
-            files = {
-                cells: save_cells(snapshot, entry.item, session, regions.get(cells), progress)
-                for cells, snapshot in snapshots.items()
-            }
+        def work(progress: Progress, tell: Callable[[Any], None]) -> Any:
+            for cells, snapshot in snapshots.items():
+                with kept_in_place(snapshot, entry.item, session):
+                    files = save_cells(snapshot, entry.item, session, regions.get(cells), progress)
+                    written = session.written(entry.item)
+                    tell(partial(self._picture.on_saved, cells, snapshot, files, written))
             other = replaced(entry.item, session.outputs) is not None
-            return files, session.written(entry.item), other, *row_and_thumbnail(entry.item, session)
+            return other, *row_and_thumbnail(entry.item, session)
 
         def done(outcome: Any) -> None:
-            files, written, other, row, jpeg = outcome
-            for cells, snapshot in snapshots.items():
-                self._picture.on_saved(cells, snapshot, files[cells], written)
+            other, row, jpeg = outcome
             words = f"{entry.item.path} {_BECAME_ANOTHER}" if other else ""
             names = listed([file.name for file in regions.values()])
             self.say(f"{_OF_REGIONS} {names}." if regions else words)
             self._on_told(entry.item, row, jpeg)
             self.saved.emit(entry)
 
-        self._saving = self.in_background(work, "Saving cells", done=done, ended=self._refresh)
+        self._saving = self.in_background(
+            work,
+            "Saving cells",
+            done=done,
+            yielded=call,
+            ended=self._refresh,
+        )
         self._refresh()
 
     def _question(self, item: BatchItem, session: Session, own: bool, regions: Mapping[Labels, Path]) -> str:
