@@ -894,6 +894,32 @@ class TestCorrecting:
             dock.title.close_button.click()
         assert load_result(out / "0003-result.json").count == 2
 
+    def test_cells_that_are_being_saved_are_saved_though_the_panel_is_closed(
+        self, seen, folder, out, qtbot, answer, monkeypatch
+    ):
+        """That was cancelled half-way."""
+        shell(folder, "-o", out)
+        session, begun, go_on = open_panel(seen, TITLE), threading.Event(), threading.Event()
+        with qtbot.waitSignals([session.listed, session.opened], timeout=WAIT):
+            session.open_pictures([out])
+        correct(seen, session, 3, qtbot)
+
+        def slowly(*given):
+            begun.set()
+            go_on.wait(20)
+            return files.save_cells(*given)
+
+        monkeypatch.setattr(session_widget, "save_cells", slowly)
+        with qtbot.waitSignal(session.saved, timeout=20_000):
+            session.save()
+            qtbot.waitUntil(begun.is_set, timeout=WAIT)
+            session.parentWidget().title.close_button.click()
+            qtbot.wait(50)
+            go_on.set()
+        assert load_result(out / "0003-result.json").count == 2
+        assert not session.unsaved
+        assert answer[1] == []
+
 
 class TestTomorrow:
     def test_the_last_session_is_offered_and_goes_on_where_it_stood(self, viewer, session, out, qtbot):

@@ -12,6 +12,7 @@ from typing import Any
 import napari
 from napari.layers import Labels
 from napari.utils.notifications import show_info
+from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog
 
@@ -370,6 +371,8 @@ class SessionWidget(Panel):
             return other, *row_and_thumbnail(entry.item, session)
 
         def done(outcome: Any) -> None:
+            if not isalive(self):
+                return
             other, row, jpeg = outcome
             words = f"{entry.item.path} {_BECAME_ANOTHER}" if other else ""
             names = listed([file.name for file in regions.values()])
@@ -380,6 +383,8 @@ class SessionWidget(Panel):
         self._saving = self.in_background(
             work,
             "Saving cells",
+            lasting=True,
+            cleanup=None,  # where the panel is closed meanwhile they are saved, too
             done=done,
             yielded=call,
             ended=self._refresh,

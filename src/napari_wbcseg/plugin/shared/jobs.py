@@ -105,7 +105,7 @@ class Job(QObject):
         self._stop.set()
 
     def abandon(self) -> None:
-        """Cancel, and emit nothing from now on: whoever listened is going away."""
+        """Cancel what does not last, and emit nothing from now on: whoever listened is going away."""
         if not self._lasting:
             self.cancel()
         self._leave_window()
