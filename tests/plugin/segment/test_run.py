@@ -123,6 +123,25 @@ def test_closing_napari_asks_where_hours_of_work_would_be_lost(viewer, image, qt
     assert answers == []
 
 
+def test_cells_that_were_saved_are_not_said_to_be_lost(viewer, image, qtbot, monkeypatch, tmp_path):
+    """As OME-Zarr alone they were; and the window stood still until all of their labels had been read."""
+    monkeypatch.setattr("napari_wbcseg.plugin.segment.run.IN_MEMORY", 1000)
+    monkeypatch.setattr("napari_wbcseg.plugin.segment.widget.choose_part", lambda *_: None)
+    widget, read = SegmentWidget(viewer), []
+    qtbot.addWidget(widget)
+    widget.model, widget.settings = "dark", SETTINGS
+    with qtbot.waitSignal(widget.segmented, timeout=120_000):
+        widget.run()
+    assert "4 white cells of slide" in widget._at_stake()
+    monkeypatch.setattr("napari_wbcseg.plugin.shared.unsaved.fingerprint", read.append)
+    form = widget.panel.save
+    form.formats = ["ome-zarr"]
+    with qtbot.waitSignal(form.saved, timeout=60_000):
+        form.save(tmp_path / "slide")
+    assert widget._at_stake() == ""
+    assert not read
+
+
 def test_two_windows_do_not_segment_one_slide_at_once(viewer, image, qtbot):
     """They wrote into one folder: the cells of the one were drawn over and taken from the other."""
     run, _ = start(viewer, image)

@@ -21,6 +21,7 @@ from ..controls.window import WindowGuard
 from ..shared.counts import counts_of
 from ..shared.layers import ResultLayers, is_corrected
 from ..shared.metadata import LayerInfo, is_cells
+from ..shared.unsaved import keep_unsaved
 from ..shared.viewer import image_data, own_viewer, placement, plane_events, plane_shape, plane_shown
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle
@@ -179,10 +180,14 @@ class SegmentWidget(Panel):
             return ""
         if self._run.filled:
             return f"{self._run.filled} is being segmented, and that begins anew once napari was closed."
+        kept = keep_unsaved(self._viewer)
+        passing = [
+            layer for layer in self._viewer.layers if is_cells(layer) and passing_folder(image_data(layer))
+        ]
         lost = [
             layer.name
-            for layer in filter(is_cells, self._viewer.layers)
-            if passing_folder(image_data(layer)) is not None and LayerInfo.of(layer).record is None
+            for layer in passing
+            if LayerInfo.of(layer).record is None and not kept.was_saved(layer)
         ]
         return f"Not saved, and gone with napari: {listed(lost)}." if lost else ""
 

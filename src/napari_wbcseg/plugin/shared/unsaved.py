@@ -101,6 +101,8 @@ class Unsaved(QObject):
     def saved(self, layer: Labels, snapshot: LayerSnapshot | None = None) -> None:
         """Take the cells of a layer, as a snapshot has them or as they are now, for saved or not wanted."""
         followed = self._followed.setdefault(layer, _Followed(None))
+        if is_on_disk(layer):  # too many to be read here
+            return
         followed.saved = state_of(layer if snapshot is None else snapshot.found)
         if not busy(self._job):
             followed.discard()
@@ -113,6 +115,10 @@ class Unsaved(QObject):
             note(layer, record=record or LayerInfo.of(layer).record, edited=snapshot.found.edited)
             layer.events.metadata()
             self.saved(layer, snapshot)
+
+    def was_saved(self, layer: Labels) -> bool:
+        """Whether cells that are on disk were saved elsewhere."""
+        return layer in self._followed
 
     def restored(self, layer: Labels, copy: UnsavedCopy) -> None:
         """Go on with a copy whose cells are in a layer now; they are not saved."""
