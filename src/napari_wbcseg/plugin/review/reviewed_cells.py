@@ -116,9 +116,6 @@ class ReviewedCells(MeasuredCells):
         table = pd.concat(tables, ignore_index=True)
         if self.stacked:
             table.insert(0, "plane", np.repeat(range(len(tables)), list(map(len, tables))))
-        known = pd.Series([self._certainty.get(cell) for cell in keys_of(table)], dtype=float)
-        # Of a cell that was drawn, under a number that another had perhaps, it is measured as 1.
-        table["certainty"] = known.where(known.eq(table["certainty"]))
         found = self.suggestions
         if found is None:
             return table
@@ -353,7 +350,6 @@ class ReviewedCells(MeasuredCells):
             self.known[CLASS] = class_of(self.known).str.strip()
         if {"check", "flag"} <= set(features):  # what was flagged is flagged anew
             self.known["check"] = features["check"].eq(True) & features["flag"].isna()
-        self._certainty = known_values(self.labels, "certainty")
         decisions, check = known_values(self.labels, "decision"), known_values(self.labels, "check")
         accepted = {cell: bool(check.get(cell)) for cell, said in decisions.items() if said == ACCEPTED}
         self._decisions = Decisions(accepted, known_values(self.labels, "flag"))
