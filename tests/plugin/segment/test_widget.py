@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QWidget
 from napari_wbcseg import save
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.plugin.review.training_set import field_writer
+from napari_wbcseg.plugin.segment.colours import colour_offer
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared.events import events
 from napari_wbcseg.plugin.shared.file_layers import read_result_layers
@@ -541,6 +542,13 @@ def test_a_diameter_set_by_hand_is_drawn_and_can_be_pulled(viewer, widget, quick
     assert circle not in viewer.layers, "gone once it runs"
     widget.settings = SegmentationSettings(cell_diameter=33)
     assert widget._circle.layer is None, "a script sees no circle"
+
+
+def test_an_axis_of_one_place_is_none_of_the_image_in_colour(viewer):
+    """Its pixels were as high as that is deep."""
+    image = viewer.add_image(np.zeros((1, 40, 50, 3), np.uint16), rgb=False, scale=(7, 2, 3, 1))
+    offer = colour_offer(viewer, image)
+    assert offer.add(viewer, offer.join(silent)).scale.tolist() == [2, 3]
 
 
 def test_colours_that_napari_took_for_planes_become_one_image(viewer, widget, quick_segment, qtbot):

@@ -70,9 +70,9 @@ class ColourOffer:
         """Add the image in colour, and take away what it shows better."""
         first, ndim, name = self.layers[0], joined.ndim - 1, self.name
         place = placement(first, ndim)
-        if self.axis == -1:  # the axes of the planes come first
+        if self.axis == -1:  # the axes of the planes come before it
             of_axes = ("scale", "translate", "units", "axis_labels")
-            place = {one: getattr(first, one)[:ndim] for one in of_axes}
+            place = {one: getattr(first, one)[-ndim - 1 : -1] for one in of_axes}
         if len(self.layers) == 1:
             viewer.layers.remove(first)
         added: Image = viewer.add_image(joined, rgb=True, name=name, **place)
