@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from napari_wbcseg.plugin.models import widget as models_widget
 from napari_wbcseg.plugin.models.widget import ModelsWidget
 from napari_wbcseg.plugin.review.training_set import field_writer
 from napari_wbcseg.plugin.shared.events import events
+from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.progress import silent
 from napari_wbcseg.settings import TrainingSettings
@@ -133,6 +135,28 @@ class TestInAndOut:
             widget.export_file(tmp_path / "out.keras")
         assert (tmp_path / "out.keras").read_bytes()[:2] == b"PK"
         assert "tensorflow" not in sys.modules
+
+    def test_a_file_is_written_though_the_panel_is_closed_meanwhile(
+        self, viewer, widget, qtbot, tmp_path, monkeypatch
+    ):
+        """The process that wrote it was ended, and no word told that there is none."""
+        begun, go_on, out = threading.Event(), threading.Event(), tmp_path / "out.keras"
+
+        def slowly(model, target, progress):
+            begun.set()
+            go_on.wait(20)
+            progress(0, 0, "Writing")
+            target.touch()
+            return target
+
+        monkeypatch.setattr(models_widget, "_export_elsewhere", slowly)
+        widget.chosen = "my-stain"
+        widget.export_file(out)
+        qtbot.waitUntil(begun.is_set, timeout=20_000)
+        viewer.window.remove_dock_widget(widget)
+        go_on.set()
+        qtbot.waitUntil(lambda: not Job._running, timeout=20_000)
+        assert out.exists()
 
 
 def layers(viewer, shape=(120, 160)):

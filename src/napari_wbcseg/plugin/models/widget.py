@@ -203,6 +203,7 @@ class ModelsWidget(Panel):
         self.in_background(
             work,
             title,
+            lasting=True,
             done=then,
             cancelled=lambda: self.say("Cancelled."),
             ended=lambda: self._doors.setEnabled(True),
