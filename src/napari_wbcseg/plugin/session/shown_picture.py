@@ -148,7 +148,7 @@ class ShownPicture:
         if cells is not None:
             self._viewer.layers.selection.active = cells
             if contents.left is None:
-                self._saved.update({one: _state(one) for one in (cells, *self.to_save)})
+                self._saved.update({one: _state(one) for one in {cells, *self.to_save}})
             elif take(contents.left):  # else they were opened besides meanwhile
                 self._kept.restored(cells, contents.left)
         self._viewer.reset_view()
