@@ -268,3 +268,23 @@ def test_python_ends_once_a_thread_that_is_busy_has_ended():
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_temporary_folder_is_there_until_what_lasts_has_read_from_it():
+    """Labels of a slide that a script's napari was saving as it was closed were read as empty."""
+    script = """
+        import os, time
+        from napari_wbcseg.plugin.shared.jobs import in_background
+        from qtpy.QtCore import QCoreApplication
+        from tempfile import TemporaryDirectory
+
+        application, folder = QCoreApplication([]), TemporaryDirectory()
+
+        def work(progress):
+            time.sleep(1)
+            print(os.path.exists(folder.name))
+
+        job = in_background(work, lasting=True)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    assert done.stdout == "True\n"

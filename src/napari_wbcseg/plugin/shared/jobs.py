@@ -6,6 +6,7 @@ import atexit
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -222,6 +223,8 @@ def _end_all() -> None:
         pool.waitForDone()
 
 
+# What is told of last is done first: Python removes temporary folders, of which a job may read, after it.
+weakref.finalize(Job, bool)
 atexit.register(_end_all)
 
 
