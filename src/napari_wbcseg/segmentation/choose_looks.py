@@ -39,8 +39,9 @@ class ChoiceParameters:
     smallest_elsewhere : float
         Least diameter of cells of another size over that of red cells: late erythroblasts are so small.
     narrowest_elsewhere : float
-        The same over that of most cells. Of the validation fields of marrow, quarters of them and these made worse a
-        bare nucleus is 0.2 as wide, and specks that were counted where no red cell is measured 0.04 to 0.12.
+        The same over that of most cells. Of the validation fields of marrow, quarters of them and these made
+        worse, a bare nucleus is 0.2 as wide, and specks that were counted where no red cell is measured 0.04
+        to 0.12.
     most_other_sizes : int
         So many sizes besides that of most cells.
     """
