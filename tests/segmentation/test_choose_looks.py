@@ -93,7 +93,6 @@ def cell(top: int, left: int, side: int, look: int = 0) -> list[TileCells]:
         pytest.param(50.0, Candidate(20.0, 20.0, 120.0, 0.9), [40], id="found already"),
         pytest.param(50.0, Candidate(200.0, 200.0, 25.0, 0.9), [40], id="half as wide as a red cell"),
         pytest.param(None, Candidate(200.0, 200.0, 25.0, 0.9), [40, 25], id="of red cells nothing is known"),
-        pytest.param(None, Candidate(200.0, 200.0, 4.0, 0.9), [40], id="a tenth as wide"),
     ],
 )
 def test_cells_of_quite_other_sizes_are_looked_for_where_they_were_surely_seen(

@@ -95,6 +95,12 @@ def test_what_is_small_is_so_among_the_cells_of_its_look() -> None:
     assert not too_small(sized(areas, 0.9, look), inside, RedCells()).any()
 
 
+def test_of_any_look_what_is_a_tenth_as_wide_as_the_widest_is_a_speck() -> None:
+    areas, look, inside = np.array([9000.0, 300.0, 90.0]), np.array([0, 1, 2]), np.zeros(3, bool)
+    assert too_small(sized(areas, 0.9, look), inside, RedCells()).tolist() == [False, False, True]
+    assert not too_small(sized(areas, 0.98, look), inside, RedCells()).any(), "these are sure"
+
+
 def test_beside_several_likely_cells_of_any_look_one_may_be_smaller_than_a_red_cell() -> None:
     areas, look = np.array([4000.0] * 2 + [450.0]), np.array([0, 0, 1])  # the last 24 across
     rows, inside, red = sized(areas, 0.9, look), np.zeros(3, bool), RedCells(RED_CELL)

@@ -38,10 +38,6 @@ class ChoiceParameters:
         pass for white ones where they are looked for at too small a size.
     smallest_elsewhere : float
         Least diameter of cells of another size over that of red cells: late erythroblasts are so small.
-    narrowest_elsewhere : float
-        The same over that of most cells. Of the validation fields of marrow, quarters of them and these made
-        worse, a bare nucleus is 0.2 as wide, and specks that were counted where no red cell is measured 0.04
-        to 0.12.
     most_other_sizes : int
         So many sizes besides that of most cells.
     """
@@ -52,7 +48,6 @@ class ChoiceParameters:
     most_looks: int = 2
     seen_again: float = 0.25
     smallest_elsewhere: float = 0.6
-    narrowest_elsewhere: float = 0.14
     most_other_sizes: int = 2
 
 
@@ -202,8 +197,7 @@ def _other_sizes(
     that found cells, and the cells of all their tiles.
     """
     looks: tuple[Look, ...] = (Look(found.diameter),)
-    tiles, of_red = found.tiles, PARAMETERS.smallest_elsewhere * (estimate.red.diameter or 0.0)
-    least = max(of_red, PARAMETERS.narrowest_elsewhere * found.measured)
+    tiles, least = found.tiles, PARAMETERS.smallest_elsewhere * (estimate.red.diameter or 0.0)
     while found.measured and len(looks) <= PARAMETERS.most_other_sizes:
         boxes = np.concatenate([cells.rows["box"] for cells in tiles])
         missed = [
