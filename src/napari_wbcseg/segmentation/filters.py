@@ -26,7 +26,8 @@ class FilterParameters:
         is about half as wide as a large monocyte, a platelet not a third.
     smallest_of_widest : float
         The same over that of the widest look: on the validation fields of marrow, quarters of them and these
-        made worse, the bare nucleus of an erythroblast is 0.18 as wide, specks that were counted 0.04 to 0.12.
+        made worse, the bare nucleus of an erythroblast is 0.18 as wide, specks that were counted are 0.04 to
+        0.12.
     smallest_of_red, smallest_of_several : float
         Diameter over that of the red cells: no white cell is much smaller, and a lone thing that is may be a
         large platelet. Beside several likely cells one may be.
