@@ -71,6 +71,13 @@ def test_white_cells_make_up_the_whole_and_erythroblasts_are_told_beside_them() 
     assert written.loc["platelet", ["low", "high", "more_to_halve"]].isna().all()
 
 
+def test_renamed_erythroblasts_are_counted_as_such() -> None:
+    own = BUILT_IN_CLASSES.changed("erythroblast", name="normoblast").changed("normoblast", name="NRBC")
+    found = pooled([(table(lymphocyte=50, NRBC=1), own), (table(erythroblast=2), BUILT_IN_CLASSES)])
+    assert (found.white_cells, found.erythroblasts) == (50, 3)
+    assert found.summary == "50 white cells, and 6 erythroblasts per 100"
+
+
 def test_what_is_surely_more_frequent_than_in_ordinary_blood_is_told() -> None:
     ordinary = table(neutrophil=57, lymphocyte=45, monocyte=8, eosinophil=4, basophil=1)
     assert differential(ordinary).unusual == ""

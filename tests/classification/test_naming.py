@@ -75,6 +75,9 @@ def test_cells_are_named_by_label_or_by_row() -> None:
 def test_what_may_be_a_platelet_is_unsure_and_counts() -> None:
     chances = pd.DataFrame({"lymphocyte": [0.05, 0.005], "platelet": [0.95, 0.995]})
     assert called(chances)[0].tolist() == ["unsure", "platelet"]
+    renamed = chances.rename(columns={"platelet": "thrombocyte"})
+    own = BUILT_IN_CLASSES.changed("platelet", name="thrombocyte")
+    assert called(renamed, own)[0].tolist() == ["unsure", "thrombocyte"]
 
 
 def test_a_column_is_called_by_its_name_also_where_no_class_could_have_it() -> None:

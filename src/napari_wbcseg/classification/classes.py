@@ -34,12 +34,16 @@ class CellClass:
         Whether cells of it are counted as white cells.
     part_of : str
         Name of a wider class, with which its cells are counted too; empty where there is none.
+    first_name : str
+        What it was called before it was renamed, empty where it was not: what is done with erythroblasts or
+        platelets is done with them under any name. See `ClassList.kind`.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^\S(.*\S)?$")]
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
     white_cell: bool = True
     part_of: Annotated[str, Field(max_length=60)] = ""
+    first_name: Annotated[str, Field(max_length=60)] = ""
 
     @property
     def rgb(self) -> tuple[int, int, int]:
@@ -102,6 +106,11 @@ class ClassList(tuple[CellClass, ...]):
         known = self(name)
         return known.part_of or name if known else name
 
+    def kind(self, name: str) -> str:
+        """Return the first name of a class, its own where it was not renamed or is not known."""
+        known = self(name)
+        return known.first_name or name if known else name
+
     def added(self, *classes: CellClass) -> ClassList:
         """Return the list with classes added, or put in the place of those of their names."""
         new = {one.name: one for one in classes}
@@ -117,6 +126,8 @@ class ClassList(tuple[CellClass, ...]):
             If the classes do not go together then.
         """
         new = {"name": name} | changes
+        if new["name"] != name:
+            new["first_name"] = self.kind(name)
         values = [{**one, **(new if one["name"] == name else {})} for one in self.to_list()]
         for one in values:
             one["part_of"] = new["name"] if one["part_of"] == name else one["part_of"]

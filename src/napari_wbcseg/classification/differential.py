@@ -65,9 +65,11 @@ class Differential:
         are part of no other add up to 100 %.
     white_cells : int
     others : dict of str to int
-        How many there are of each class that is no white cell; ``erythroblast`` always among them.
+        How many there are of each class that is no white cell.
     colours : dict of str to str
         Of the classes, as ``#rrggbb``.
+    erythroblasts : int
+        How many of the others are erythroblasts, whatever a person calls these.
     in_doubt : int
         Pictures that were left out, as what their count depends on is not known.
     outdated : int
@@ -82,15 +84,11 @@ class Differential:
     white_cells: int
     others: dict[str, int]
     colours: dict[str, str]
+    erythroblasts: int = 0
     in_doubt: int = 0
     outdated: int = 0
     missing: int = 0
     twice: int = 0
-
-    @property
-    def erythroblasts(self) -> int:
-        """Number of erythroblasts."""
-        return self.others.get(ERYTHROBLAST, 0)
 
     def per_100(self, name: str) -> float:
         """Return how many there are of a class per 100 white cells, as laboratories report erythroblasts."""
@@ -189,7 +187,7 @@ def pooled(pictures: Iterable[tuple[pd.DataFrame, ClassList]], in_doubt: int = 0
             (beside if name in classes.not_white else white)[str(name)] += number
         known += classes
     every = ClassList().added(*known).covering(sorted({*white, *beside}))
-    total, shares, others = white.total(), [], {ERYTHROBLAST: 0}
+    total, shares, others = white.total(), list[Share](), dict[str, int]()
     for one in every:
         number, not_white = (sum(count[part] for part in every.parts(one.name)) for count in (white, beside))
         if one.white_cell or number:
@@ -200,7 +198,8 @@ def pooled(pictures: Iterable[tuple[pd.DataFrame, ClassList]], in_doubt: int = 0
         if not one.white_cell or not_white:
             others[one.name] = not_white
     colours = {one.name: one.colour for one in every}
-    return Differential(tuple(shares), total, others, colours, in_doubt)
+    red = sum(count for name, count in others.items() if every.kind(name) == ERYTHROBLAST)
+    return Differential(tuple(shares), total, others, colours, red, in_doubt)
 
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:

@@ -113,7 +113,7 @@ def called(
     for row, number in zip(np.flatnonzero(known), best, strict=True):
         names[row] = whole[number]
         part = members[number][int(values[row, members[number]].argmax())]
-        least = PARAMETERS.platelet if whole[number] == PLATELET else PARAMETERS.sure
+        least = PARAMETERS.platelet if classes.kind(whole[number]) == PLATELET else PARAMETERS.sure
         if certainty[row] < least:
             names[row] = UNSURE
         elif values[row, part] >= PARAMETERS.told_apart * certainty[row]:

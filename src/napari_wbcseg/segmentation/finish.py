@@ -72,9 +72,9 @@ def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
         return np.zeros(len(cells), bool)
     red = work.estimates.red_cells
     classifier, erythroblast = work.classifier, np.zeros(len(cells))
-    names = classifier.header.architecture.classes if classifier is not None else ()
-    if ERYTHROBLAST in names and len(cells):
-        erythroblast = cells.classes[:, names.index(ERYTHROBLAST)]
+    if classifier is not None and len(cells):
+        kinds = map(class_list(classifier).kind, classifier.header.architecture.classes)
+        erythroblast = cells.classes[:, [kind == ERYTHROBLAST for kind in kinds]].sum(axis=1)
     out, cut = red_cells_by_stain(rows, red.stain), cut_by_border(rows["box"], work.fields)
     white = ~out
     out[white] = too_small(rows[white], cut[white], red, erythroblast[white])

@@ -17,6 +17,7 @@ from ...progress import Progress
 from ...words import counted
 from .features import known_values
 from .layer_check import check_layer
+from .metadata import LayerInfo
 from .viewer import image_data, plane_shape
 
 
@@ -52,11 +53,13 @@ def planes_of(image: Image, labels: Labels) -> Callable[[], Iterator[tuple[int, 
     if isinstance(drawn, np.ndarray):  # painted in place; what is on disk is read by the worker
         drawn = drawn.copy()
     classes, stack = known_values(labels, CLASS), drawn.ndim == 3
+    kind = LayerInfo.of(labels).class_list.kind
 
     def planes() -> Iterator[tuple[int, Any, np.ndarray]]:
         for plane, cells in enumerate(drawn if stack else [drawn]):
             cells, picture = np.asarray(cells), pixels[plane] if stack else pixels
-            platelets = [cell[1] for cell, name in classes.items() if cell[0] == plane and name == PLATELET]
+            called = {cell[1]: kind(name) for cell, name in classes.items() if cell[0] == plane}
+            platelets = [label for label, name in called.items() if name == PLATELET]
             yield plane, picture, np.where(np.isin(cells, platelets), 0, cells) if platelets else cells
 
     return planes
