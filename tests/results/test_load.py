@@ -202,9 +202,9 @@ def test_labels_that_became_black_and_white_elsewhere_are_to_check(tmp_path, res
     assert load_result(path).cells[["pieces", "check"]].to_numpy().tolist() == [[4, True]]
 
 
-@pytest.mark.parametrize("planes", [2, 3])
+@pytest.mark.parametrize("planes", [2, 3, 4])
 def test_a_stack_that_tifffile_wrote_again_is_the_same_stack(tmp_path, labels, image, planes):
-    """It takes three planes for the colours of one."""
+    """It takes three planes for the colours of one, and a fourth for their alpha channel."""
     stack = np.stack([labels] * planes)
     path, _ = save(made(stack, np.stack([image] * planes)), tmp_path / "a-labels.tif")
     corrected = np.where(tifffile.imread(path) == 3, 0, tifffile.imread(path))

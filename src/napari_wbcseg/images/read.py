@@ -171,7 +171,7 @@ def read_file(path: str | Path, *, numbers: bool = False) -> ReadImage:
         check_memory(full.nbytes, str(path))
         planes = np.asarray(full[:])
         if numbers and (stored := opened.read_numbers()) is not None:
-            planes = planes[..., :1] if _in_greys(planes) else stored
+            planes = planes[..., :1] if len(stored) == len(planes) and _in_greys(planes) else stored
         image, notes = as_image(planes, str(path), opened.alpha)
         return ReadImage(image, (*opened.all_notes, *notes), opened.pixel_size[0])
 

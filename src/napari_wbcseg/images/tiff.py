@@ -261,13 +261,17 @@ class TiffPixels(LazyPixels):
         return self.planes[image][0].layout.convert(self._stored(image, box))
 
     def numbers(self) -> NDArray[Any] | None:
-        """Return all pixels as stored, of a palette or where 0 is shown white; None of others."""
+        """Return all pixels as stored, of a palette or where 0 is shown white; None of others.
+
+        And of four planes, which tifffile writes as the colours of one and its transparency.
+        """
         from tifffile import PHOTOMETRIC
 
-        if self.planes[0][0].page.keyframe.photometric not in (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.PALETTE):
+        shown = self.planes[0][0].page.keyframe.photometric
+        if len(self.planes[0]) != 4 and shown not in (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.PALETTE):
             return None
         whole = Box(0, 0, self._height, self._width)
-        return np.stack([self._stored(image, whole) for image in range(len(self.planes))])
+        return np.stack([self._part(plane, whole) for plane in chain(*self.planes)])
 
     def _stored(self, image: int, box: Box) -> NDArray[Any]:
         parts = [self._part(plane, box) for plane in self.planes[image]]
