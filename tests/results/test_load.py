@@ -393,6 +393,16 @@ class TestReplay:
         smaller = replay(path.with_name("b-result.json"), image=spots()[0][:-9])
         assert smaller.place is None, "of another image nobody knows"
 
+    def test_what_is_noted_of_its_file_is_noted_again(self, saved, tmp_path):
+        found, path = saved
+        depths = np.stack([spots()[0][..., 0], spots()[0][::-1, ::-1, 0]])
+        file = tmp_path / "depths.ome.tif"
+        tifffile.imwrite(file, depths, ome=True, metadata={"axes": "ZYX"}, photometric="minisblack")
+        stack = replace(found, labels=np.stack([found.labels] * 2))
+        save(stack, path.with_name("b"), "tiff", image_path=file,
+             model_source=str(tmp_path / "dark.safetensors"))  # fmt: skip
+        assert "one field at several depths of focus" in replay(path.with_name("b-result.json")).notes[0]
+
     def test_folders_that_moved_together_are_enough(self, saved, tmp_path, tmp_path_factory):
         found, _ = saved
         new = tmp_path_factory.mktemp("elsewhere") / "all"

@@ -219,7 +219,7 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     record = ResultRecord.read(path)
     if record.settings is None or record.model is None:
         raise SettingsError(f"{path} tells of cells that no model found, so there is nothing to do again.")
-    file = None
+    file, notes = None, tuple[str, ...]()
     if image is None:
         file = record.image.file(path.parent)
         if file is None:
@@ -229,7 +229,11 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
         if record.image.sha256 is not None and file_sha256(file) != record.image.sha256:
             raise ImageError(f"{file} has changed since {path} was saved (its SHA-256 differs).")
         # Of several images in a large file the first was taken.
-        image = open_large(file).full if record.large else read_file(file).pixels
+        if record.large:
+            opened = open_large(file)
+            image, notes = opened.full, opened.notes
+        else:
+            image, notes, _ = read_file(file)
         if record.shape not in (image.shape, image.shape[:-1]):
             raise ImageError(
                 f"The image in {file} is {image.shape} and the labels of {path} are {record.shape}: they are "
@@ -241,7 +245,10 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     found = replace(found, place=record.placement, corner=record.corner)
     if file is None:
         return found
-    return replace(found, name=record.image.name, image_path=file, image_state=record.image.state)
+    notes = tuple(dict.fromkeys((*notes, *found.notes)))
+    return replace(
+        found, name=record.image.name, image_path=file, image_state=record.image.state, notes=notes
+    )
 
 
 def settings_in(path: str | Path) -> tuple[SegmentationSettings, ResultRecord | RunRecord | None]:
