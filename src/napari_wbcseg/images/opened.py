@@ -45,8 +45,8 @@ class OpenedImage:
     labels : bool
         Whether its values are known to be numbers of cells, and no picture.
     read_numbers : callable
-        Reads its pixels (N, H, W, C) as the numbers that they are shown by other colours or greys for, or four
-        planes that are shown as one; None where they are shown as what they are.
+        Reads its pixels (N, H, W, C) as the numbers that they are shown by other colours or greys for, or as
+        four planes that are shown as one; None where they are shown as what they are.
     read_stated : callable
         Reads what the file states of the size of its pixels.
     read_orientation : callable
