@@ -15,11 +15,12 @@ import pytest
 from PIL import Image
 
 from napari_wbcseg import Segmentation, SegmentationSettings
-from napari_wbcseg.batch.report import Gallery, add_to_gallery, report_pictures
+from napari_wbcseg.batch.report import Gallery, add_to_gallery, report_pictures, write_report
 from napari_wbcseg.batch.run import collect, segment_files
+from napari_wbcseg.classification.differential import differential
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
-from napari_wbcseg.results.records import CellPicture
+from napari_wbcseg.results.records import CellPicture, RunRecord
 
 from ..dark_model import spots
 from ..discs import PINK, VIOLET, discs, write_taught
@@ -125,6 +126,17 @@ def test_the_report_of_a_run(tmp_path: Path, model: ModelFile) -> None:
     assert "<h1>7 white cells in 4 images, 1 failed</h1>" in text
     assert "min area 600" in text
     assert re.search(r"<td class=\"bad\">[^<]*0001\.png cannot be read", text)
+
+    record = RunRecord.read(tmp_path / "out" / "run.json")
+    inputs = [
+        one.model_copy(update={"status": "pending"}) if i == 0 else one for i, one in enumerate(record.inputs)
+    ]
+    stopped = record.model_copy(update={"finished": False, "inputs": inputs})
+    gallery = {name: [("a.png", CellPicture(name, "", 1, 0.95))] for name in ("lymphocyte", "unsure")}
+    write_report(tmp_path / "report.html", stopped, [], differential(pd.DataFrame({"class": []})), gallery)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "1 of 5 images is missing" in text
+    assert text.count("95 %") == 1, "no cell is unsure by 95 %: it is what that is of something else"
 
 
 def test_the_report_shows_differential_gallery_and_what_told_the_classes(
