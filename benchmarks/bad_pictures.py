@@ -54,6 +54,8 @@ def _saturated(share: float) -> Change:
 
 def compressed(quality: int) -> Change:
     def change(image: np.ndarray, _: float) -> np.ndarray:
+        # OpenCV takes red for blue: the brightness that JPEG keeps best is that of the colours swapped. It
+        # stays, for the published numbers were counted so.
         _, stream = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
         return np.asarray(cv2.imdecode(stream, cv2.IMREAD_COLOR))
 

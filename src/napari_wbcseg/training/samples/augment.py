@@ -224,6 +224,8 @@ def random_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         quality = int(rng.integers(20, 95))
         eight_bit = (np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+        # OpenCV takes red for blue: the brightness that JPEG keeps best is that of the colours swapped. It
+        # stays, for a seed is to give the model that it gave.
         _, stream = cv2.imencode(".jpg", eight_bit, [cv2.IMWRITE_JPEG_QUALITY, quality])
         pixels = np.asarray(cv2.imdecode(stream, cv2.IMREAD_COLOR)).astype(np.float32) / 255
     return np.clip(pixels / white, 0.0, BRIGHTEST).astype(np.float32)
