@@ -67,15 +67,6 @@ def test_touching_cells_are_one_unless_told_apart() -> None:
     assert split_cells(maps, 40, 0.5, split=False).labels.max() == 1
 
 
-def test_a_cell_inside_a_ring_of_touching_cells_is_one_where_these_are_not_told_apart() -> None:
-    ring = [(80 + 50 * np.cos(a), 80 + 50 * np.sin(a), 40) for a in np.linspace(0, 2 * np.pi, 9)[:-1]]
-    labels = disc_labels((160, 160), [*ring, (80, 80, 36)])
-    found = split_cells(perfect_maps(labels), 40, 0.5, split=False).labels
-    assert found.max() == 2
-    assert dice(found == 2, labels == 9) > 0.99
-    assert (found > 0)[45:115, 45:115].all(), "what is between them is of the ring, as any hole is"
-
-
 def test_a_chain_of_touching_cells_is_cut_between_them() -> None:
     labels = disc_labels((80, 700), [(40, 25 + 30 * i, 30) for i in range(22)])
     found = split_cells(perfect_maps(labels), 30, 0.5).labels

@@ -170,12 +170,9 @@ def split_cells(maps: Maps, diameter: float, threshold: float, split: bool = Tru
     next_label = 1
     members = _grouped(centres, home, regions.max(initial=0))
     for index, window in enumerate(ndimage.find_objects(regions), 1):
-        first = next_label
         for part, spot in _parts(regions[window] == index, window, maps, members[index]):
             target = labels[spot]
-            # What an earlier region filled as a hole of its own may be a cell.
-            filled = (target < first) & (regions[spot] == index)
-            part = _tidy(part) & ((target == 0) | filled)
+            part = _tidy(part) & (target == 0)
             if _large_enough(part, spot, cells.shape, diameter):
                 target[part] = next_label
                 next_label += 1
