@@ -219,8 +219,6 @@ class Checkpoint:
             state.best = {name.removeprefix(_BEST): value for name, value in best.items()} or None
             if state.best_epoch and state.best is None:
                 raise ValueError("an earlier version wrote it")
-            # The first step makes the optimiser's variables; building does so without a step.
-            model.optimizer.build(model.trainable_variables)
             variables = _state_variables(model)
             if {name: tuple(value.shape) for name, value in variables.items()} != {
                 name: value.shape for name, value in tensors.items()

@@ -287,6 +287,7 @@ def _compile(
         ),
         keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.smoothing),
     )
+    model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the step twice, see `train`
     return model
 
 

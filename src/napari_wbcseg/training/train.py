@@ -232,11 +232,14 @@ class _Network:
         model = build_unet(self.architecture, dtype=policy)
         if self.init is not None:
             set_weights(model, {**weights_of(model), **self.init.first.weights})
+        keras = import_keras()
         model.compile(
-            optimizer=import_keras().optimizers.Adam(self.settings.learning_rate),
+            optimizer=keras.optimizers.Adam(self.settings.learning_rate),
             loss=self.recipe.loss,
-            metrics=[self.recipe.dice],
+            metrics=[keras.metrics.MeanMetricWrapper(self.recipe.dice, name="dice")],
         )
+        # What has variables is made now: were it made in the first step, TensorFlow would trace that twice.
+        model.optimizer.build(model.trainable_variables)
         return model
 
     def trained(
