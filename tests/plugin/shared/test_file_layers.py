@@ -443,6 +443,33 @@ def test_what_is_corrected_while_a_part_is_put_back_is_kept(viewer, result, forc
     assert table.loc[1, "class"] == "monocyte"
 
 
+def test_what_is_said_of_a_whole_while_a_part_of_it_is_corrected_and_put_back_is_kept(
+    viewer, result, forced, qtbot, monkeypatch
+):
+    """The part brought what it knew of its cells when it was taken, and the table from before was shown."""
+    review = in_review(viewer, result, qtbot)
+    cells = review.labels
+    part = review.large.correct_part(Box(0, 0, 400, 401))
+    part.data_setitem(tuple(np.nonzero(disc_labels((400, 401), [(300, 300, 20)]))), 3000)
+
+    def name(cell, class_name):
+        review.labels = cells
+        review.select([(0, cell)])
+        review.name(class_name)
+        review.labels = part
+
+    name(1, "basophil")
+    go_on, replace = threading.Event(), LargeResult.replace_region
+    monkeypatch.setattr(LargeResult, "replace_region", lambda *given: (replace(*given), go_on.wait())[0])
+    review.large.finish()
+    qtbot.waitUntil(lambda: len(LargeResult.open(result).cells) == 5, timeout=30_000)
+    name(2, "monocyte")
+    go_on.set()
+    qtbot.waitUntil(lambda: part not in viewer.layers and not Job._running, timeout=30_000)
+    for table in (LargeResult.open(result).cells, review.cells):
+        assert table.set_index("label")["class"].loc[[1, 2]].tolist() == ["basophil", "monocyte"]
+
+
 def test_a_part_that_is_put_back_without_its_slide_is_measured_on_it(viewer, result, forced, qtbot):
     """A session takes the slide away where one goes to the next picture, and leaves the part."""
     review = in_review(viewer, result, qtbot)

@@ -129,7 +129,11 @@ def test_what_is_said_of_cells_that_were_found_anew_since_is_said_of_no_others(
     segment_large(picture(np.where(TRUTH == 1, 0, TRUTH)), folder, model, SETTINGS)
     with pytest.raises(ImageError, match="were found anew"):
         window.keep_said(said)
-    assert LargeResult.open(folder).cells["class"].eq("").all()
+    with pytest.raises(ImageError, match="were found anew"):
+        window.replace_region(Box(0, 0, 100, 150), TRUTH[:100, :150], known=said)
+    again = LargeResult.open(folder)
+    assert again.cells["class"].eq("").all()
+    assert again.cells["label"].tolist() == [1, 2, 3]
 
 
 def test_corrections_of_our_own_are_in_the_table(folder: Path) -> None:

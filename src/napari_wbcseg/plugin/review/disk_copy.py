@@ -57,7 +57,7 @@ class DiskCopy:
         while self._waiting is not None and self._kept is not None:
             (cells, classes), self._waiting = self._waiting, None
             others = None if classes == self._kept[1] else classes
-            LargeResult.open(self._folder).keep_said(_changed(cells, self._kept[0]), others)
+            LargeResult.open(self._folder).keep_said(changed(cells, self._kept[0]), others)
             self._kept = cells, classes
 
     def _on_kept(self, _: object) -> None:
@@ -72,8 +72,8 @@ class DiskCopy:
         self._failing = True
 
 
-def _changed(cells: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that are others than before: of the rest another window may have told meanwhile."""
+def changed(cells: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of cells that are others than before: of the rest others may have told meanwhile."""
     now = cells.set_index("label")
     then = before.set_index("label").reindex(index=now.index, columns=now.columns)
     same = (now == then) | (now.isna() & then.isna())

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QWidget
 
 from ...box import Box
 from ...errors import EditError
-from ...segmentation.large.result import LargeResult
+from ...segmentation.large.result import LargeResult, with_said
 from ..controls.basic_widgets import button, fill
 from ..controls.panel import Panel
 from ..shared.counts import counts_of
@@ -27,6 +27,7 @@ from ..shared.metadata import LayerInfo, is_cells
 from ..shared.pictures import id_of, part_of, source_image
 from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.viewer import image_data, placement_of_part, remove_layers
+from .disk_copy import changed
 from .layer_review import LayerReview
 
 #: Pixels of a part that is corrected at once.
@@ -52,6 +53,11 @@ class _Part:
     labels: Labels  # in memory
     image: Image | None
     pixels: Any  # of the whole image, whose layer may be taken away meanwhile; None without one
+    known: pd.DataFrame  # of all cells, when it was taken
+
+    def said_since(self, cells: Labels) -> pd.DataFrame:
+        """Return the cells on disk, in a layer, of which something was said since it was taken."""
+        return changed(known_cells(cells), self.known)
 
 
 class LargeEditor(QWidget):
@@ -151,7 +157,7 @@ class LargeEditor(QWidget):
             metadata=about.metadata,
             **placement_of_part(cells, window[:2]),
         )
-        self._open = _Part(window, cells, part, image, pixels)
+        self._open = _Part(window, cells, part, image, pixels, known_cells(cells))
         self._viewer.add_layer(part)  # becomes the active one, which is reviewed
         cells.visible = False
         return part
@@ -174,9 +180,11 @@ class LargeEditor(QWidget):
         labels, state = np.array(part.labels.data), state_of(part.labels)
         said = known_cells(part.labels)
         said = said[np.isin(said["label"], labels) & (said["label"] > 0)]
+        said = said[~said["label"].isin(part.said_since(part.cells)["label"])]  # these are written anyhow
+        put_back = labels, image, said, part.known
         self.put_back.setEnabled(False)
         self._job = self._panel.in_background(
-            lambda progress: LargeResult.open(folder).replace_region(part.window, labels, image, said),
+            lambda progress: LargeResult.open(folder).replace_region(part.window, *put_back),
             "Putting the corrections back",
             done=lambda table: self._on_put_back(part, (state, folder), table),
             ended=lambda: self.put_back.setEnabled(not busy(self._job)),
@@ -192,6 +200,7 @@ class LargeEditor(QWidget):
         cells = next(there, cells)  # opened anew meanwhile, perhaps
         self._open = None
         keep_unsaved(self._viewer).saved(part.labels)
+        table = with_said(table, part.said_since(cells))
         cells.features = features_table(table)
         cells.visible = True
         cells.refresh()

@@ -218,7 +218,12 @@ class LargeResult:
         return np.asarray(self.labels.arrays[0][window.slices])
 
     def replace_region(
-        self, window: Box, labels: np.ndarray, image: Any = None, said: pd.DataFrame | None = None
+        self,
+        window: Box,
+        labels: np.ndarray,
+        image: Any = None,
+        said: pd.DataFrame | None = None,
+        known: pd.DataFrame | None = None,
     ) -> pd.DataFrame:
         """Put corrected labels in place of those of a part, on disk, and measure what changed.
 
@@ -233,6 +238,8 @@ class LargeResult:
             The whole image, lazy perhaps, for the stain of cells that changed.
         said : DataFrame, optional
             What was said of cells of the part, by their labels in it; see `keep_said`.
+        known : DataFrame, optional
+            The cells of the image that the part was taken from.
 
         Returns
         -------
@@ -242,11 +249,14 @@ class LargeResult:
         Raises
         ------
         ImageError
-            If the labels have another shape than the part, or the result is damaged.
+            If the labels have another shape than the part, the result is damaged, or other cells than those
+            that were known were found since.
         OutputError
             If the result cannot be written, or another program does not come to an end with it.
         """
         with self._alone():
+            if known is not None:
+                self._require_same(known)
             self._follow_labels(self.labels.arrays[0].shape)
             before = self.region(window)
             if labels.shape != before.shape:
@@ -266,7 +276,7 @@ class LargeResult:
                     self._measure([(window, touched)], image)
                     self.stamps = self.labels.stamps(self.stamps)
                 if said is not None:
-                    self.cells = self._with_said(said.assign(label=said["label"].replace(numbers)))
+                    self.cells = with_said(self.cells, said.assign(label=said["label"].replace(numbers)))
                 if not self.cells.equals(known):
                     self.write_table()
             except OSError as error:
@@ -290,23 +300,19 @@ class LargeResult:
         OutputError
             As `replace_region`.
         """
-        then = cells.reindex(columns=["label", "row", "col", "diameter"])
         with self._alone():
-            both = self.cells.merge(then, on="label", suffixes=("", "_then"))
-            moved = both[["row", "col"]].to_numpy() - both[["row_then", "col_then"]].to_numpy()
-            wide = both[["diameter", "diameter_then"]].max(axis=1)
-            if (np.abs(moved).max(axis=1, initial=0) > wide).any():
-                raise ImageError(f"The cells in {self.folder} were found anew since then: open them again.")
-            self.cells, self.classes = self._with_said(cells), classes or self.classes
+            self._require_same(cells)
+            self.cells, self.classes = with_said(self.cells, cells), classes or self.classes
             self.write_table()
 
-    def _with_said(self, cells: pd.DataFrame) -> pd.DataFrame:
-        """Return the table with what was said of some cells."""
-        said = [name for name in (*_SAID, *probability_columns(cells)) if name in cells]
-        new = cells.drop_duplicates("label").set_index("label")[said]
-        known = self.cells.set_index("label").reindex(columns=said)
-        values = pd.concat([new, known.drop(index=new.index, errors="ignore")])
-        return _filled(self.cells.drop(columns=said, errors="ignore").join(values, on="label"))
+    def _require_same(self, cells: pd.DataFrame) -> None:
+        """Raise `ImageError` if the numbers of cells are those of others by now."""
+        then = cells.reindex(columns=["label", "row", "col", "diameter"])
+        both = self.cells.merge(then, on="label", suffixes=("", "_then"))
+        moved = both[["row", "col"]].to_numpy() - both[["row_then", "col_then"]].to_numpy()
+        wide = both[["diameter", "diameter_then"]].max(axis=1)
+        if (np.abs(moved).max(axis=1, initial=0) > wide).any():
+            raise ImageError(f"The cells in {self.folder} were found anew since then: open them again.")
 
     def classify(
         self, image: Any, classifier: ClassifierFile, source: str, progress: Progress = silent
@@ -452,6 +458,15 @@ class LargeResult:
             field = estimates.field_of_view
         source.field_of_view = field
         return source
+
+
+def with_said(cells: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of cells with what another says of some of them; see `LargeResult.keep_said`."""
+    said = [name for name in (*_SAID, *probability_columns(others)) if name in others]
+    new = others.drop_duplicates("label").set_index("label")[said]
+    known = cells.set_index("label").reindex(columns=said)
+    values = pd.concat([new, known.drop(index=new.index, errors="ignore")])
+    return _filled(cells.drop(columns=said, errors="ignore").join(values, on="label"))
 
 
 def is_edited(folder: Path) -> bool:
