@@ -332,6 +332,13 @@ class TestBySuggestion:
         until(lambda: another.review.suggestions is not None)
         assert likeliest(another.cells) == ["lymphocyte"] * 6 + ["blast"] * 6
 
+    def test_what_was_named_right_before_the_next_picture_is_learnt(self, viewer, widget):
+        """Whoever named one cell a picture and went on at once taught nothing."""
+        learn(widget)
+        name(widget, 12, "blast")
+        viewer.layers.clear()
+        until(lambda: read_classifier(learnt_file()).header.taught == 5)
+
     def test_a_name_taken_back_when_the_picture_is_open_again_is_forgotten_too(self, viewer, widget):
         name(widget, 9, "lymphocyte")  # a slip
         learn(widget)

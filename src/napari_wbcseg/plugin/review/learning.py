@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,7 @@ class Learning(QObject):
         self._review = review
         self.wanted: bool | None = None
         self._seen: Seen = {}
+        self._image: Image | None = None  # that the cells were named in
         self._pixels: Any = None  # that they were seen in
         self._first: ClassifierFile | None = None
         known = known_cells(review.labels)
@@ -102,6 +104,11 @@ class Learning(QObject):
         self.wanted = False
         self._follow_names()
 
+    def leave(self) -> None:
+        """Learn what was named last though the review goes; these cells alone are looked at."""
+        if self._image is not None and (self._soon.isActive() or busy(self._job)):
+            self._start(self._image, leaving=True)
+
     def _require_image(self) -> None:
         if self._review.image is None:
             raise EditError("The classes are told by the image: choose one of the shape of the cells.")
@@ -115,6 +122,7 @@ class Learning(QObject):
         review, suggestions = self._review, self._review.suggestions
         new = suggestions is not None and not set(review.keys()) <= set(suggestions.probabilities.index)
         if self.wanted is not False and (new or _named(review.cells) != self._names):
+            self._image = review.image or self._image  # which may go before the cells do
             self._soon.start()
 
     def _follow_names(self) -> None:
@@ -124,34 +132,44 @@ class Learning(QObject):
         elif review.image is not None and review.count:
             self._start(review.image)
 
-    def _start(self, image: Image) -> None:
+    def _start(self, image: Image, leaving: bool = False) -> None:
         self._soon.stop()
+        self._image = image
         if image.data is not self._pixels:
             self._pixels, self._seen = image.data, {}
         review, seen, wanted = self._review, self._seen, self.wanted
         cells, classes, first, before = review.cells, review.classes, self._first, review.suggestions
         names, asked = _named(cells), (review.info.settings or {}).get("classes")
         taken_back, renamings = review.taken_back, list(review.renamed)
-        embed = _embedding(review, image)
+        if leaving:
+            cells = cells[[cell in names or cell in taken_back for cell in keys_of(cells)]]
+            wanted = wanted and len(cells) > 0
+        embed, file = _embedding(review, image), learnt_file()
 
         def work(progress: Progress) -> tuple[ClassifierFile, Seen, Suggestions | None]:
-            start = first or _first_classifier(asked)
+            start = first or _first_classifier(file, asked)
             for names_of in renamings:
                 start = renamed(start, names_of)
             found, suggestions = seen, None
             if taken_back and start.header.taught:
                 found = _look(cells, embed, start, found, progress)
-                start = _forgotten(start, [found[cell][1] for cell in keys_of(cells) if cell in taken_back])
+                gone = [found[cell][1] for cell in keys_of(cells) if cell in taken_back]
+                start = _forgotten(file, start, gone)
             if wanted or (wanted is None and _enough(names, start)):
                 found = _look(cells, embed, start, found, progress)
                 suggestions = _suggestions(cells, found, classes, start)
             if suggestions is not before:
-                _keep(start if suggestions is None else suggestions.classifier)
+                _keep(file, start if suggestions is None else suggestions.classifier)
             return start, found, suggestions
 
         self._names = names
         learns = wanted or (first is not None and _enough(names, first))
         long = learns and sum(cell not in seen for cell in keys_of(cells)) > _UNSEEN
+        if leaving:
+            in_background(
+                work, instead_of=self._job, lasting=True, done=lambda _: events.classes_learnt.emit()
+            )
+            return
         self._job = in_background(
             work,
             "Learning the classes" if long else "",
@@ -220,18 +238,16 @@ def _enough(names: Mapping[Cell, str], first: ClassifierFile) -> bool:
     return len(often) >= _CLASSES or bool(names and first.header.taught)
 
 
-def _first_classifier(asked: str | None) -> ClassifierFile:
+def _first_classifier(file: Path, asked: str | None) -> ClassifierFile:
     """Return what a review begins with: what other pictures taught, or the classifier of the layer."""
-    file = learnt_file()
     try:
         return read_classifier(file if file.is_file() else asked or BUILT_IN_CLASSIFIER)
     except ModelError:  # of a file that is gone, or was made with a later version
         return read_classifier()
 
 
-def _keep(classifier: ClassifierFile) -> None:
+def _keep(file: Path, classifier: ClassifierFile) -> None:
     """Keep what was learnt for the next picture; of what nobody taught there is no file."""
-    file = learnt_file()
     if classifier.header.taught:
         ClassifierFile.write(file, classifier.header, classifier.weights)
     else:
@@ -262,11 +278,11 @@ def _look(
     return {**seen, **{cell: (places[cell], embedding) for cell, embedding in looked}}
 
 
-def _forgotten(classifier: ClassifierFile, gone: list[np.ndarray]) -> ClassifierFile:
+def _forgotten(file: Path, classifier: ClassifierFile, gone: list[np.ndarray]) -> ClassifierFile:
     """Let a classifier forget cells whose names were taken back, given by their embedding."""
     without = forget(classifier, np.stack(gone)) if gone else classifier
     if without is not classifier:
-        _keep(without)
+        _keep(file, without)
     return without
 
 

@@ -127,6 +127,8 @@ class ReviewWidget(Panel):
         """Review the chosen layer from now on."""
         if self.cleanup.done:
             return  # a removed panel's lists go on following the viewer, and two reviews would disagree
+        if self.learning is not None:
+            self.learning.leave()
         self._let_go(later=True)
         self.panel.selection.select([])  # another layer has other cells of these numbers
         labels = self.labels
