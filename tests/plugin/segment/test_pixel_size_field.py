@@ -110,6 +110,20 @@ def test_the_size_is_that_which_files_get_where_an_affine_stretches_the_pixels(v
     assert pixel_size(image) == (1, 1, "px"), "a sheared pixel is no rectangle"
 
 
+def test_the_length_of_a_line_is_of_the_picture_that_it_was_drawn_in(viewer, image, field, monkeypatch):
+    from napari_wbcseg.plugin.segment import pixel_size_field
+
+    other = viewer.add_image(np.zeros((100, 120)))
+
+    def ask(*_):  # while a session shows the next picture
+        field.follow(other)
+        return 20.0, True
+
+    monkeypatch.setattr(pixel_size_field.QInputDialog, "getDouble", ask)
+    field._on_line(np.array([[90.0, 20.0], [90.0, 100.0]]))
+    assert pixel_size(other) == (1, 1, "px")
+
+
 def test_a_line_over_the_scale_bar_gives_it_once_its_length_is_known(viewer, image, field, monkeypatch):
     from napari_wbcseg.plugin.segment import pixel_size_field
 

@@ -669,6 +669,22 @@ def test_corrections_are_not_thrown_away_unasked(viewer, widget, quick_segment, 
     np.testing.assert_array_equal(cells.data, corrected)
 
 
+def test_an_answer_is_for_the_picture_that_was_asked_about(viewer, widget, quick_segment, qtbot, monkeypatch):
+    """A session showed the next picture meanwhile, and the corrections of that went."""
+    first = viewer.add_image(discs(), rgb=True)
+    run(widget, qtbot)[1].cells.fill((30, 30), 0)
+    second = viewer.add_image(discs(), rgb=True)
+
+    def replace_it(*_):
+        widget.image = second
+        return False
+
+    widget.image = first
+    monkeypatch.setattr("napari_wbcseg.plugin.segment.widget.ask_to_keep", replace_it)
+    widget.panel.run.click()
+    assert not widget.running
+
+
 def test_what_is_corrected_during_a_run_is_kept(viewer, widget, slow_segment, qtbot):
     viewer.add_image(discs(), rgb=True)
     slow_segment.go.set()

@@ -112,11 +112,11 @@ class PixelSizeField(QWidget):
         self._stroke.start(image, max(1.0, _OF_IMAGE * max(plane_shape(image)[-2:])))
 
     def _on_line(self, points: np.ndarray) -> None:
-        pixels = float(np.linalg.norm(points[-1] - points[0]))
+        image, pixels = self._layer, float(np.linalg.norm(points[-1] - points[0]))
         length, given = QInputDialog.getDouble(
             self, "Scale bar", f"Length of the line of {pixels:.0f} pixels, in µm:", _USUAL_BAR, 0.001, 1e6, 3
         )
-        if given and pixels >= 1:
+        if given and pixels >= 1 and self._layer is image:  # another may be chosen meanwhile
             self.set_size(length / pixels, length / pixels)
 
     def _on_typed(self, size: float) -> None:

@@ -160,10 +160,10 @@ class SegmentWidget(Panel):
 
     def _run_by_hand(self) -> None:
         """Run; what was corrected by hand is not thrown away without being asked for."""
-        cells, keep = self._replaced(), None
+        image, cells, keep = self.image, self._replaced(), None
         if not self.running and cells is not None and is_corrected(cells):
             answer = ask_to_keep(self, cells.name)
-            if answer is None:
+            if answer is None or self.image is not image:  # another was opened meanwhile
                 return
             keep = answer
         self.run(keep)
