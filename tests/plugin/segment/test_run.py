@@ -118,7 +118,14 @@ def test_closing_napari_asks_where_hours_of_work_would_be_lost(viewer, image, qt
     qtbot.waitUntil(lambda: len(asked) == 2, timeout=5000)
     assert "gone with napari: 4 white cells of slide" in asked[1]
     assert window.isVisible()
+    viewer.window.remove_dock_widget(widget)
+    open_panel(viewer, "Segment white blood cells")
+    viewer.window.remove_dock_widget(open_panel(viewer, "Segment white blood cells"))
+    del widget
+    gc.collect()
     window.close()
+    qtbot.waitUntil(lambda: len(asked) == 3, timeout=5000)
+    assert asked[2] == asked[1], "by nobody else, though the panel is closed"
     qtbot.waitUntil(lambda: not window.isVisible(), timeout=5000)
     assert answers == []
 

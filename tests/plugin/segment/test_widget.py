@@ -10,8 +10,8 @@ import pytest
 import tifffile
 from napari.layers import Labels
 from napari.utils import Colormap
-from qtpy.QtCore import QThreadPool
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtWidgets import QMessageBox, QWidget
 
 from napari_wbcseg import save
 from napari_wbcseg.errors import ImageError
@@ -233,6 +233,21 @@ def test_closing_the_viewer_while_running_leaves_no_thread(viewer, widget, slow_
     viewer.close()
     qtbot.waitUntil(slow_segment.stopped.is_set, timeout=2000)
     no_thread_left(qtbot)
+
+
+def test_closing_napari_while_a_stack_is_segmented_asks(viewer, widget, slow_segment, qtbot, monkeypatch):
+    asked = []
+    monkeypatch.setattr(QMessageBox, "question", lambda *given: asked.append(given[2]))
+    viewer.add_image(np.stack([discs()] * 2), rgb=True, name="stack")
+    viewer.show()
+    window = viewer.window._qt_window
+    window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+    widget.run()
+    window.close()
+    qtbot.waitUntil(lambda: len(asked) == 1, timeout=5000)
+    assert asked[0].startswith("stack is being segmented")
+    assert window.isVisible()
+    widget.cancel()
 
 
 def test_closing_the_widget_while_running_leaves_no_thread(viewer, widget, slow_segment, qtbot):

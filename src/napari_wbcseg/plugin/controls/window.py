@@ -68,6 +68,11 @@ class WindowGuard(QObject):
         if self._unsaved():
             QTimer.singleShot(0, lambda: self._ask(lambda: None))
 
+    def stay(self) -> None:
+        """Go on asking though the panel is closed, as long as the window is there."""
+        if (window := self._window_in_use) is not None:
+            self.setParent(window)
+
     def _ask_and_close(self) -> None:
         if (window := self._window_in_use) is not None:
             self._ask(window.close)

@@ -100,9 +100,9 @@ class SegmentRun(QObject):
         return self._job is not None
 
     @property
-    def filled(self) -> str:
-        """The name of the large image that is being segmented; empty where none is."""
-        return self._source.name if self._fills and self.can_be_cancelled else ""
+    def under_way(self) -> str:
+        """The name of the image that is being segmented; empty where none is."""
+        return self._source.name if self.can_be_cancelled else ""
 
     @property
     def can_be_cancelled(self) -> bool:

@@ -176,25 +176,31 @@ class SegmentWidget(Panel):
 
     def _at_stake(self) -> str:
         """Return which work of hours goes with napari; of cells that a session saves, that asks itself."""
-        if self._let_go or self.cleanup.done:
+        if self._let_go:
             return ""
-        if self._run.filled:
-            return f"{self._run.filled} is being segmented, and that begins anew once napari was closed."
-        kept = keep_unsaved(self._viewer)
-        passing = [
-            layer for layer in self._viewer.layers if is_cells(layer) and passing_folder(image_data(layer))
-        ]
-        lost = [
-            layer.name
-            for layer in passing
-            if LayerInfo.of(layer).record is None and not kept.was_saved(layer)
-        ]
+        if self._run.under_way:
+            return f"{self._run.under_way} is being segmented, and that begins anew once napari was closed."
+        lost = [layer.name for layer in self._passing()]
         return f"Not saved, and gone with napari: {listed(lost)}." if lost else ""
+
+    def _passing(self) -> list[Labels]:
+        """Return the layers whose cells are on disk until napari is closed, and nobody let go of."""
+        kept, cells = keep_unsaved(self._viewer), filter(is_cells, self._viewer.layers)
+        passing = [layer for layer in cells if passing_folder(image_data(layer))]
+        return [one for one in passing if LayerInfo.of(one).record is None and not kept.was_saved(one)]
+
+    def _leave_window(self) -> None:
+        if self._passing():  # for hours perhaps, in which the panel was in the way
+            self._guard.stay()
+        else:
+            self._guard.leave()
 
     def _ask_to_close(self, close: Callable[[], object]) -> None:
         question = f"{self._at_stake()} Close it all the same?"
         if confirmed(self._guard.window or self, "Close napari?", question):
             self._let_go = True
+            for layer in self._passing():  # another panel need not ask again
+                keep_unsaved(self._viewer).saved(layer)
             close()
 
     # Parts -----------------------------------------------------------------------------------------------
@@ -220,7 +226,7 @@ class SegmentWidget(Panel):
             self.cleanup.connect(event, self._show_counts)
         self.cleanup.connect(self._viewer.layers.events.inserted, self._on_layers)
         self.cleanup.connect(self._viewer.layers.events.removed, self._on_layers)
-        self.cleanup.add(self._guard.leave)
+        self.cleanup.add(self._leave_window)
         self.cleanup.add(self._circle.hide)
         self.cleanup.add(lambda: panel.pixel_size.follow(None))
 
