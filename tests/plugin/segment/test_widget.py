@@ -6,24 +6,27 @@ import dataclasses
 import threading
 
 import numpy as np
+import PIL.Image
 import pytest
 import tifffile
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from napari.utils import Colormap
 from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QMessageBox, QWidget
 
 from napari_wbcseg import save
 from napari_wbcseg.errors import ImageError
+from napari_wbcseg.images.focus import focus_note
 from napari_wbcseg.plugin.review.training_set import field_writer
 from napari_wbcseg.plugin.segment.colours import colour_offer
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared.events import events
-from napari_wbcseg.plugin.shared.file_layers import read_result_layers
+from napari_wbcseg.plugin.shared.file_layers import image_layer, read_result_layers
 from napari_wbcseg.plugin.shared.jobs import Job
+from napari_wbcseg.plugin.shared.metadata import LayerInfo, note
 from napari_wbcseg.plugin.shared.viewer import pixel_size
 from napari_wbcseg.progress import silent
-from napari_wbcseg.results.layer import of_layer
+from napari_wbcseg.results.layer import METADATA_KEY, of_layer
 from napari_wbcseg.settings import SegmentationSettings
 
 from ..conftest import dark_discs, discs
@@ -127,6 +130,30 @@ def test_images_of_a_file_that_napari_did_not_open_are_told_of(
     found, _ = run(widget, qtbot)
     assert found.count == 3
     assert "two.tif holds 2 images, of which napari opened the first alone" in found.notes[-1]
+
+
+def test_what_was_left_out_of_a_file_is_noted_of_its_cells(viewer, widget, quick_segment, qtbot, tmp_path):
+    """In the shell it was: in napari depths of focus that a file tells of left no count in doubt."""
+    file = tmp_path / "a.png"
+    PIL.Image.fromarray(np.dstack([discs(), np.full((120, 160), 255, np.uint8)])).save(file)
+    viewer.add_layer(Layer.create(*image_layer(file, "a")))
+    assert "alpha" in widget.panel.about.text()
+    found, layers = run(widget, qtbot)
+    assert ["alpha" in note for note in found.notes] == [True]
+    assert "alpha" not in widget.panel.about.text(), "it stands below"
+    save(layers.cells, tmp_path / "a-labels.tif", image_path=file)
+    (_, image, _), _ = read_result_layers(tmp_path / "a-result.json")
+    assert image["metadata"][METADATA_KEY]["notes"] == found.notes, "for the next run"
+
+
+def test_one_plane_of_depths_of_focus_is_in_no_doubt(viewer, widget, quick_segment, qtbot):
+    layer = viewer.add_image(np.stack([discs()] * 2), rgb=True, name="stack")
+    note(layer, notes=(focus_note(2),))
+    _, layers = run(widget, qtbot)
+    assert LayerInfo.of(layers.cells).in_doubt
+    widget.only_plane_shown = True
+    _, layers = run(widget, qtbot)
+    assert not LayerInfo.of(layers.cells).in_doubt
 
 
 def test_running_twice_replaces_the_layers(viewer, widget, quick_segment, qtbot):

@@ -136,6 +136,8 @@ class SegmentRun(QObject):
         """
         self._source, self._keep_earlier, self._fills = layer, keep_earlier, part is None
         self._pixels = layer.data
+        one_plane = part is not None and part.plane is not None  # as a note on depths of focus asks for
+        self._notes = () if one_plane else LayerInfo.of(layer).notes
         self._key = (str(path_of(layer) or id_of(layer)), model, settings.to_json())
         self._on_view = middle_of_view(self._viewer, layer)
         find = partial(self._fill if part is None else partial(_segment, part), model, settings)
@@ -247,7 +249,8 @@ class SegmentRun(QObject):
         if region is not None:
             picture = self._add_region(*region)
             self.region = picture if activate else None
-        segmentation = replace(segmentation, corner=LayerInfo.of(self._source).corner)
+        corner, notes = LayerInfo.of(self._source).corner, (*self._notes, *segmentation.notes)
+        segmentation = replace(segmentation, corner=corner, notes=tuple(dict.fromkeys(notes)))
         earlier = result_layers(self._viewer, self._source).get("cells")
         keep = self._keep_earlier
         if earlier is not None and (is_corrected(earlier) if keep is None else keep):

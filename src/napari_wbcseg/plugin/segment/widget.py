@@ -244,7 +244,8 @@ class SegmentWidget(Panel):
             told, problem = [], colours or str(error)
         shape = plane_shape(self.image) if told and self.image is not None else ()
         panel.show_planes(shape[0] if len(shape) == 3 else 0)
-        panel.about.setText(" ".join(told).strip())
+        known = () if cells is None else LayerInfo.of(cells).notes  # which stand below
+        panel.about.setText(" ".join(words for words in told if words not in known).strip())
         if not running:  # which says how far it is
             panel.show_status(problem, wrong=True)
         panel.run.setEnabled(not running and not problem)

@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import WBCSegError
 from ...files import FileState
 from ...images.pixel_size import PixelSize
-from ...images.read import ImageWarning, open_large, read_file, read_image
+from ...images.read import ImageWarning, open_large, read_file
 from ...images.zarr_files import open_zarr_image
 from ...results.load import load_result
 from ...results.names import record_beside, stem_of
@@ -167,21 +167,22 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
     if file.is_dir():
         levels = _zarr_image(file, ndim)
     else:
-        levels = _picture(result.image_path, result.labels.shape)
-        options["metadata"] = LayerInfo(**of_image).metadata
+        levels, notes = _picture(result.image_path, result.labels.shape)
+        options["metadata"] = LayerInfo(**of_image, notes=notes).metadata
     if not levels:
         return [cells]
     options["rgb"] = levels[0].ndim == ndim + 1
     return [(*_resolutions(levels, options), "image"), cells]
 
 
-def _picture(path: Path | None, shape: tuple[int, ...]) -> list[Any]:
-    """Return the pixels of the image that a result is of; nothing where it cannot be had as it was."""
+def _picture(path: Path | None, shape: tuple[int, ...]) -> tuple[list[Any], tuple[str, ...]]:
+    """Return pixels and notes of the image that a result is of; none where it cannot be had as it was."""
     with suppress(WBCSegError):
-        pixels = None if path is None else read_image(path)
-        if pixels is not None and pixels.shape in (shape, (*shape, pixels.shape[-1])):
-            return [pixels]
-    return []
+        if path is not None:
+            pixels, notes, _ = read_file(path)
+            if pixels.shape in (shape, (*shape, pixels.shape[-1])):
+                return [pixels], notes
+    return [], ()
 
 
 def _zarr_image(folder: Path, ndim: int) -> list[Any]:
