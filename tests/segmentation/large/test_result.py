@@ -189,7 +189,7 @@ def test_a_result_that_another_is_changing_is_left_alone(
     result = LargeResult.open(folder)
     with (
         locked(folder.parent / f".{folder.name}.lock", BusyError("Busy.")),
-        pytest.raises(BusyError, match="is being changed by another program"),
+        pytest.raises(BusyError, match="is being changed or saved"),
     ):
         result.keep_said(result.cells)
 

@@ -202,7 +202,7 @@ class LargeResult:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep others from changing the result while the context lasts; begin with what they made of it."""
-        busy = BusyError(f"{self.folder} is being changed by another program: try again when that is done.")
+        busy = BusyError(f"{self.folder} is being changed or saved: try again when that is done.")
         with locked(self.folder.parent / f".{self.folder.name}.lock", busy, _PATIENCE):
             if _table_state(self.folder) != self.table_state:
                 vars(self).update(vars(LargeResult.open(self.folder)))
