@@ -26,15 +26,15 @@ def test_a_field_is_added_listed_and_taken_out(tmp_path: Path, own_set: Path) ->
     Image.fromarray(mask).save(tmp_path / "cells.png")
     files = tmp_path / "smear.png", tmp_path / "cells.png"
     said = wbcseg("corrections", "add", *files, "--by", "ann", "--pixel-size", 0.1).stdout
-    assert said == "Field smear: 2 white cells.\n"
+    assert said == "Field smear: 2 cells.\n"
     said = wbcseg("corrections").stdout
     assert "ann" in said
-    assert f"2 white cells in 1 field: {own_set}" in said.replace("\n", "")
+    assert f"2 cells in 1 field: {own_set}" in said.replace("\n", "")
     said = wbcseg("corrections", "add", *files, "--pixel-size", "inf", status=2).stderr
     assert "--pixel-size" in said
-    assert "2 white cells in 1 field" in wbcseg("corrections").stdout, "the training set can be read"
+    assert "2 cells in 1 field" in wbcseg("corrections").stdout, "the training set can be read"
     wbcseg("corrections", "remove", "smear")
-    assert "0 white cells in 0 fields" in wbcseg("corrections").stdout
+    assert "0 cells in 0 fields" in wbcseg("corrections").stdout
 
 
 def test_the_scale_is_that_of_the_picture_or_what_is_given(own_set: Path) -> None:
@@ -77,7 +77,7 @@ def test_labels_of_a_result_are_numbers_and_say_their_model_and_their_picture(ow
         Image.fromarray(np.full((60, 80, 3), grey, np.uint8)).save(f"{name}.png")
     save(Segmentation(labels, None, model="wbc@1234"), "smear", "tiff", image_path="smear.png")
     said = wbcseg("corrections", "add", "smear.png", "smear-labels.tif").stdout
-    assert said == "Field smear: 1 white cell.\n"
+    assert said == "Field smear: 1 cell.\n"
     assert read_record()[0].model == "wbc@1234"
     said = wbcseg("corrections", "add", "other.png", "smear-labels.tif").stdout
     assert "made for smear, of which other.png is no copy" in said

@@ -23,9 +23,7 @@ def compared(old: np.ndarray, new: np.ndarray) -> Comparison:
 
 def test_three_cells_say_nothing_however_much_they_gain() -> None:
     verdict = compared(np.full(3, 0.5), np.full(3, 0.9)).verdict
-    assert verdict.startswith(
-        "On 3 white cells of yours that it has not seen Dice was 0.500 and is 0.900 now"
-    )
+    assert verdict.startswith("On 3 cells of yours that it has not seen Dice was 0.500 and is 0.900 now")
     assert "too few to say which model is better" in verdict
 
 
@@ -49,5 +47,5 @@ def test_a_gain_counts_where_its_interval_leaves_zero_out(gain: float, spread: f
 
 def test_one_cell_is_one_cell() -> None:
     comparison = compared(np.ones(1), np.ones(1))
-    assert "On 1 white cell of yours" in comparison.verdict
-    assert comparison.table()[0][0] == "your cells (1 white cell)"
+    assert "On 1 cell of yours" in comparison.verdict
+    assert comparison.table()[0][0] == "your cells (1 cell)"

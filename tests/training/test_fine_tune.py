@@ -89,7 +89,7 @@ def test_a_sample_of_the_original_is_replayed_and_another_is_scored(tuned: FineT
 def test_a_field_that_is_repeated_to_weigh_more_is_told_once() -> None:
     plan = plan_fine_tuning([disc_field("one", 1)], START, original_pairs(), FAST)
     assert len(plan.pairs) == 6 + 6
-    assert "7 white cells in 7 images: 12 tiles an epoch" in make_plan(plan.pairs, plan.settings).summary
+    assert "7 cells in 7 images: 12 tiles an epoch" in make_plan(plan.pairs, plan.settings).summary
 
 
 def test_the_model_tells_both_scores_and_where_it_comes_from(tuned: FineTuned) -> None:
@@ -111,7 +111,7 @@ def test_fields_that_the_model_it_goes_on_from_has_learnt_from_are_not_called_un
     assert not again.scores_what_start_saw, "the same fields are kept aside"
     assert "has not seen" in tuned.comparison.verdict
     other_way = replace(again, own=first.held_out, held_out=first.own)
-    assert "scored on 6 white cells in 6 fields that start-tuned has learnt from" in other_way.summary
+    assert "scored on 6 cells in 6 fields that start-tuned has learnt from" in other_way.summary
     _, comparison = other_way.finish(tuned.model)
     assert "on cells that were trained on" in comparison.verdict
 

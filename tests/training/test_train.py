@@ -377,8 +377,8 @@ def test_events_tell_everything_a_window_shows(pairs: list[TrainingPair], tiny: 
 
     kinds = [event["event"] for event in events if event["event"] not in ("step", "note")]
     assert kinds == ["start", *["epoch"] * 3, "end"]
-    assert "Trains on 4 white cells in 4 images: 4 tiles an epoch." in events[0]["plan"]
-    assert "rests on 2 white cells" in events[2]["text"]
+    assert "Trains on 4 cells in 4 images: 4 tiles an epoch." in events[0]["plan"]
+    assert "rests on 2 cells" in events[2]["text"]
     json.dumps(events)
     assert "CPU" in events[0]["device"] or "GPU" in events[0]["device"]
     assert (events[0]["images"], events[0]["validation_images"]) == (4, 2)

@@ -38,7 +38,7 @@ def _corrections(context: typer.Context, folder: FolderOption = None) -> None:
         ]
         print_table(("field", "cells", "from", "model", "decided by", "at"), rows)
     cells = sum(field.cells for field in fields)
-    typer.echo(f"{counted(cells, 'white cell')} in {counted(len(fields), 'field')}: {place}")
+    typer.echo(f"{counted(cells, 'cell')} in {counted(len(fields), 'field')}: {place}")
 
 
 def add(
@@ -83,7 +83,7 @@ def add(
         source=str(image.resolve()),
         **(about if by is None else {**about, "decided_by": by}),
     )
-    typer.echo(f"Field {added.name}: {counted(added.cells, 'white cell')}.")
+    typer.echo(f"Field {added.name}: {counted(added.cells, 'cell')}.")
     if record is not None and record.image.sha256 and not record.image.is_of(image):
         typer.echo(
             f"{labels} was made for {record.image.name}, of which {image} is no copy: if its cells do not "

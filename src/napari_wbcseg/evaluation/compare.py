@@ -85,7 +85,7 @@ class Comparison:
             ("your cells", self.old, self.new),
             ("original images", self.old_original, self.new_original),
         ):
-            count = f"{where} ({counted(int(old.summary['cells']), 'white cell')})"
+            count = f"{where} ({counted(int(old.summary['cells']), 'cell')})"
             for key, words in MEASURES.items():
                 rows.append((count, words, f"{old.summary[key]:.3f}", f"{new.summary[key]:.3f}"))
         return rows
@@ -102,7 +102,7 @@ class Comparison:
             )
         else:
             text = (
-                f"On {counted(cells, 'white cell')} of yours that it has not seen Dice was "
+                f"On {counted(cells, 'cell')} of yours that it has not seen Dice was "
                 f"{self.old.summary['dice']:.3f} and is {self.new.summary['dice']:.3f} now"
             )
             low, high = self.interval

@@ -271,7 +271,7 @@ def _digest(pair: TrainingPair) -> str:
 
 
 def _counted_in(pairs: Pairs) -> str:
-    return f"{counted(count_cells(pairs), 'white cell')} in {counted(len(pairs), 'field')}"
+    return f"{counted(count_cells(pairs), 'cell')} in {counted(len(pairs), 'field')}"
 
 
 def plan_fine_tuning(

@@ -30,12 +30,12 @@ RECIPES: dict[Recipe, ClassicRecipe | RobustRecipe] = {"classic": ClassicRecipe(
 _FEW_TO_TUNE = (
     20,
     "The model will get used to the colours and light of these images: expect a small gain, and look at "
-    "other images before you trust it. 20 white cells make a dependable one.",
+    "other images before you trust it. 20 cells make a dependable one.",
 )
 _FEW_TO_BEGIN = (
     100,
     "A new network will learn these by heart and miss others: start from the built-in model instead, or "
-    "outline some 100 white cells.",
+    "outline some 100 cells.",
 )
 _FEW_TO_JUDGE = 10
 _PLACES_TRIED = 20
@@ -80,13 +80,13 @@ class TrainingPlan:
         cells = count_cells(self.training)
         anew = "" if self.recipe == "classic" else ", composed anew each time"
         text = (
-            f"Trains on {counted(cells, 'white cell')} in {counted(len(set(self.training)), 'image')}: "
+            f"Trains on {counted(cells, 'cell')} in {counted(len(set(self.training)), 'image')}: "
             f"{counted(self.tiles, 'tile')} an epoch{anew}."
         )
         if self.validation:
             names = listed([pair.name for pair in self.validation])
             text += (
-                f" Validates on {counted(count_cells(self.validation), 'white cell')} in "
+                f" Validates on {counted(count_cells(self.validation), 'cell')} in "
                 f"{counted(len(self.validation), 'image')} ({names})."
             )
         else:
@@ -154,10 +154,10 @@ def _expectations(cells: int, validation_cells: int, fine_tuning: bool) -> list[
     notes = []
     few, advice = _FEW_TO_TUNE if fine_tuning else _FEW_TO_BEGIN
     if cells < few:
-        notes.append(f"{counted(cells, 'white cell')} {'is' if cells == 1 else 'are'} few. {advice}")
+        notes.append(f"{counted(cells, 'cell')} {'is' if cells == 1 else 'are'} few. {advice}")
     if 0 < validation_cells < _FEW_TO_JUDGE:
         notes.append(
-            f"The validation score rests on {counted(validation_cells, 'white cell')}: a few "
+            f"The validation score rests on {counted(validation_cells, 'cell')}: a few "
             "hundredths up or down mean nothing."
         )
     return notes

@@ -93,8 +93,8 @@ def test_it_goes_on_from_the_built_in_model_unless_told_otherwise(widget):
 def test_what_it_will_train_on_is_shown_before_it_starts(widget, tiles, qtbot):
     widget.image, widget.labels = tiles
     plan = plan_of(widget, qtbot)
-    assert "Trains on 1 white cell in 1 image" in plan._text.text()
-    assert "Validates on 1 white cell in 1 image" in plan._text.text()
+    assert "Trains on 1 cell in 1 image" in plan._text.text()
+    assert "Validates on 1 cell in 1 image" in plan._text.text()
     assert "is few" in plan._hints.text()
     pictures = [label for label in plan._pictures if not label.isHidden()]
     assert len(pictures) == 2
@@ -172,7 +172,7 @@ def test_what_was_painted_in_another_tab_is_seen_on_coming_back(viewer, widget, 
     plan_of(widget, qtbot)
     labels.data[:] = dark_discs(discs()).labels
     widget.showEvent(QShowEvent())
-    assert "2 white cells" in plan_of(widget, qtbot)._text.text()
+    assert "2 cells" in plan_of(widget, qtbot)._text.text()
 
 
 def test_corrections_are_a_source_as_soon_as_there_are_some(widget, qtbot, tmp_path, monkeypatch):
@@ -185,8 +185,8 @@ def test_corrections_are_a_source_as_soon_as_there_are_some(widget, qtbot, tmp_p
     image = discs()
     add_correction(image, dark_discs(image).labels, name="field")
     events.training_set_changed.emit()
-    assert "3 white cells in 1 field," in widget.source._about_set.text()
-    assert "2 white cells in 1 image" in plan_of(widget, qtbot)._text.text()
+    assert "3 cells in 1 field," in widget.source._about_set.text()
+    assert "2 cells in 1 image" in plan_of(widget, qtbot)._text.text()
 
 
 def test_masks_of_parts_of_cells_can_be_trained_on_once_it_is_said_how_to_read_them(widget, tmp_path, qtbot):
@@ -203,7 +203,7 @@ def test_masks_of_parts_of_cells_can_be_trained_on_once_it_is_said_how_to_read_t
     assert "parts of cells" in widget._problem.text()
     assert "Masks in the panel" in widget._problem.text()
     widget.source.masks.setCurrentText("all but 0 is cell")
-    assert "Trains on 1 white cell in 1 image" in plan_of(widget, qtbot)._text.text()
+    assert "Trains on 1 cell in 1 image" in plan_of(widget, qtbot)._text.text()
     assert len(widget.source.source().read(silent)) == 2
     assert widget.source.source().path is None, "the process would read the folder by the rule"
 

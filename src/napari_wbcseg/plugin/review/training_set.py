@@ -82,7 +82,7 @@ def tell_of(added: list[Correction]) -> None:
     """Say what was added, and let those know who show the training set."""
     cells = sum(field.cells for field in added)
     fields = "the field" if len(added) == 1 else counted(len(added), "field")
-    show_info(f"{counted(cells, 'white cell')} in {fields} {added[0].name} added to your training set.")
+    show_info(f"{counted(cells, 'cell')} in {fields} {added[0].name} added to your training set.")
     events.training_set_changed.emit()
 
 

@@ -100,6 +100,6 @@ def training_set_in_words() -> tuple[bool, str]:
         fields = read_record()
     except WBCSegError as error:
         return False, str(error)
-    cells = counted(sum(field.cells for field in fields), "white cell")
+    cells = counted(sum(field.cells for field in fields), "cell")
     words = f"{cells} in {counted(len(fields), 'field')}, kept in {corrections_folder()}."
     return bool(fields), words if fields else ""
