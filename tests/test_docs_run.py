@@ -26,6 +26,7 @@ from .discs import write_taught
 from .images.slide_files import write_aperio
 from .network.exchange.test_import_keras import keras2
 from .test_docs import DOCUMENTS, README, blocks, commands
+from .tiny_networks import small_robust
 
 #: Data and hours that a test has not; what they say is checked in test_docs.
 NOT_RUN = ("model_card.md", "finetune.md")
@@ -75,6 +76,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def here(desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of that folder, in which the test runs, with a result of its picture."""
+    small_robust(monkeypatch)
     here = shutil.copytree(desk, tmp_path / "shared")
     monkeypatch.chdir(here)
     monkeypatch.setenv("WBCSEG_MODELS", str(tmp_path / "models"))

@@ -11,6 +11,7 @@ from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.network.architecture import Output, UNetArchitecture
 from napari_wbcseg.network.model_file import ModelFile, ModelHeader
 from napari_wbcseg.network.unet import build_unet, set_weights
+from napari_wbcseg.settings import Recipe
 
 #: Like the published network, but of two levels and a few features.
 TINY = UNetArchitecture(input_channels=1, widths=(4, 8), outputs=(Output("cell", 1, "sigmoid"),))
@@ -44,10 +45,20 @@ def random_weights(architecture: UNetArchitecture, seed: int = 0) -> dict[str, n
     return weights
 
 
-def random_model(architecture: UNetArchitecture = TINY, seed: int = 0, name: str = "tiny") -> ModelFile:
-    """Return a model of the classic recipe with random weights."""
-    header = ModelHeader(name=name, recipe="classic", architecture=architecture)
+def random_model(
+    architecture: UNetArchitecture = TINY, seed: int = 0, name: str = "tiny", recipe: Recipe = "classic"
+) -> ModelFile:
+    """Return a model with random weights."""
+    header = ModelHeader(name=name, recipe=recipe, architecture=architecture)
     return ModelFile.make(header, random_weights(architecture, seed), "float32")
+
+
+def small_robust(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the robust recipe draw and validate on a few samples, where it draws hundreds of smears."""
+    for name, value in {"_SYNTHETIC_SMEARS": 2, "_MOSAICS": 1, "_VALIDATION_SAMPLES": 4}.items():
+        monkeypatch.setattr(f"napari_wbcseg.training.robust.{name}", value)
+    monkeypatch.setattr("napari_wbcseg.training.fine_tune._SYNTHETIC_SMEARS", 2)
+    monkeypatch.setattr("napari_wbcseg.training.fine_tune._SCORED_SMEARS", 1)
 
 
 def predicted_by_keras(model: ModelFile, batch: np.ndarray) -> np.ndarray:

@@ -396,11 +396,6 @@ class TestTrainClassifier:
         told = classify_cells(labels, cells, image, 37.0, file)["class"]
         assert told.isin([*CLASSES, "neutrophil", "unsure"]).all()
 
-    def test_it_goes_on_from_another_one(self, data: Path) -> None:
-        first = read_classifier()
-        self.train("--start", first.path)
-        assert read_classifier("new.safetensors").header.training["start"] == first.id
-
     def stopped(self) -> None:
         """Leave what a training of three epochs leaves that was stopped in the second."""
 
@@ -449,12 +444,16 @@ class TestTrainClassifier:
         Image.open(data / "images" / "0-0.png").rotate(90).save(data / "images" / "0-0.png")
         assert changed in self.train("--epochs", 3, status=1)
 
-    def test_data_that_were_mended_are_trained_on(self, data: Path) -> None:
+    def test_data_that_were_mended_are_trained_on_from_another_classifier(self, data: Path) -> None:
         table = pd.read_csv(data / "classes.csv")
         table[table["class"] != "monocyte"].to_csv(data / "classes.csv", index=False)
-        assert "Of the class monocyte there are 0 cells to train on: give at least 2" in self.train(status=1)
+        first = read_classifier()
+        anew = ("--start", first.path)
+        shown = self.train(*anew, status=1)
+        assert "Of the class monocyte there are 0 cells to train on: give at least 2" in shown
         table.to_csv(data / "classes.csv", index=False)
-        assert "validation accuracy" in self.train()
+        assert "validation accuracy" in self.train(*anew)
+        assert read_classifier("new.safetensors").header.training["start"] == first.id
 
     def test_a_file_that_is_there_or_of_another_ending_is_refused_before_the_work(self, data: Path) -> None:
         Path("new.safetensors").write_bytes(b"an hour of work")

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import random
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from napari_wbcseg.images.read import open_large, read_file, read_pixel_size, si
 from .damaged_files import mutated, seeds, write
 
 resource = pytest.importorskip("resource")
-_SECONDS, _KILOBYTES = 10.0, 700_000
+_KILOBYTES = 700_000
 
 
 def read_by_every_door(path: Path) -> str:
@@ -61,9 +60,7 @@ def read(files: dict[str, bytes], name: str) -> str:
         warnings.simplefilter("ignore")
         logging.disable()
         try:
-            start = time.process_time()  # whatever else the machine does meanwhile
             result = read_by_every_door(write(files, name, Path(folder)))
-            assert time.process_time() - start < _SECONDS
             assert [path.name for path in Path(folder).iterdir()] == [name]
             return result
         finally:

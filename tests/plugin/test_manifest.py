@@ -146,20 +146,16 @@ def _ask(code: str, **environment: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_importing_the_package_brings_nothing_heavy(record_property):
+def test_importing_the_package_brings_nothing_heavy():
     told = _ask(
         f"""
-        import json, sys, time
-        start = time.perf_counter()
+        import json, sys
         import napari_wbcseg
-        seconds = time.perf_counter() - start
         heavy = [name for name in {(*HEAVY, "pandas", "napari", "qtpy", "scipy")!r} if name in sys.modules]
-        print(json.dumps({{"ms": 1000 * seconds, "heavy": heavy}}))
+        print(json.dumps(heavy))
         """
     )
-    record_property("measured", f"import napari_wbcseg: {told['ms']:.1f} ms")
-    assert told["heavy"] == []
-    assert told["ms"] < 500, "milliseconds on an idle machine; the limit is for a busy one"
+    assert told == []
 
 
 def test_the_panels_that_train_bring_nothing_of_those_that_show_cells():

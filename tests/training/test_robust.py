@@ -14,22 +14,22 @@ from napari_wbcseg.datasets.sigtuple import DOUBTFUL_MASKS
 from napari_wbcseg.errors import TrainingError
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.network.robust import CANONICAL_DIAMETER, ROBUST
-from napari_wbcseg.training import robust
 from napari_wbcseg.training.plan import RECIPES, cut_in_two
 from napari_wbcseg.training.robust import family_weights, source_of, synthetic_sources
 from napari_wbcseg.training.truth import TRUTH_CHANNELS
 
 from ..dark_model import spots
+from ..tiny_networks import random_model, small_robust
 
 RECIPE = RECIPES["robust"]
 TINY = TrainingSettings.for_recipe("robust", epochs=1, steps_per_epoch=1, batch_size=2)
+#: Its network with two narrow levels.
+SMALL = ROBUST.model_copy(update={"widths": (4, 8)})
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(robust, "_SYNTHETIC_SMEARS", 2)
-    monkeypatch.setattr(robust, "_MOSAICS", 1)
-    monkeypatch.setattr(robust, "_VALIDATION_SAMPLES", 4)
+    small_robust(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +88,9 @@ def test_an_epoch_is_one_pass_over_the_images_unless_steps_are_given(pairs: list
 
 
 def test_training_twice_gives_one_curve(pairs: list[TrainingPair]) -> None:
-    settings = TINY.replace(steps_per_epoch=2, dropout=0.1)
+    settings, start = TINY.replace(steps_per_epoch=2, dropout=0.1), random_model(SMALL, recipe="robust")
     # Neither threads nor processes that prepare the batches may change it.
-    first, again = (train(pairs, settings, processes=count) for count in (0, 2))
+    first, again = (train(pairs, settings, init=start, processes=count) for count in (0, 2))
     assert [row["loss"] for row in first.history] == [row["loss"] for row in again.history]
     assert all(np.array_equal(again.model.weights[k], v) for k, v in first.model.weights.items())
 

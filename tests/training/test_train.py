@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training import classic, loop
 from napari_wbcseg.training.loop import cosine_rate
 from napari_wbcseg.training.plan import RECIPES
-from napari_wbcseg.training.train import train
+from napari_wbcseg.training.train import TrainingResult, train
 
 from ..tiny_networks import TINY, dark_disc_pairs, random_model
 
@@ -31,6 +32,25 @@ FAST = TrainingSettings(epochs=3, learning_rate=1e-2, precision="float32")
 
 def curve(history: list[dict[str, Any]], key: str = "loss") -> list[float]:
     return [row[key] for row in history]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingResult]:
+    """Return the folder and the result of a whole training, which the tests compare with theirs."""
+    folder = tmp_path_factory.mktemp("kept")
+    return folder, train(dark_disc_pairs(), FAST, folder, init=random_model(TINY))
+
+
+@pytest.fixture
+def whole(kept: tuple[Path, TrainingResult]) -> TrainingResult:
+    """Return the result of `FAST` in one go."""
+    return kept[1]
+
+
+@pytest.fixture
+def done(kept: tuple[Path, TrainingResult], tmp_path: Path) -> Path:
+    """Return a folder in which `FAST` came to its end."""
+    return shutil.copytree(kept[0], tmp_path / "done")
 
 
 # What is learnt ------------------------------------------------------------------------------------
@@ -85,18 +105,19 @@ def test_the_weights_kept_are_those_of_the_best_epoch(pairs: list[TrainingPair],
 
 
 def test_training_twice_gives_one_curve_and_another_seed_another(
-    pairs: list[TrainingPair], tiny: ModelFile
+    pairs: list[TrainingPair], tiny: ModelFile, whole: TrainingResult
 ) -> None:
-    first, second = (train(pairs, FAST, init=tiny) for _ in range(2))
-    other = train(pairs, FAST.replace(seed=1), init=tiny)
-    assert curve(first.history) == curve(second.history)
-    assert curve(first.history) != curve(other.history)
+    again, other = (train(pairs, FAST.replace(seed=seed), init=tiny) for seed in (FAST.seed, 1))
+    assert curve(again.history) == curve(whole.history)
+    assert curve(other.history) != curve(whole.history)
 
 
-def test_processes_that_draw_the_batches_change_nothing(pairs: list[TrainingPair], tiny: ModelFile) -> None:
-    here, beside = (train(pairs, FAST, init=tiny, processes=count) for count in (0, 2))
-    assert curve(beside.history) == curve(here.history)
-    assert all(np.array_equal(beside.model.weights[k], v) for k, v in here.model.weights.items())
+def test_processes_that_draw_the_batches_change_nothing(
+    pairs: list[TrainingPair], tiny: ModelFile, whole: TrainingResult
+) -> None:
+    beside = train(pairs, FAST, init=tiny, processes=2)
+    assert curve(beside.history) == curve(whole.history)
+    assert all(np.array_equal(beside.model.weights[k], v) for k, v in whole.model.weights.items())
 
 
 def test_fine_tuning_starts_from_the_given_weights(pairs: list[TrainingPair], tiny: ModelFile) -> None:
@@ -167,12 +188,11 @@ def test_training_that_died_right_after_its_last_epoch_does_none_besides(
 
 
 def test_resuming_a_finished_training_does_nothing_again(
-    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
+    pairs: list[TrainingPair], tiny: ModelFile, whole: TrainingResult, done: Path
 ) -> None:
-    first = train(pairs, FAST, tmp_path, init=tiny)
-    again = train(pairs, FAST, tmp_path, init=tiny, resume=True)
-    assert again.history == first.history
-    assert all(np.array_equal(again.model.weights[k], v) for k, v in first.model.weights.items())
+    again = train(pairs, FAST, done, init=tiny, resume=True)
+    assert again.history == whole.history
+    assert all(np.array_equal(again.model.weights[k], v) for k, v in whole.model.weights.items())
 
 
 def test_resuming_where_nothing_was_begun_begins(
@@ -190,12 +210,11 @@ def test_resuming_where_nothing_was_begun_begins(
     ],
 )
 def test_resuming_with_something_else_gets_a_sentence(
-    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path, change: Callable[..., Any], message: str
+    pairs: list[TrainingPair], tiny: ModelFile, done: Path, change: Callable[..., Any], message: str
 ) -> None:
-    train(pairs, FAST, tmp_path, init=tiny)
     settings, other_pairs, init = change(FAST, pairs, tiny)
     with pytest.raises(TrainingError, match=message):
-        train(other_pairs, settings, tmp_path, init=init, resume=True)
+        train(other_pairs, settings, done, init=init, resume=True)
 
 
 def test_a_folder_that_changed_is_named_when_its_training_is_resumed(
@@ -215,14 +234,11 @@ def test_a_folder_that_changed_is_named_when_its_training_is_resumed(
         train(folder, FAST, tmp_path / "out", init=tiny, resume=True)
 
 
-def test_a_damaged_checkpoint_gets_a_sentence(
-    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
-) -> None:
-    train(pairs, FAST, tmp_path, init=tiny)
-    state = tmp_path / "checkpoint" / "state.safetensors"
+def test_a_damaged_checkpoint_gets_a_sentence(pairs: list[TrainingPair], tiny: ModelFile, done: Path) -> None:
+    state = done / "checkpoint" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-10])
     with pytest.raises(TrainingError, match=r"state\.safetensors cannot be read"):
-        train(pairs, FAST, tmp_path, init=tiny, resume=True)
+        train(pairs, FAST, done, init=tiny, resume=True)
 
 
 # Ending early --------------------------------------------------------------------------------------
@@ -255,12 +271,12 @@ def test_stopped_in_the_first_epoch_it_does_not_claim_best_weights(
 
 
 def test_training_that_was_stopped_can_go_on(
-    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
+    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path, whole: TrainingResult
 ) -> None:
     answers = iter([False] * 3 + [True])
     train(pairs, FAST, tmp_path, init=tiny, should_stop=lambda: next(answers))
     resumed = train(pairs, FAST, tmp_path, init=tiny, resume=True)
-    assert curve(resumed.history) == curve(train(pairs, FAST, init=tiny).history)
+    assert curve(resumed.history) == curve(whole.history)
 
 
 def test_cancelling_leaves_nothing(pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path) -> None:
@@ -310,13 +326,9 @@ def test_more_patience_goes_on_with_a_training_that_ended_early(
     assert len(train(pairs, patient, tmp_path, init=tiny, resume=True).history) == 6
 
 
-def test_other_settings_are_refused_before_the_data_are_read(
-    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
-) -> None:
-    train(pairs, FAST.replace(epochs=1), tmp_path / "out", init=tiny)
-    other = FAST.replace(epochs=1, learning_rate=0.1)
+def test_other_settings_are_refused_before_the_data_are_read(tiny: ModelFile, done: Path) -> None:
     with pytest.raises(TrainingError, match="learning_rate was"):
-        train(tmp_path / "no data", other, tmp_path / "out", init=tiny, resume=True)
+        train(done / "no data", FAST.replace(learning_rate=0.1), done, init=tiny, resume=True)
 
 
 @pytest.fixture
@@ -371,10 +383,22 @@ def test_a_loss_that_never_was_a_number_gets_a_sentence(
 # What is told --------------------------------------------------------------------------------------
 
 
-def test_events_tell_everything_a_window_shows(pairs: list[TrainingPair], tiny: ModelFile) -> None:
-    events: list[dict[str, Any]] = []
-    train(pairs, FAST.replace(validation_fraction=0.3), init=tiny, on_event=events.append)
+@pytest.fixture(scope="module")
+def told() -> dict[str, list[Any]]:
+    """Return the events and the progress of a training with validation."""
+    told: dict[str, list[Any]] = {"events": [], "progress": []}
+    train(
+        dark_disc_pairs(),
+        FAST.replace(validation_fraction=0.3),
+        init=random_model(TINY),
+        on_event=told["events"].append,
+        progress=lambda *step: told["progress"].append(step),
+    )
+    return told
 
+
+def test_events_tell_everything_a_window_shows(told: dict[str, list[Any]]) -> None:
+    events = told["events"]
     kinds = [event["event"] for event in events if event["event"] not in ("step", "note")]
     assert kinds == ["start", *["epoch"] * 3, "end"]
     assert "Trains on 4 cells in 4 images: 4 tiles an epoch." in events[0]["plan"]
@@ -400,10 +424,8 @@ def test_events_tell_everything_a_window_shows(pairs: list[TrainingPair], tiny: 
     assert any(event["event"] == "step" and event["step"] == 1 for event in events)
 
 
-def test_progress_counts_every_step(pairs: list[TrainingPair], tiny: ModelFile) -> None:
-    seen: list[tuple[int, int, str]] = []
-    train(pairs, FAST, init=tiny, progress=lambda done, total, stage: seen.append((done, total, stage)))
-    steps = [entry for entry in seen if entry[1]]
+def test_progress_counts_every_step(told: dict[str, list[Any]]) -> None:
+    steps = [entry for entry in told["progress"] if entry[1]]
     assert [done for done, _, _ in steps] == [1, 2, 3, 4, 5, 6]
     assert steps[-1] == (6, 6, "Epoch 3 of 3")
 
