@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import threading
 import time
 
@@ -100,6 +102,16 @@ def slow_segment(monkeypatch):
     monkeypatch.setattr("napari_wbcseg.segmentation.pipeline.segment", slow)
     yield slow
     slow.go.set()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def libraries_are_no_garbage():
+    """Napari's fixture looks for garbage three times a test: a quarter of the time, among libraries."""
+    for panel in ("segment", "review", "train", "models", "session"):
+        importlib.import_module(f"napari_wbcseg.plugin.{panel}.widget")
+    importlib.import_module("napari._qt.qt_main_window")
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
