@@ -13,6 +13,8 @@ from napari_wbcseg.images.illumination import (
     background_colour,
     background_of,
     has_dark_background,
+    normalised,
+    slide_of_cut_outs,
     transmittance,
 )
 from napari_wbcseg.images.prepare import prepare_image
@@ -140,6 +142,22 @@ class TestDarkBackground:
     ) -> None:
         pixels = np.repeat(np.array(levels, np.uint8), 100 * np.array(shares))
         assert self.asked(np.random.default_rng(0).permutation(pixels).reshape(100, 100)) == expected
+
+    def test_only_stained_cells_on_black_are_taken_for_cut_outs(self) -> None:
+        smear = synthetic_smear((256, 256), seed=5)
+        cut_out = np.where(smear.labels[..., None] > 0, smear.image, 0).astype(np.float32)
+        assert self.asked(cut_out)
+        slide = slide_of_cut_outs(cut_out)
+        assert slide is not None
+        assert 150 < slide.min() < slide.max() <= 255
+        light = normalised(cut_out)
+        assert (light[smear.labels == 0] == 1).all()
+        assert light[smear.labels > 0].mean() == pytest.approx(
+            normalised(smear.image)[smear.labels > 0].mean(), abs=0.1
+        )
+        for other in (255.0 - smear.image, 255 - cut_out[..., [1, 0, 2]], cut_out[..., [1, 0, 2]]):
+            assert slide_of_cut_outs(other) is None
+        assert slide_of_cut_outs(0 * cut_out) is None
 
     def test_the_dark_surround_of_an_eyepiece_is_no_dark_background(self, smear: np.ndarray) -> None:
         rows, cols = np.mgrid[:256, :256]

@@ -7,8 +7,10 @@ from itertools import product
 import numpy as np
 import pytest
 
+from napari_wbcseg import segment
 from napari_wbcseg.box import Box
 from napari_wbcseg.images.field_of_view import FieldOfView
+from napari_wbcseg.images.illumination import CUT_OUT
 from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.network.library import load_model
 from napari_wbcseg.progress import silent
@@ -19,6 +21,7 @@ from napari_wbcseg.segmentation.standard_stain import StandardStain
 from napari_wbcseg.settings import SegmentationSettings
 from napari_wbcseg.sizes import WHITE_OVER_RED
 from napari_wbcseg.synthetic.smear import synthetic_smear
+from napari_wbcseg.words import in_doubt
 
 
 @pytest.mark.parametrize(
@@ -50,6 +53,17 @@ def test_outside_the_field_of_view_there_is_empty_slide(step: int) -> None:
     image = found.transmittance(np.full((54, 69, 3), 51.0, np.float32)[::step, ::step], box, step)
     expected = np.where(np.kron(inside, np.ones((2, 2)))[box.slices][::step, ::step] > 0, 0.2, 1.0)
     np.testing.assert_allclose(image, expected[..., None].repeat(3, axis=2), rtol=1e-6)
+
+
+def test_cells_that_were_cut_out_on_black_are_outlined_as_on_the_slide() -> None:
+    smear = synthetic_smear((320, 400), white_cells=5, seed=1)
+    cut_out = np.where(smear.labels[..., None] > 0, smear.image, 0).astype(np.uint8)
+    found = segment(cut_out)
+    assert CUT_OUT in found.notes
+    assert not in_doubt(found.notes, False)
+    assert found.count == smear.labels.max()
+    both = np.count_nonzero((found.labels > 0) & (smear.labels > 0))
+    assert 2 * both / (np.count_nonzero(found.labels) + np.count_nonzero(smear.labels)) > 0.95
 
 
 def test_of_a_large_image_the_network_is_shown_what_is_as_dark_as_its_nuclei() -> None:

@@ -33,7 +33,8 @@ class FieldOfViewParameters:
     least_area, least_side : float
         Share of the picture, and of one of its sides, that a surround takes: no cell cut by the border does.
     least_field : float
-        Share of the picture that a field has, also one that the surround encloses; a smaller spot is glare.
+        Share of the picture that a field has in one piece, also one that the surround encloses; a smaller
+        spot is glare.
     edge : int
         Pixels along the sides of that picture that are looked at first.
     lit : float
@@ -194,7 +195,9 @@ def _lit(image: np.ndarray, beside: np.ndarray) -> np.ndarray | None:
     spots: np.ndarray = np.bincount(holes.ravel()) < PARAMETERS.least_field * holes.size
     enclosed: np.ndarray = np.asarray(ndimage.binary_fill_holes(outside)) & spots[holes]
     field: np.ndarray = ~(outside | enclosed)
-    return field if field.mean() >= PARAMETERS.least_field else None
+    # Many small ones are cells that were cut out and laid on black.
+    largest = np.bincount(ndimage.label(field)[0].ravel())[1:].max(initial=0)
+    return field if largest >= PARAMETERS.least_field * field.size else None
 
 
 def _runs_along(region: np.ndarray) -> bool:

@@ -29,6 +29,10 @@ class IlluminationParameters:
         Median brightness of a field over its 99th percentile, and where it lies between the 1st and that: at
         least 0.49 and 0.30 in 384 fields of seven public sets, marrow and phone pictures among them. Four in
         five of the same fields inverted lie below one of these.
+    black, least_black, between, whitest : float
+        Where cells were cut out and laid on black: brightness (0 to 255) of that; its share of the picture at
+        least, that of what is brighter but darker than `dark` at most, and the percentile of the cells'
+        colours that stands for the empty slide; see benchmarks/models.md, *Cells cut out*.
     """
 
     side: int = 512
@@ -38,6 +42,10 @@ class IlluminationParameters:
     dark_side: int = 256
     dark_background: float = 0.45
     low_background: float = 0.28
+    black: float = 12.0
+    least_black: float = 0.25
+    between: float = 0.03
+    whitest: float = 99.5
 
 
 PARAMETERS = IlluminationParameters()
@@ -52,6 +60,8 @@ DARK_BACKGROUND = (
     "one? The models know stained cells on a bright slide, so do not trust this count; invert the "
     "picture and count again."
 )
+#: What is noted of one that shows cut-outs.
+CUT_OUT = "Its cells were cut out and laid on black, which was taken for empty slide."
 
 
 def background_colour(pixels: np.ndarray) -> np.ndarray:
@@ -107,6 +117,38 @@ def has_dark_background(pixels: np.ndarray) -> bool:
     return field is None or dark(light[field])
 
 
+def slide_of_cut_outs(pixels: np.ndarray) -> np.ndarray | None:
+    """Return the colour of the empty slide where stained cells were cut out and laid on black; else None.
+
+    What is dark in an inverted or a fluorescence picture has an edge that is less dark, and only what was
+    stained with eosin and azure loses more green than red and blue.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W, 3)
+        RGB, 0 to 255; a picture that `has_dark_background`.
+
+    Returns
+    -------
+    ndarray of float32, shape (3,), or None
+    """
+    light = brightness(pixels)
+    lit, black = light >= PARAMETERS.dark, light < PARAMETERS.black
+    cut_out = black.mean() >= PARAMETERS.least_black and (~(lit | black)).mean() <= PARAMETERS.between
+    if not (cut_out and lit.any()):
+        return None
+    red, green, blue = np.median(pixels[lit], axis=0)
+    if green >= min(red, blue):
+        return None
+    return np.percentile(pixels[lit], PARAMETERS.whitest, axis=0).astype(np.float32)
+
+
+def without_black(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Return the transmittance of cut-outs, changed in place: empty slide where their pixels are black."""
+    image[brightness(pixels) < PARAMETERS.black] = 1.0
+    return image
+
+
 def transmittance(pixels: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Divide the light out.
 
@@ -135,7 +177,7 @@ def transmittance(pixels: np.ndarray, background: np.ndarray) -> np.ndarray:
 
 
 def normalised(pixels: np.ndarray) -> np.ndarray:
-    """Return the transmittance of a picture; what lies outside the field of view is empty slide.
+    """Return the transmittance of a picture; outside the field of view, or of cut-outs, is empty slide.
 
     Parameters
     ----------
@@ -148,6 +190,9 @@ def normalised(pixels: np.ndarray) -> np.ndarray:
     """
     field = field_of_view(pixels)
     if field is None:
+        slide = slide_of_cut_outs(pixels) if has_dark_background(pixels) else None
+        if slide is not None:
+            return without_black(transmittance(pixels, slide), pixels)
         return transmittance(pixels, background_colour(pixels))
     image = transmittance(pixels, background_of(pixels[field]))
     image[~field] = 1.0

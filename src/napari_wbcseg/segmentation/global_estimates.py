@@ -19,11 +19,14 @@ from ..images.field_of_view import FieldOfView, fields_of
 from ..images.focus import OUT_OF_FOCUS, edge_spread
 from ..images.focus import PARAMETERS as FOCUS
 from ..images.illumination import (
+    CUT_OUT,
     DARK_BACKGROUND,
     background_colour,
     background_of,
     has_dark_background,
+    slide_of_cut_outs,
     transmittance,
+    without_black,
 )
 from ..images.pixel_source import PixelSource
 from ..images.pixels import brightness
@@ -85,6 +88,8 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
         Colour of the empty slide, RGB, 0 to 255.
     field_of_view : FieldOfView or None
         None where the whole image shows the slide.
+    cut_out : bool
+        Whether cells were cut out and laid on black, which is taken for empty slide.
     cell_diameter : float or None
         Pixels; None where no white cell was seen. The classic recipe knows but what the settings say.
     other_diameters : tuple of float
@@ -106,6 +111,7 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
     value_range: float
     background: tuple[float, float, float]
     field_of_view: FieldOfView | None = None
+    cut_out: bool = False
     cell_diameter: float | None = None
     other_diameters: tuple[float, ...] = ()
     red_cell: float | None = None
@@ -168,7 +174,7 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
         image = transmittance(pixels, np.asarray(self.background, np.float32))
         if self.field_of_view is not None:
             image[~self.field_of_view.inside(box)[::step, ::step]] = 1.0
-        return image
+        return without_black(image, pixels) if self.cut_out else image
 
 
 def estimate(
@@ -237,12 +243,15 @@ def _take_samples(
 def _light(source: PixelSource, field: FieldOfView | None, samples: list[_Sample]) -> GlobalEstimates:
     """Estimate the light of an image."""
     shown = [one.pixels for one in samples if one.inside is None or one.inside.mean() > 0.5]
-    dark = bool(shown) and has_dark_background(shown[0] if len(shown) == 1 else np.concatenate(shown))
+    pixels = shown[0] if len(shown) == 1 else np.concatenate(shown) if shown else np.zeros((0, 0, 3))
+    dark = bool(shown) and has_dark_background(pixels)
+    cut_out = slide_of_cut_outs(pixels) if dark else None
     return GlobalEstimates(
         value_range=source.value_range,
-        background=tuple(_background(samples).tolist()),
+        background=tuple((_background(samples) if cut_out is None else cut_out).tolist()),
         field_of_view=field,
-        notes=source.notes + dark * (DARK_BACKGROUND,),
+        cut_out=cut_out is not None,
+        notes=source.notes + dark * (DARK_BACKGROUND if cut_out is None else CUT_OUT,),
     )
 
 
