@@ -195,9 +195,8 @@ def _lit(image: np.ndarray, beside: np.ndarray) -> np.ndarray | None:
     spots: np.ndarray = np.bincount(holes.ravel()) < PARAMETERS.least_field * holes.size
     enclosed: np.ndarray = np.asarray(ndimage.binary_fill_holes(outside)) & spots[holes]
     field: np.ndarray = ~(outside | enclosed)
-    # Many small ones are cells that were cut out and laid on black.
-    largest = np.bincount(ndimage.label(field)[0].ravel())[1:].max(initial=0)
-    return field if largest >= PARAMETERS.least_field * field.size else None
+    # Nothing but spots are cells that were cut out and laid on black.
+    return None if spots[1:].all() else field
 
 
 def _runs_along(region: np.ndarray) -> bool:

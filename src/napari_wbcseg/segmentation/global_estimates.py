@@ -243,15 +243,16 @@ def _take_samples(
 def _light(source: PixelSource, field: FieldOfView | None, samples: list[_Sample]) -> GlobalEstimates:
     """Estimate the light of an image."""
     shown = [one.pixels for one in samples if one.inside is None or one.inside.mean() > 0.5]
-    pixels = shown[0] if len(shown) == 1 else np.concatenate(shown) if shown else np.zeros((0, 0, 3))
-    dark = bool(shown) and has_dark_background(pixels)
-    cut_out = slide_of_cut_outs(pixels) if dark else None
+    notes, cut_out = source.notes, None
+    if shown and has_dark_background(pixels := shown[0] if len(shown) == 1 else np.concatenate(shown)):
+        cut_out = slide_of_cut_outs(pixels)
+        notes += (DARK_BACKGROUND if cut_out is None else CUT_OUT,)
     return GlobalEstimates(
         value_range=source.value_range,
         background=tuple((_background(samples) if cut_out is None else cut_out).tolist()),
         field_of_view=field,
         cut_out=cut_out is not None,
-        notes=source.notes + dark * (DARK_BACKGROUND if cut_out is None else CUT_OUT,),
+        notes=notes,
     )
 
 

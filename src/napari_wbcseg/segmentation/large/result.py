@@ -268,7 +268,7 @@ class LargeResult:
             corrected = labels.astype(np.int32)
             for old, new in numbers.items():
                 corrected[labels == old] = new
-            differ, known = corrected != before, self.cells
+            differ, table = corrected != before, self.cells
             touched = np.setdiff1d(np.union1d(before[differ], corrected[differ]), [0])
             try:
                 if len(touched):
@@ -277,7 +277,7 @@ class LargeResult:
                     self.stamps = self.labels.stamps(self.stamps)
                 if said is not None:
                     self.cells = with_said(self.cells, said.assign(label=said["label"].replace(numbers)))
-                if not self.cells.equals(known):
+                if not self.cells.equals(table):
                     self.write_table()
             except OSError as error:
                 raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}.") from error
