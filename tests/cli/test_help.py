@@ -17,20 +17,18 @@ class TestHelp:
     def test_the_version_is_told(self) -> None:
         assert wbcseg("--version").stdout == f"wbcseg {__version__}\n"
 
-    def test_help_is_quick_because_nothing_heavy_is_imported(self) -> None:
+    def test_help_imports_nothing_heavy(self) -> None:
         program = (
-            "import sys, time\n"
+            "import sys\n"
             "from napari_wbcseg.cli import app\n"
             "try: app(['--help'])\n"
             "except SystemExit: pass\n"
             "heavy = 'numpy pandas keras tensorflow onnxruntime skimage cv2 scipy napari qtpy'.split()\n"
-            "print([name for name in heavy if name in sys.modules], time.process_time(), file=sys.stderr)"
+            "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
         )
         result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert "segment" in result.stdout
-        loaded, seconds = result.stderr.strip().rsplit(" ", 1)
-        assert loaded == "[]"
-        assert float(seconds) < 1  # about 0.4 s of processor time, Python's own start included
+        assert result.stderr.strip() == "[]"
 
     @pytest.mark.parametrize("command", ["demo", "segment", "train", "evaluate", "models", "download"])
     def test_every_command_explains_itself(self, command: str) -> None:

@@ -248,12 +248,10 @@ def test_an_interruption_does_not_wait_for_a_server_that_says_nothing(
     fetch: Callable[..., Path], server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "_PATIENCE", 0.1)
-    server.delay = 10
+    server.delay = 1000  # longer than a test may take
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-    start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         fetch()
-    assert time.monotonic() - start < 5
 
 
 def test_the_registry_names_the_399_files_of_the_set() -> None:

@@ -983,15 +983,15 @@ class TestTenThousandPictures:
 
     def test_what_is_told_of_a_picture_does_not_measure_all_rows(self, viewer, qtbot):
         """With 10,000 pictures the window stood still for minutes."""
-        pictures = open_panel(viewer, TITLE).panel.pictures
+        widget = open_panel(viewer, TITLE)
+        pictures = widget.panel.pictures
         items = [BatchItem(Path(f"{number}.png"), f"{number}.png") for number in range(10_000)]
-        start = time.process_time()
         pictures.set_entries([Entry(item) for item in items])
-        for item in items[:300]:
-            entry = pictures.entry_of(item)
-            entry.row = {"status": "ok", "white_cells": 3, "to_check": 0}
-            pictures.tell(entry)
-        assert time.process_time() - start < 2
+        entry = pictures.entry_of(items[-1])
+        entry.row = {"status": "ok", "white_cells": 3, "to_check": 0}
+        pictures.tell(entry)
+        assert texts(widget)[-1] == ("9999.png", "3", "", "✓")
+        assert pictures.header().resizeContentsPrecision() == 0, "Qt's word for: measure the rows in view"
 
 
 class TestASlideFoundInThePanel:

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QTimer
 from qtpy.QtGui import QShowEvent
 
 from napari_wbcseg.network.library import list_models
@@ -255,15 +254,6 @@ def test_a_training_is_watched_paused_killed_resumed_and_stopped(viewer, widget,
     assert shown["prediction"].name.startswith("prediction (")
     assert shown["prediction"].data.any()
     assert widget.image is shown["tiles"]
-
-    # The window stays responsive: what its thread does at a time is short, however loaded the machine is.
-    ticks = [time.thread_time()]
-    timer = QTimer(interval=5)
-    timer.timeout.connect(lambda: ticks.append(time.thread_time()))
-    timer.start()
-    qtbot.wait(2500)
-    timer.stop()
-    assert np.diff(ticks).max() < 0.15
 
     widget.run.pause_button.click()
     qtbot.waitUntil(lambda: "Paused" in widget.run.monitor.stage.text(), timeout=WAIT)
