@@ -352,6 +352,16 @@ def test_the_classic_recipe_takes_the_classic_model(smear) -> None:
     assert_valid(found, smear.labels.shape)
 
 
+def test_a_setting_of_another_recipe_changes_nothing(smear) -> None:
+    """With the classic recipe, whose form shows no diameter, one that was set for the other told classes."""
+    classic, given = (
+        segment(smear.image, settings=SegmentationSettings(recipe="classic", cell_diameter=diameter))
+        for diameter in (None, 25)
+    )
+    assert given.cell_diameter is None
+    pd.testing.assert_frame_equal(given.cells, classic.cells)
+
+
 def test_a_model_alone_brings_its_recipe(dark: ModelFile) -> None:
     image, labels = spots()
     for given in (dark, dark.path, str(dark.path)):

@@ -91,7 +91,7 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
     cut_out : bool
         Whether cells were cut out and laid on black, which is taken for empty slide.
     cell_diameter : float or None
-        Pixels; None where no white cell was seen. The classic recipe knows but what the settings say.
+        Pixels; None where no white cell was seen, and by the classic recipe.
     other_diameters : tuple of float
         Of cells of quite other sizes among them, pixels.
     red_cell : float or None
@@ -195,7 +195,7 @@ def estimate(
     samples = _take_samples(source, field, Box.around(fields), progress)
     light = _light(source, field, samples)
     if settings.recipe == "classic":
-        return light.model_copy(update={"cell_diameter": settings.cell_diameter}), []
+        return light, []
     predictor = Predictor(model, settings, progress)
     if len(samples) > 1:
         seen = _see_large(source, light, fields, _most_stained_first(light, samples), predictor)
