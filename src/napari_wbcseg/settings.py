@@ -201,7 +201,10 @@ class SegmentationSettings(Settings):
         le=2000,
     )
     probability_threshold: float = setting(
-        0.5, "A pixel belongs to a cell above this probability.", gt=0, lt=1
+        0.5,
+        "Pixels above this probability are of cells; robust draws outlines a little further in.",
+        gt=0,
+        lt=1,
     )
     split_touching: bool = setting(True, "Tell touching cells apart.", recipe="robust")
     flips: bool = setting(
@@ -223,7 +226,9 @@ class SegmentationSettings(Settings):
         none="none",
         min_length=1,
     )
-    batch_size: int = setting(16, "Windows predicted at once.", ge=1, le=512)
+    batch_size: int = setting(
+        16, "Windows of 128 pixels a side predicted at once; of larger ones as many pixels.", ge=1, le=512
+    )
     engine: EngineName = setting("auto", "What runs the network: auto takes the fastest here.")
     device: DeviceName = setting(
         "auto", "Where ONNX Runtime computes: auto takes a GPU that works, else the processor."

@@ -59,6 +59,11 @@ class TestHelp:
         assert "(default: 30; classic: all images)" in text
         assert "(default: automatic)" in " ".join(wbcseg("segment", "--help").stdout.split())
 
+    @pytest.mark.parametrize("command", ["segment", "evaluate"])
+    def test_the_recipe_is_that_of_the_model(self, command: str) -> None:
+        text = " ".join(wbcseg(command, "--help").stdout.split())
+        assert "classic as published. (default: that of the model)" in text
+
     def test_options_tell_of_none_that_the_command_lacks(self) -> None:
         assert "--recipe" not in wbcseg("demo", "--help").stdout
         settings = wbcseg("evaluate", "--help").stdout.partition("--settings")[2].partition("--fold")[0]

@@ -22,7 +22,7 @@ def _values(recipe: Recipe, fine_tuning: bool = False) -> dict[str, Any]:
 
 # In the order of the help.
 add_command(app, demo.demo)
-add_command(app, segment.segment, settings=SegmentationSettings)
+add_command(app, segment.segment, settings=SegmentationSettings, defaults={"": _OF_THE_MODEL})
 add_command(app, classes.classify)
 add_command(app, classes.differential)
 add_command(
@@ -47,6 +47,6 @@ add_command(
     },
 )
 app.add_typer(corrections.corrections_app, name="corrections")
-add_command(app, evaluate.evaluate, settings=SegmentationSettings)
+add_command(app, evaluate.evaluate, settings=SegmentationSettings, defaults={"": _OF_THE_MODEL})
 app.add_typer(models.models_app, name="models")
 add_command(app, download.download)
