@@ -56,7 +56,7 @@ class BatchResult:
     kept : int
         Images that an earlier run had done.
     outdated : int
-        Images that an earlier run did with other settings, another model or classifier, done again.
+        Images that an earlier run did with other settings, model, classifier or version, done again.
     notices : tuple of str
         See `napari_wbcseg.batch.notices`, and `Differential.unusual`.
     """
@@ -135,8 +135,8 @@ def segment_files(
 ) -> BatchResult:
     """Segment files and write the results, see `napari_wbcseg.results`.
 
-    Images that an earlier run with the same settings, model and classifier did, and that have not
-    changed since, are not done again. The record of the run is written before the first
+    Images that an earlier run with the same settings, model, classifier and version did, and that have
+    not changed since, are not done again. The record of the run is written before the first
     image and again at the end, and the tables and the report also when the run is stopped.
 
     Parameters

@@ -82,14 +82,14 @@ def evaluate(
     settings : SegmentationSettings, optional
         By default those of the model's recipe.
     progress : Progress
-        Called after each image.
+        Called before each image and at the end.
     tiles : bool, optional
         Cut images larger than 128 pixels into tiles, as the published scores were taken.
         By default so for a path to the SigTuple set, and not otherwise.
 
     Raises
     ------
-    DatasetError
+    DatasetError, ImageError
         If the data cannot be used, or there is none.
     ModelError
         If the model cannot be used.

@@ -47,7 +47,8 @@ def load_result(path: str | Path) -> Segmentation:
     SettingsError
         If there is no record, or it is none.
     ImageError
-        If the labels cannot be read or are others than those of the record.
+        If the labels cannot be read or are others than those of the record, a folder is no such OME-Zarr, or
+        the result is that of a large image, which `LargeResult.open` reads.
     """
     path = user_path(path)
     if path.is_dir():

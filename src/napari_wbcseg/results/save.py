@@ -94,6 +94,8 @@ def save(
     ------
     OutputError
         If a format cannot hold the result, or a file cannot be written.
+    ImageError
+        If the image is none.
     SettingsError
         If there is no such format.
     BusyError

@@ -77,9 +77,10 @@ def segment(
         If the array is no image: another number of channels or dimensions, boolean, empty,
         or with values that are not numbers.
     ModelError
-        If the model does not exist, its file is broken, or it is no network of its recipe.
+        If the model or the classifier does not exist or cannot be used.
     SettingsError
-        If the settings ask for another recipe than that of the model.
+        If the settings are of another recipe than the model, no cell can be found by them, or their engine is
+        not installed.
     """
     file, settings = model_and_settings(model, settings)
     # What cannot be used is told before the work, not after it.

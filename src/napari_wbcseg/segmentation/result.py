@@ -87,10 +87,10 @@ class Segmentation:
         `napari_wbcseg.results.save.with_current_cells`.
     cells : DataFrame
         One row a cell: ``label``, its centroid ``row`` and ``col``, ``area``,
-        ``diameter`` (pixels), ``certainty`` in [0, 1], NaN of a cell that no model saw, ``check``,
-        ``border`` and more; for a stack also ``plane``. Its ``class`` says whether it is a white
-        cell; it is one where nobody said a class. Where you name it yourself, set ``class_by`` to
-        ``person``, and no model or run changes that.
+        ``diameter`` (pixels), ``certainty`` in [0, 1], 1 by the classic recipe, NaN of a cell that no
+        model saw, ``check``, ``border`` and more; for a stack also ``plane``. Its ``class`` says whether it
+        is a white cell; it is one where nobody said a class. Where you name it yourself, set ``class_by``
+        to ``person``, and no model or run changes that.
     probability : ndarray of float32, shape of ``labels``, or None
         Probability that a pixel belongs to a white cell; 0 where nothing was proposed.
         None, as ``proposals``, in a result that was saved or drawn by hand.

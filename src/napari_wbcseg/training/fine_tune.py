@@ -108,7 +108,7 @@ def fine_tune(
     original, settings, blend
         See `plan_fine_tuning`.
     out : str or Path, optional
-        Folder for history and checkpoint.
+        Folder for history, checkpoint, and the tuned weights before they are averaged.
     name : str, optional
         Name of the new model.
     resume, progress, on_event, should_stop
@@ -118,7 +118,7 @@ def fine_tune(
 
     Raises
     ------
-    DatasetError, TrainingError, ModelError
+    DatasetError, ImageError, TrainingError, ModelError
         As the parts: no field, fields that cannot be trained on, a model that is none.
     Cancelled
         If ``progress`` raised it.
@@ -306,7 +306,7 @@ def plan_fine_tuning(
     TrainingError
         If no field can be trained on, a field is both trained and scored on, or the settings
         are of another recipe than the model.
-    DatasetError
+    DatasetError, ImageError
         If ``original`` is a path that cannot be read.
     """
     settings = settings or TrainingSettings.for_recipe(start.header.recipe, fine_tuning=True)

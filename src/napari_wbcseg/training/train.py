@@ -124,7 +124,7 @@ def train(
         If the data, the settings, the initial model or the checkpoint do not fit, if the
         loss is no number before the first epoch ends, or if the disk is full or ``out``
         cannot be written.
-    DatasetError
+    DatasetError, ImageError
         If ``data`` is a path that cannot be read.
     Cancelled
         If ``progress`` raised it.

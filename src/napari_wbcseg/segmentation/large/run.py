@@ -372,9 +372,9 @@ def segment_large(
     ImageError
         If the image cannot be used, or the folder holds other files.
     ModelError, SettingsError
-        As `segment`.
+        As `segment`, and where the table cannot be written in that format.
     OutputError
-        If the result cannot be written.
+        If the result cannot be written, or a person corrected another one that is there.
     BusyError
         If another run is at work in the folder.
     ClusterError
