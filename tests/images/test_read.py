@@ -185,7 +185,8 @@ def test_pictures_too_large_for_pillow_by_default_are_read(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), random_rgb())
     assert Image.MAX_IMAGE_PIXELS == 20
-    monkeypatch.setattr("napari_wbcseg.images.pictures._MAX_PIXELS", 20)
+    height, width = random_rgb().shape[:2]
+    monkeypatch.setattr("napari_wbcseg.images.pictures._MAX_PIXELS", height * width - 1)
     with pytest.raises(ImageError, match="too large"):
         read_image(tmp_path / "a.png")
 

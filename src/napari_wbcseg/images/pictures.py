@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "JPEG2000", "AVIF")
 #: What the brands begin with that pillow-heif knows; those of videos are others.
 _HEIF = (b"hei", b"hev", b"mif", b"msf")
-_MAX_PIXELS = 2**29  # Pillow refuses twice as many
+_MAX_PIXELS = 2**30
 _LOCK = threading.Lock()
 
 
@@ -43,11 +43,14 @@ def open_picture(path: Path) -> OpenedImage:
     with _LOCK:
         # Pillow takes pictures of more than 89 megapixels for an attack; smears are often larger.
         limit = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = _MAX_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
         try:
             opened = Image.open(path, formats=formats)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+    if opened.width * opened.height > _MAX_PIXELS:
+        opened.close()
+        raise Image.DecompressionBombError
     pixels = PicturePixels(opened, path)
     # As they are compressed: of a grey picture one colour, of a mask perhaps one bit a pixel.
     depth = head[24] if opened.format == "PNG" else 8
