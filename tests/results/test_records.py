@@ -35,6 +35,17 @@ def test_an_image_at_a_place_that_the_system_refuses_is_one_that_is_gone(tmp_pat
     assert ImageRecord.of(refused, "a", tmp_path) == ImageRecord(name="a")
 
 
+def test_an_image_on_no_drive_of_the_record_is_gone_where_names_end_in_no_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To Windows a name of a space in a folder is that folder."""
+    monkeypatch.setattr(
+        "napari_wbcseg.results.origins.exists", lambda path: os.path.exists(str(path).rstrip(" ") or "none")
+    )
+    assert ImageRecord(name="a").file(tmp_path) is None
+    assert ImageRecord(name="a", path=str(tmp_path / "gone.png")).unchanged(tmp_path) is None
+
+
 def test_a_file_of_the_same_size_and_date_is_another_image_still(tmp_path: Path) -> None:
     """As files of one size that were unpacked within one second."""
     for name in ("a", "b"):

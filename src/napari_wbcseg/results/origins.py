@@ -50,7 +50,7 @@ class FileRecord(BaseModel, extra="forbid"):
 
         In a copy of a folder it is the copied file; where another has taken its old place, that which moved.
         """
-        places = folder / (self.relative or " "), Path(self.path or " ")
+        places = [folder / self.relative] * bool(self.relative) + [Path(self.path)] * bool(self.path)
         there = [path for path in places if exists(path)]
         if len(there) == 2 and not there[0].samefile(there[1]):
             return next((path for path in there if self.is_of(path)), there[0])
