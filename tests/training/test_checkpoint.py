@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,5 +112,22 @@ def test_a_training_that_is_at_work_is_not_discarded(folder: Path, monkeypatch: 
         assert (folder / "checkpoint" / "state.safetensors").exists()
     discard_training(folder)
     assert not folder.exists()
+    discard_training(folder)
+    assert not folder.exists()
+
+
+def test_of_a_training_that_is_discarded_no_folder_is_left_on_windows(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file of a lock can be removed there when nobody holds it any more."""
+    rmtree = shutil.rmtree
+
+    def rmtree_but_the_lock(path: Path, **options: object) -> None:
+        rmtree(path / "checkpoint")
+        for file in path.iterdir():
+            if file.name != LOCK:
+                file.unlink()
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree_but_the_lock)
     discard_training(folder)
     assert not folder.exists()

@@ -220,8 +220,10 @@ def unfinished_trainings() -> list[Unfinished]:
 def discard_training(folder: Path) -> None:
     """Remove the folder of a training, which is its own, unless another process is at work in it."""
     busy = TrainingError("It is at work.")
-    with contextlib.suppress(TrainingError), locked(folder / LOCK, busy, PATIENCE):
-        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(TrainingError, OSError):
+        with locked(folder / LOCK, busy, PATIENCE):
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.rmdir()  # Windows removes no folder with a file that is locked
 
 
 def _write_pairs(path: Path, pairs: Pairs) -> None:
