@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ from napari_wbcseg import (
 from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.errors import ModelError
 from napari_wbcseg.evaluation.evaluate import evaluate
-from napari_wbcseg.files import remove_leftovers, user_path
+from napari_wbcseg.files import PAUSES, remove_leftovers, user_path, write_atomically
 from napari_wbcseg.images.read import open_large, read_image, read_pixel_size
 from napari_wbcseg.images.tiff_writer import write_tiff
 from napari_wbcseg.segmentation.large.result import LargeResult
@@ -96,3 +97,21 @@ def test_what_is_written_deep_in_a_folder_is_no_leftover(tmp_path: Path) -> None
     (copy / "labels.zarr" / "0" / "1").write_bytes(b"a chunk")
     remove_leftovers(tmp_path, 60)
     assert [path.name for path in tmp_path.iterdir()] == [copy.name]
+
+
+def test_what_another_program_has_open_for_a_moment_is_replaced_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows refuses it meanwhile, and a virus scanner opens what is new."""
+    replace, refused = os.replace, list[object]()
+
+    def replace_later(*paths: Path) -> None:
+        if len(refused) < len(PAUSES):
+            refused.append(paths)
+            raise PermissionError(errno.EACCES, "Access is denied")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", replace_later)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    assert write_atomically(tmp_path / "a", b"new").read_bytes() == b"new"
+    assert len(refused) == len(PAUSES)

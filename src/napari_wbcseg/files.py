@@ -19,6 +19,8 @@ from .errors import OutputError, SettingsError, WBCSegError
 
 #: Seconds after which nobody writes on a small file any more.
 ABANDONED = 3600.0
+#: Seconds between tries at what Windows refuses while another has the file open, a viewer or a virus scanner.
+PAUSES = (0.01, 0.03, 0.1, 0.3, 1.0)
 _MOST_TEXT = 2**30  # bytes; records of a million cells have a quarter
 #: What is named so was being written, or replaced, by a process that was killed.
 _LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.(part|old)")
@@ -143,7 +145,7 @@ def written_whole(
         else:
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            _move(temporary, path)
     except OSError as problem:
         raise error(write_problem(path, problem, size)) from problem
     finally:
@@ -267,16 +269,26 @@ def _beside(path: Path, ending: str) -> Path:
 
 def _replace_folder(folder: Path, path: Path) -> None:
     if not path.exists():
-        os.replace(folder, path)
+        _move(folder, path)
         return
     old = _beside(path, "old")
-    os.replace(path, old)
+    _move(path, old)
     try:
-        os.replace(folder, path)
+        _move(folder, path)
     except OSError:
-        os.replace(old, path)
+        _move(old, path)
         raise
     remove(old)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file or a folder, and try again where it is refused; see `PAUSES`."""
+    for pause in PAUSES:
+        with contextlib.suppress(PermissionError):
+            os.replace(source, target)
+            return
+        time.sleep(pause)
+    os.replace(source, target)
 
 
 def remove(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numcodecs
@@ -198,3 +199,29 @@ def test_labels_are_no_image(tmp_path: Path, inside: str) -> None:
     save(Segmentation(labels, None), folder, image=PIXELS)
     if not inside:
         np.testing.assert_array_equal(read_file(folder).pixels, PIXELS)
+
+
+def test_labels_that_a_viewer_reads_just_then_are_written_a_moment_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows neither replaces nor removes a file that is open."""
+    zarr.create_array(tmp_path / "a.zarr", data=np.ones((4, 4), np.uint8), chunks=(4, 4))
+    array, refused = open_zarr(tmp_path / "a.zarr", mode="r+"), list[str]()
+
+    def later(act: str) -> None:
+        known = getattr(os, act)
+
+        def acting(*paths: Path, **more: object) -> None:
+            if act not in refused:
+                refused.append(act)
+                raise PermissionError(f"{paths[-1]} is open")
+            known(*paths, **more)
+
+        monkeypatch.setattr(os, act, acting)
+
+    for act in ("replace", "unlink"):
+        later(act)
+    for value in (2, 0):  # nothing has no file
+        array[...] = value
+        assert (array[...] == value).all()
+    assert refused == ["replace", "unlink"]
