@@ -140,6 +140,12 @@ def test_a_copy_is_of_its_own_labels_whatever_becomes_of_the_others(tmp_path, re
     assert differential_of(tmp_path / "before-result.json")[0].white_cells == 3
 
 
+def test_what_a_mac_puts_beside_each_file_on_other_disks_is_no_result(tmp_path, result):
+    save(result, tmp_path / "a", "tiff")
+    (tmp_path / "._a-result.json").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    assert differential_of(tmp_path)[0].white_cells == 3
+
+
 @pytest.mark.parametrize("name", ["a-labels.tif", "a.ome.zarr"])
 @pytest.mark.parametrize("stacked", [False, True])
 def test_what_was_said_of_a_cell_stays_with_it_where_another_program_drew(
