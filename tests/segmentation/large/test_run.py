@@ -372,6 +372,14 @@ def test_a_class_that_is_named_like_a_number_or_nothing_is_opened_as_it_is_calle
         pd.testing.assert_frame_equal(LargeResult.open(tmp_path).cells, result.cells)
 
 
+def test_a_folder_that_looks_empty_is_taken(
+    smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path
+) -> None:
+    """A Mac leaves a file in each folder that its owner has looked into."""
+    (tmp_path / ".DS_Store").touch()
+    assert segment_large(smear[0], tmp_path, model, SETTINGS).count
+
+
 def test_what_cannot_be_done_is_said(
     smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path
 ) -> None:

@@ -221,7 +221,7 @@ class LargeRun:
     def _require_own(self) -> None:
         """Refuse a folder of other files, of cells that a person corrected, or of a damaged result."""
         ours = (self.out / PLAN_FILE).exists() or (self.out / _STATE_FOLDER).exists()
-        if self.out.exists() and not ours and any(self.out.iterdir()):
+        if self.out.exists() and not ours and any(self.out.glob("[!.]*")):
             raise ImageError(
                 f"The folder {self.out} holds other files; name a folder that is new or empty for the result."
             )
