@@ -89,6 +89,14 @@ def test_a_picture_of_which_only_the_pixels_are_known_is_not_written_over(tmp_pa
         save(dataclasses.replace(result, image_path=None), tmp_path / "other.png", image=image)
 
 
+def test_the_picture_is_not_written_over_by_another_spelling_of_its_name(tmp_path, result, image):
+    """As on a disk that takes Smear.png and smear.png for one, as those of Macs do."""
+    Image.fromarray(image).save(tmp_path / "Smear.png")
+    os.link(tmp_path / "Smear.png", tmp_path / "smear.png")
+    with pytest.raises(OutputError, match=r"smear.png is the picture that the cells were found in"):
+        save(result, tmp_path / "smear.png", image=image, image_path=tmp_path / "Smear.png")
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_a_picture_of_which_nothing_is_known_is_not_written_over(tmp_path, result, image, mode):
     """One in grey was taken for labels."""
