@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from os.path import exists  # `Path.exists` raises where a folder may not be entered
+from os.path import exists, join, normpath, realpath  # `Path.exists` raises where a folder may not be entered
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,8 +50,9 @@ class FileRecord(BaseModel, extra="forbid"):
 
         In a copy of a folder it is the copied file; where another has taken its old place, that which moved.
         """
-        places = [folder / self.relative] * bool(self.relative) + [Path(self.path)] * bool(self.path)
-        there = [path for path in places if exists(path)]
+        places = [normpath(join(realpath(folder), self.relative))] * bool(self.relative)
+        places += [self.path] * bool(self.path)
+        there = [Path(path) for path in places if exists(path)]
         if len(there) == 2 and not there[0].samefile(there[1]):
             return next((path for path in there if self.is_of(path)), there[0])
         return there[-1] if there else None

@@ -204,6 +204,15 @@ class TestOpening:
             widget.open_pictures([tmp_path])
         assert "open the folder with the pictures" in told.args[0]
 
+    def test_a_folder_that_moved_with_its_results_is_gone_on_with(self, folder, out):
+        """The place where it was stood in the list as a picture that failed."""
+        shell(folder, "-o", out)
+        Session.open([folder]).remember(folder / "0002.png")
+        moved = folder.rename(folder.parent / "moved")
+        session = Session.open([moved / out.name])
+        assert [item.path for item in session.items()] == sorted(moved.glob("*.png"))
+        assert session.shown == str(moved / "0002.png")
+
     def test_an_empty_folder_is_a_sentence(self, viewer, tmp_path, qtbot):
         (tmp_path / "empty").mkdir()
         widget = open_panel(viewer, TITLE)

@@ -27,7 +27,7 @@ from ...results.formats.registry import FORMATS
 from ...results.formats.tables import failed_row
 from ...results.load import record_now
 from ...results.names import RUN_FILE, output_names
-from ...results.origins import ImageRecord
+from ...results.origins import FileRecord, ImageRecord
 from ...results.records import ResultRecord, RunRecord
 from ...results.save import alone_with
 from ...segmentation.large.folder import PLAN_FILE, is_large_result
@@ -91,8 +91,11 @@ class Session:
             kept = json.loads(read_text(folder / SESSION_FILE))
         with suppress(SettingsError):  # none yet, or of another version: as a run takes it
             run = RunRecord.read(folder / RUN_FILE)
-        pictures = tuple(map(str, given or kept.get("pictures", ())))
-        return cls(folder, pictures, str(kept.get("shown", "")), run)
+        files = [*kept.get("pictures", ()), str(kept.get("shown", ""))]
+        if relative := kept.get("relative"):  # they may have moved along with the folder
+            records = [FileRecord(path=one, relative=way) for one, way in zip(files, relative, strict=True)]
+            files = [str(one.file(folder) or one.path) for one in records]
+        return cls(folder, tuple(map(str, given or files[:-1])), files[-1], run)
 
     def remember(self, shown: Path) -> None:
         """Write down what no run does: which pictures these are, and which of them is shown.
@@ -104,7 +107,9 @@ class Session:
         OutputError
             If the folder cannot be written.
         """
-        kept, file = {"pictures": self.pictures, "shown": str(shown)}, self.out / SESSION_FILE
+        file, files = self.out / SESSION_FILE, [*self.pictures, str(shown)]
+        relative = [relative_path(one, self.out) for one in files]
+        kept = {"pictures": self.pictures, "shown": files[-1], "relative": relative}
         write_atomically(file, json.dumps(kept, indent=2).encode())
         update_open_history(str(file))
 
