@@ -23,7 +23,7 @@ from napari_wbcseg import (
 from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.errors import ModelError
 from napari_wbcseg.evaluation.evaluate import evaluate
-from napari_wbcseg.files import PAUSES, remove_leftovers, user_path, write_atomically
+from napari_wbcseg.files import PAUSES, remove_leftovers, safe_name, user_path, write_atomically
 from napari_wbcseg.images.read import open_large, read_image, read_pixel_size
 from napari_wbcseg.images.tiff_writer import write_tiff
 from napari_wbcseg.segmentation.large.result import LargeResult
@@ -115,3 +115,7 @@ def test_what_another_program_has_open_for_a_moment_is_replaced_then(
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     assert write_atomically(tmp_path / "a", b"new").read_bytes() == b"new"
     assert len(refused) == len(PAUSES)
+
+
+def test_a_name_keeps_its_accents_as_a_mac_codes_them() -> None:
+    assert safe_name("Cafe\u0301", "model") == "Caf\u00e9"

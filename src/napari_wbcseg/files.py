@@ -11,6 +11,7 @@ import secrets
 import shutil
 import stat
 import time
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -230,6 +231,7 @@ def safe_name(wanted: str, prefix: str) -> str:
     >>> safe_name("My stain, 2nd try", "model"), safe_name("con", "model")
     ('My-stain-2nd-try', 'model-con')
     """
+    wanted = unicodedata.normalize("NFC", wanted)  # a Mac codes accents as signs of their own
     name = re.sub(r"[^\w.-]+", "-", wanted.strip()).strip("-.")[:80].rstrip("-.")
     kept = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
     return f"{prefix}-{name}" if kept else name
