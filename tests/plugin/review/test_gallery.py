@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from app_model.types import KeyBinding, KeyCode, KeyMod, OperatingSystem
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from qtpy.QtWidgets import QApplication
@@ -339,6 +340,13 @@ class TestUndo:
         call = next(call for key, call in widget.labels.keymap.items() if str(key) == "Ctrl+Z")
         call(widget.labels)
         assert said(widget, 2) == ("neutrophil", "model")
+
+    def test_on_a_mac_command_and_z_do(self, widget, monkeypatch):
+        """There napari's own undo was heard, which takes back no name."""
+        monkeypatch.setattr("app_model.types._constants._CURRENT", OperatingSystem.MACOS)
+        widget.panel.tabs.currentChanged.emit(0)
+        heard = KeyBinding.from_int(KeyMod.CtrlCmd | KeyCode.KeyZ)
+        assert heard in widget.labels.keymap
 
 
 def state(widget):

@@ -10,6 +10,7 @@ from typing import Any
 import napari
 import numpy as np
 import pandas as pd
+from app_model.backends.qt import qkeysequence2modelkeybinding as heard_on_canvas
 from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
@@ -165,7 +166,7 @@ class ReviewWidget(Panel):
             self.canvas.close(later)
         if self.review is not None:
             for key in self._keys:
-                self.review.labels.bind_key(key, None)
+                self.review.labels.bind_key(heard_on_canvas(QKeySequence(key)), None)
             self.review.close()
         self.review = self.canvas = self.learning = None
 
@@ -175,7 +176,8 @@ class ReviewWidget(Panel):
             shown = self.panel.tabs.currentWidget() is self.gallery
             for key, call in self._keys.items():
                 bound = shown or key not in DIGITS
-                self.review.labels.bind_key(key, call if bound else None, overwrite=True)
+                heard = heard_on_canvas(QKeySequence(key))  # on a Mac what is Ctrl to Qt is Meta there
+                self.review.labels.bind_key(heard, call if bound else None, overwrite=True)
 
     def _on_image(self) -> None:
         if self.review is not None:
