@@ -50,9 +50,8 @@ class FileRecord(BaseModel, extra="forbid"):
 
         In a copy of a folder it is the copied file; where another has taken its old place, that which moved.
         """
-        places = [normpath(join(realpath(folder), self.relative))] * bool(self.relative)
-        places += [self.path] * bool(self.path)
-        there = [Path(path) for path in places if exists(path)]
+        moved = self.relative and normpath(join(realpath(folder), self.relative))
+        there = [Path(path) for path in (moved, self.path) if path and exists(path)]
         if len(there) == 2 and not there[0].samefile(there[1]):
             return next((path for path in there if self.is_of(path)), there[0])
         return there[-1] if there else None

@@ -9,14 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from os.path import (
-    exists,
-    getsize,
-    isdir,
-    isfile,
-    realpath,
-    samefile,
-)  # a `Path` raises where a name is too long
+from os.path import exists, getsize, isdir, isfile, realpath, samefile  # a `Path` raises at too long a name
 from pathlib import Path
 from typing import Any
 
@@ -181,9 +174,8 @@ def _require_free(targets: Mapping[str, Path], base: Path, found: Segmentation, 
 def _is_the_picture(target: Path, file: Path | None, image: Any) -> bool:
     """Whether a file to be written is that of the image, by its name or, where none is known, its pixels."""
     if file is not None:  # on a Mac its name may be spelt otherwise
-        return realpath(target) == realpath(file) or (
-            exists(target) and exists(file) and samefile(target, file)
-        )
+        both = exists(target) and exists(file)
+        return samefile(target, file) if both else realpath(target) == realpath(file)
     try:
         return image is not None and np.array_equal(read_file(target).pixels, np.asarray(image))
     except ImageError:  # there is none, or it is no picture
