@@ -73,7 +73,7 @@ class OnCanvas(QObject):
         self._frames: Shapes | None = None
         self._framed: list[tuple[int, Box]] = []
         self._viewer.mouse_drag_callbacks.append(self._on_drag)
-        review.labels.events.selected_label.connect(self._on_label)
+        review.cleanup.connect(review.labels.events.selected_label, self._on_label)
         selection.changed.connect(self.show)
         for moved in PLACED:
             review.cleanup.connect(getattr(review.labels.events, moved), self._place)
@@ -81,7 +81,6 @@ class OnCanvas(QObject):
     def close(self, later: bool) -> None:
         """Leave the canvas as it was found; where napari is removing layers, ours go a little later."""
         self._viewer.mouse_drag_callbacks.remove(self._on_drag)
-        self._review.labels.events.selected_label.disconnect(self._on_label)
         self._selection.changed.disconnect(self.show)
         remove = partial(remove_layers, self._viewer, self._frames)
         if later:

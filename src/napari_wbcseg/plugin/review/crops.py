@@ -53,11 +53,9 @@ class Crops(QObject):
         self._side, self._zoom = round(side * zoom), zoom
         self._source = None if image is None else image.data
         self._image: Any = None if image is None else image_data(image)
-        self._range = 255.0
         self._kept: dict[tuple[Cell, Box], QPixmap] = {}
         self._wanted: dict[tuple[Cell, Box], None] = {}  # the latest last
-        lazy = [data for data in (image_data(labels), self._image) if data is not None]
-        self._at_once = all(isinstance(data, np.ndarray) for data in lazy)
+        self._at_once = all(isinstance(data, np.ndarray | None) for data in (image_data(labels), self._image))
         self._soon = timer(0, self._load, self)
         self._blank = QPixmap(self._side, self._side)
         self._blank.setDevicePixelRatio(zoom)

@@ -45,6 +45,14 @@ class Said(NamedTuple):
     agreed: str = ""
     name: str | None = None
 
+    def accepted(self, flag: str, by_model: str) -> Said:
+        """Return what is said once the cell is accepted, and with it the class that a model says, if any."""
+        return Said(flag, self.agreed if self.flag == flag else by_model, by_model or self.name)
+
+    def taken_back(self) -> Said:
+        """Return what is said once it is not accepted any more: what was agreed is the model's again."""
+        return Said(name="" if self.agreed and self.name == self.agreed else self.name)
+
 
 @dataclass(frozen=True, eq=False)
 class Suggestions:
@@ -100,15 +108,9 @@ class Decisions:
         """
         before = {cell: self.state.get(cell, Said()) for cell in cells}
         if all(before[cell].flag == flag for cell, (flag, _) in cells.items()):
-            now = {
-                cell: Said(name="" if one.agreed and one.name == one.agreed else one.name)
-                for cell, one in before.items()
-            }
+            now = {cell: one.taken_back() for cell, one in before.items()}
         else:
-            now = {
-                cell: Said(flag, one.agreed if one.flag == flag else name, name or one.name)
-                for (cell, one), (flag, name) in zip(before.items(), cells.values(), strict=True)
-            }
+            now = {cell: before[cell].accepted(*as_it_is) for cell, as_it_is in cells.items()}
         self.state = {**self.state, **now}
 
     def name(self, cells: Iterable[Cell], name: str) -> None:

@@ -138,13 +138,14 @@ class DifferentialPanel(QWidget):
         chosen = self.table.currentItem()
         name = "" if chosen is None else chosen.text(0)
         record, together = self._record, self.folder.isChecked()
-        if record is not None and not (together and record.parent == self._beside):
+        beside = record and record.parent
+        if beside is not None and not (together and beside == self._beside):
             self._asked = None  # as a picture of another folder was opened, or this one is looked at alone
-        folder = record.parent if record is not None and self._asked is None else self._asked
+        folder = self._asked or beside
         self.folder.setVisible(folder is not None)
         self.regions.enabled = folder is None or not together
         if folder is not None and together:
-            record = record if record is not None and record.parent == folder else None
+            record = record if beside == folder else None
             self._read(folder, record)
             self.differential, words = self._of_folder(record)
         else:

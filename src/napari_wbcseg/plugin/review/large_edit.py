@@ -127,7 +127,6 @@ class LargeEditor(QWidget):
         if review is None or not review.on_disk:
             raise EditError("Choose a layer whose cells are on disk.")
         cells = review.labels
-        info = LayerInfo.of(cells)
         if self.part is not None:
             raise EditError("A part is being corrected already: put it back first, or remove its layer.")
         if busy(self._job):
@@ -140,15 +139,13 @@ class LargeEditor(QWidget):
                 f"{MOST_PIXELS // 10**6} million pixels."
             )
         labels = np.asarray(image_data(cells)[window.slices])
-        source, image = source_image(self._viewer, cells), None
-        pixels: Any = None
+        source, image, pixels = source_image(self._viewer, cells), None, None
         if source is not None:
             pixels = image_data(source)
-            seen = np.asarray(pixels[window.slices])
-            image = part_of(source, seen, window[:2], "part of the image")
+            image = part_of(source, np.asarray(pixels[window.slices]), window[:2], "part of the image")
             self._viewer.add_layer(image)
-        about = replace(info, role=None, source_id=id_of(image), corner=window[:2])
-        about = replace(about, folder=None, record=None, field_share=None)  # these are of the whole
+        of_whole: dict[str, Any] = {"folder": None, "record": None, "field_share": None}
+        about = replace(review.info, role=None, source_id=id_of(image), corner=window[:2], **of_whole)
         part = Labels(
             labels,
             name="part of the cells",

@@ -93,9 +93,6 @@ class MeasuredCells(QObject):
     def _stop(self) -> None:
         self._take_image(None)
         self._soon.stop()
-        if self._job is not None:
-            self._job.abandon()
-            self._job = None
 
     @property
     def stacked(self) -> bool:
@@ -254,7 +251,9 @@ class MeasuredCells(QObject):
             self._on_measured(measure(silent))
             return
         title = "Measuring cells" if pixels > _SHOWS_PROGRESS else ""
-        self._job = in_background(measure, title, done=self._on_measured, failed=self.noted.emit)
+        self._job = in_background(
+            measure, title, done=self._on_measured, failed=self.noted.emit, cleanup=self.cleanup
+        )
 
     def _stained(self) -> Any:
         """Return the array that the stain is measured on; None where no image has the shape of the cells."""
@@ -367,12 +366,10 @@ def places_painted(value: Any) -> Iterator[Place]:
 
 def place_redrawn(event: Any, layer: Labels, dims: Dims) -> Place:
     """Say what a ``labels_update`` event, which comes while the mouse is still down, changed."""
-    offset, shape = getattr(event, "offset", None), np.shape(getattr(event, "data", ()))
-    plain = tuple(dims.displayed) == tuple(range(dims.ndim))[-2:]
-    if offset is None or len(offset) != 2 or len(shape) < 2 or not plain:
+    if tuple(dims.displayed) != tuple(range(dims.ndim))[-2:]:
         return None, None
-    top, left = map(int, offset)
-    return shown_planes(layer, dims), Box(top, left, top + shape[0], left + shape[1])
+    (top, left), (height, width) = map(int, event.offset), event.data.shape
+    return shown_planes(layer, dims), Box(top, left, top + height, left + width)
 
 
 def shown_planes(layer: Labels, dims: Dims) -> range | None:

@@ -20,7 +20,7 @@ from ...errors import EditError, SettingsError
 from ...network.classifier import ClassifierFile
 from ...network.tensor_file import SUFFIX
 from ...segmentation.edit import label_under
-from ..controls.basic_widgets import calling, file_to_write
+from ..controls.basic_widgets import file_to_write, there
 from ..controls.panel import Panel, held_by_part
 from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.passing_layer import StrokeTool
@@ -78,8 +78,8 @@ class ReviewWidget(Panel):
             lambda points: self.by_hand(self._on_stroke, points),
             lambda: panel.waiting("split", False),
         )
-        self._keys = {key: calling(self._act, name) for key, name in KEYS.items()}
-        self._keys |= {key: calling(self.gallery.press, key) for key in DIGITS}
+        self._keys = {key: partial(self._act, name) for key, name in KEYS.items()}
+        self._keys |= {key: partial(self.gallery.press, key) for key in DIGITS}
         for key, call in self._keys.items():
             shortcut = QShortcut(QKeySequence(key), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -342,7 +342,7 @@ class ReviewWidget(Panel):
     def learn(self) -> None:
         """Learn the classes from the cells named so far, in the background; see `Learning.learn`."""
         self.need_review()
-        self.learning.learn()  # type: ignore[union-attr]
+        there(self.learning).learn()
 
     def outline_at(self, point: tuple[float, float], plane: int = 0) -> None:
         """Outline a missed cell at a point, row and column in pixels, in the background, and select it."""
@@ -395,8 +395,8 @@ class ReviewWidget(Panel):
         if words:
             self.say(words)
 
-    def _act(self, name: str) -> None:
-        """Do what a button or key asks for, given by the name of a function of the widget."""
+    def _act(self, name: str, *_: object) -> None:
+        """Do what a button or key asks for, given by the name of a function; napari's keys tell the layer."""
         more_by_hand = {
             "accept": lambda: self._decide(self.accept),
             "reject": lambda: self._decide(self.reject),
@@ -450,17 +450,16 @@ class ReviewWidget(Panel):
 
     def _switch_outlining(self) -> None:
         """Begin to outline what is clicked, or stop."""
-        labels, canvas = self.need_review().labels, self.canvas
-        assert canvas is not None
-        if not canvas.outlining:
-            self.need_review().require_editable()
-        canvas.outlining = not canvas.outlining
-        self.panel.waiting("outline_missed", canvas.outlining)
-        stop = (lambda _: self._stop_tools()) if canvas.outlining else None
-        labels.bind_key("Escape", stop, overwrite=True)
-        if canvas.outlining:
-            labels.mode = "pan_zoom"
-            self.viewer.layers.selection.active = labels
+        review, canvas = self.need_review(), there(self.canvas)
+        begins = not canvas.outlining
+        if begins:
+            review.require_editable()
+            review.labels.mode = "pan_zoom"
+            self.viewer.layers.selection.active = review.labels
+        canvas.outlining = begins
+        self.panel.waiting("outline_missed", begins)
+        stop = (lambda _: self._stop_tools()) if begins else None
+        review.labels.bind_key("Escape", stop, overwrite=True)
 
     def _stop_tools(self) -> None:
         """Stop what waits for something on the image."""
