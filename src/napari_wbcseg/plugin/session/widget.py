@@ -22,7 +22,7 @@ from ...errors import WBCSegError
 from ...progress import Progress
 from ...settings import SegmentationSettings
 from ...words import listed, of_part
-from ..controls.basic_widgets import calling, confirmed, there
+from ..controls.basic_widgets import confirmed, there
 from ..controls.panel import Panel, held_by_part, open_review_on
 from ..controls.window import WindowGuard
 from ..shared.counts import counts_of
@@ -82,8 +82,8 @@ class SessionWidget(Panel):
         self.panel = SessionPanel(self, self._act)
         for chosen in (self.panel.pictures.clicked, self.panel.pictures.activated):
             chosen.connect(lambda index: self._act("show_picture", index.row()))
-        keys = {key: calling(self._act, name) for key, name in KEYS.items()}
         self.panel.method.models.replaced.connect(self._on_model_replaced)
+        keys = {key: partial(self._act, name) for key, name in KEYS.items()}
         self._guard = WindowGuard(self, keys, lambda: self.unsaved, self._after_saving)
         self.cleanup.add(self._guard.leave)
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
@@ -332,7 +332,7 @@ class SessionWidget(Panel):
 
     def cancel(self) -> None:
         """Stop segmenting; what is done is kept."""
-        if self._running is not None and self.running:
+        if busy(self._running):
             self._running.cancel()
             self.say("Cancelling …")
 
@@ -348,15 +348,15 @@ class SessionWidget(Panel):
         wrote these files since they were read, or they are of another picture, whose place this one took
         since the pictures were listed.
         """
-        entry, session = self.shown, self.session
-        if not self._picture.to_save or entry is None or session is None or busy(self._saving):
+        entry, session, own, to_save = self.shown, self.session, self.cells, self._picture.to_save
+        if not to_save or entry is None or session is None or busy(self._saving):
             return
-        own, snapshots = self._picture.cells, dict[Labels, LayerSnapshot]()
-        regions = dict[Labels, Path]()
-        for cells in self._picture.to_save:
-            snapshots[cells] = LayerSnapshot.of_layer(cells, self._viewer)
-            if cells is not own:
-                regions[cells] = session.region_file(entry.item, snapshots[cells].found.corner)
+        snapshots = {cells: LayerSnapshot.of_layer(cells, self._viewer) for cells in to_save}
+        regions = {
+            cells: session.region_file(entry.item, snapshot.found.corner)
+            for cells, snapshot in snapshots.items()
+            if cells is not own
+        }
         question = self._question(entry.item, session, own in snapshots, regions)
         if question and not confirmed(self._guard.window or self, "Replace what was saved?", question):
             return
@@ -399,8 +399,8 @@ class SessionWidget(Panel):
                 f"{written[0].name} was written since these cells were opened, by a run or by someone else, "
                 "or it is of another picture. Replace it?"
             )
-        known = [one for one in regions if not self._picture.was_saved(one)]
-        there_are = [regions[one].name for one in known if regions[one].exists()]
+        unread = [file for cells, file in regions.items() if not self._picture.was_saved(cells)]
+        there_are = [file.name for file in unread if file.exists()]
         return f"{listed(there_are)} is there already, from before. Replace it?" if there_are else ""
 
     def _after_saving(self, go_on: Callable[[], object]) -> None:
@@ -416,10 +416,10 @@ class SessionWidget(Panel):
                     return  # rather not
             else:
                 self._picture.discard()
-        if self._saving is None or not self._saving.running:
-            go_on()
-        else:
+        if busy(self._saving):
             self._saving.done.connect(lambda _: self._after_saving(go_on))
+        else:
+            go_on()
 
     def _on_counted(self, layer: Labels) -> None:
         """Note of cells found anew where they will be saved: a differential counts them in place of those."""
