@@ -16,9 +16,9 @@ from napari.layers import Image, Layer
 
 from ...images.prepare import bit_range
 from ...progress import Progress
-from ..shared.metadata import note, role_of
+from ..shared.metadata import is_picture, note
 from ..shared.pictures import id_of
-from ..shared.viewer import image_data, placement, times
+from ..shared.viewer import image_data, placement, plane_shape, times
 
 _RED_GREEN_BLUE = ("red", "green", "blue")
 _NUMBERED = re.compile(r"(.*?)(?: \[\d+\])?")
@@ -57,10 +57,8 @@ class ColourOffer:
             If the values cannot be those of an image.
         """
         progress(0, 0, "Joining the colours")
-        arrays = [np.asarray(image_data(layer)) for layer in self.layers]
-        joined = arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
-        if len(arrays) == 1:
-            joined = np.moveaxis(joined, self.axis, -1)[..., :3]
+        first, *others = (np.asarray(image_data(layer)) for layer in self.layers)
+        joined = np.stack([first, *others], -1) if others else np.moveaxis(first, self.axis, -1)[..., :3]
         if joined.dtype == np.uint8:
             return np.ascontiguousarray(joined)
         full = bit_range(joined)
@@ -86,7 +84,7 @@ def colour_offer(viewer: ViewerModel, layer: Image | None) -> ColourOffer | None
     """Say whether a layer, or it and its neighbours, may be the colours of one image."""
     if layer is None or layer.rgb:
         return None
-    shape = tuple(image_data(layer).shape)
+    shape = plane_shape(layer)
     if len(shape) in (3, 4) and shape[-1] in (3, 4):
         words = f"This looks like a colour image that napari took for planes (shape {times(shape)})."
         return ColourOffer((layer,), -1, words)
@@ -102,17 +100,15 @@ def colour_offer(viewer: ViewerModel, layer: Image | None) -> ColourOffer | None
 
 def _channels(viewer: ViewerModel, layer: Image) -> tuple[Image, ...] | None:
     """Return the three layers that one image was opened as, in the order red, green, blue."""
-    shape, dtype = tuple(image_data(layer).shape), image_data(layer).dtype
+    form = plane_shape(layer), layer.dtype
     alike = [
         other
         for other in viewer.layers
-        if isinstance(other, Image)
+        if is_picture(other)
         and not other.rgb
-        and tuple(image_data(other).shape) == shape
-        and image_data(other).dtype == dtype
+        and (plane_shape(other), other.dtype) == form
         and np.allclose(other.scale, layer.scale)
         and np.allclose(other.translate, layer.translate)
-        and role_of(other) is None
     ]
     for of_colour in (_colour_in_name, _colour_shown):
         by_colour = {of_colour(other): other for other in alike}

@@ -12,7 +12,7 @@ from qtpy.QtCore import QTimer
 
 from ..shared.layers import clear_shapes
 from ..shared.passing_layer import enter, helper_layer
-from ..shared.viewer import action_of, middle_of_view, plane_shape
+from ..shared.viewer import middle_of_view, plane_shape
 
 _COLOUR = "#00e5ff"
 _LINE = 2  # pixels of the screen
@@ -57,9 +57,9 @@ class DiameterCircle:
 
     def _add(self, diameter: float, source: Layer) -> None:
         zoom = self._viewer.scene.camera.zoom * float(np.abs(source.scale[-2:]).mean())
-        width, circle = max(_LINE / zoom, diameter / 50), _box(self._middle(source), diameter)
+        width = max(_LINE / zoom, diameter / 50)
         self.layer = layer = helper_layer(source, "cell diameter", 2, edge_color=_COLOUR, edge_width=width)
-        layer.add_ellipses(circle)
+        layer.add_ellipses(_box(self._middle(source), diameter))
         self._leave = enter(self._viewer, layer, lambda: QTimer.singleShot(0, self.hide))
         layer.mode = "select"
         layer.selected_data = {0}
@@ -73,7 +73,7 @@ class DiameterCircle:
         return middle if inside else shape / 2
 
     def _on_data(self, event: Any) -> None:
-        if action_of(event) in ("changed", "removed"):  # napari is in the middle of it
+        if event.action in ("changed", "removed"):  # napari is in the middle of it
             QTimer.singleShot(0, self._take_diameter)
 
     def _take_diameter(self) -> None:

@@ -109,8 +109,7 @@ class Part:
         if self.outlines:
             found = _inside(found, self.outlines, self.window)
         row0, col0 = self.window[:2]
-        planes = slice(None) if self.plane is None else self.plane
-        index = (*((planes,) if len(self.shape) == 3 else ()), *self.window.slices)
+        index = (... if self.plane is None else self.plane, *self.window.slices)
         # Pages that nothing is written to take no memory.
         labels, probability = np.zeros(self.shape, np.int32), np.zeros(self.shape, np.float32)
         labels[index], probability[index] = found.labels, found.probability
@@ -120,7 +119,7 @@ class Part:
         # Of more than 8 bits full brightness is told by the maximum, which the layer may have elsewhere.
         backgrounds = found.backgrounds if self.data.dtype == np.uint8 else ()
         share = None if self.outlines else found.field_share  # of the slide, in the regions, is not known
-        if self.plane is not None and len(self.shape) == 3:
+        if self.plane is not None:
             share = None if share is None else share / self.shape[0]
             backgrounds = (*[None] * self.plane, *backgrounds)
             cells = cells.assign(plane=self.plane)
@@ -189,42 +188,37 @@ def choose_part(layer: Image, plane: int | None = None, regions: Shapes | None =
     check_part(layer, regions)
     if regions is None and _in_tiles(layer):
         return None
-    data = image_data(layer)
-    shape = plane_shape(layer)
-    words = []
-    if len(shape) == 2:
-        plane = None
-    if plane is not None:
-        plane = min(max(plane, 0), shape[0] - 1)
-        data = data[plane]
-        words.append(f"plane {plane}")
-    window = Box(0, 0, *shape[-2:])
-    outlines: tuple[np.ndarray, ...] = ()
-    if regions is not None:
-        outlines = region_outlines(regions, layer)
-        if not outlines:
-            raise ImageError(
-                f"The layer {regions.name} is empty: draw a rectangle, an ellipse or a polygon around cells."
-            )
-        window = _window(outlines, shape[-2:])
-        if min(window.shape) <= 0:
-            raise ImageError(f"The regions of {regions.name} do not lie on {layer.name}: draw them on it.")
-        if is_slide(shape) and window.grown(_MORE, shape[-2:]).area > IN_MEMORY:
-            raise ImageError(
-                f"The regions of {regions.name} take {times(window.shape[::-1])} pixels, and a picture in "
-                f"memory at most {IN_MEMORY // 10**6} million: draw them smaller, or those that lie far "
-                "apart one after the other."
-            )
-        words.append(f"the {'regions' if len(outlines) > 1 else 'region'} drawn in the layer {regions.name}")
-    return Part(data, shape, plane, window, outlines, " in ".join(words[::-1]))
+    data, shape = image_data(layer), plane_shape(layer)
+    whole = Part(data, shape, None, Box(0, 0, *shape[-2:]))
+    part = whole if regions is None else _in_regions(whole, layer, regions)
+    if plane is None or len(shape) == 2:
+        return part
+    plane = min(max(plane, 0), shape[0] - 1)
+    name = " in ".join(filter(None, (part.name, f"plane {plane}")))
+    return replace(part, data=data[plane], plane=plane, name=name)
 
 
-def _window(outlines: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> Box:
-    """Return the box around regions, with a margin, inside the plane; it may be empty."""
+def _in_regions(whole: Part, layer: Image, regions: Shapes) -> Part:
+    """Return what of a layer lies in regions, and a margin around them."""
+    outlines, shape = region_outlines(regions, layer), whole.shape[-2:]
+    if not outlines:
+        raise ImageError(
+            f"The layer {regions.name} is empty: draw a rectangle, an ellipse or a polygon around cells."
+        )
     points = np.concatenate(outlines)
     low, high = np.floor(points.min(axis=0)).astype(int), np.ceil(points.max(axis=0)).astype(int) + 1
     box = Box(*low.tolist(), *high.tolist()).within(shape)
-    return box.grown(_MARGIN, shape) if min(box.shape) > 0 else Box(0, 0, 0, 0)
+    if min(box.shape) <= 0:
+        raise ImageError(f"The regions of {regions.name} do not lie on {layer.name}: draw them on it.")
+    window = box.grown(_MARGIN, shape)
+    if is_slide(whole.shape) and window.grown(_MORE, shape).area > IN_MEMORY:
+        raise ImageError(
+            f"The regions of {regions.name} take {times(window.shape[::-1])} pixels, and a picture in "
+            f"memory at most {IN_MEMORY // 10**6} million: draw them smaller, or those that lie far "
+            "apart one after the other."
+        )
+    name = f"the {'regions' if len(outlines) > 1 else 'region'} drawn in the layer {regions.name}"
+    return replace(whole, window=window, outlines=outlines, name=name)
 
 
 def _inside(found: Segmentation, outlines: tuple[np.ndarray, ...], window: Box) -> Segmentation:

@@ -27,6 +27,7 @@ from ...words import counted
 from ..controls.panel import Panel
 from ..shared.counts import counted_name, counts_of, layer_name
 from ..shared.features import features_table
+from ..shared.file_layers import resolutions
 from ..shared.jobs import Job
 from ..shared.layers import (
     CELLS_OPACITY,
@@ -205,12 +206,8 @@ class SegmentRun(QObject):
         """Return the layer that fills, as it is now; above its image where it was not there."""
         layer = self.filling
         if layer is None:
-            levels, several = self._levels, len(self._levels) > 1
-            place = placement(self._source, 2)
-            layer = Labels(
-                levels if several else levels[0], multiscale=several, opacity=CELLS_OPACITY, **place
-            )
-            self.filling = layer
+            data, options = resolutions(self._levels, placement(self._source, 2))
+            self.filling = layer = Labels(data, opacity=CELLS_OPACITY, **options)
         if layer not in self._viewer.layers:
             place = self._viewer.layers.index(self._source) + 1
             insert_layer(self._viewer, place, layer, activate=self._is_chosen)

@@ -162,10 +162,9 @@ class SegmentWidget(Panel):
         """Run; what was corrected by hand is not thrown away without being asked for."""
         image, cells, keep = self.image, self._replaced(), None
         if not self.running and cells is not None and is_corrected(cells):
-            answer = ask_to_keep(self, cells.name)
-            if answer is None or self.image is not image:  # another was opened meanwhile
+            keep = ask_to_keep(self, cells.name)
+            if keep is None or self.image is not image:  # another was opened meanwhile
                 return
-            keep = answer
         self.run(keep)
 
     def _replaced(self) -> Labels | None:

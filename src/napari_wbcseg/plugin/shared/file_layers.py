@@ -76,7 +76,7 @@ def _image(levels: Sequence[Any], name: str, info: LayerInfo, size: PixelSize | 
     """Return the levels of an image in grey or RGB as a layer."""
     rgb = levels[0].shape[-1] == 3
     place = _placed(Placement.of_pixels(levels[0].ndim - rgb, size))
-    return *_resolutions(levels, {"name": name, "rgb": rgb, "metadata": info.metadata, **place}), "image"
+    return *resolutions(levels, {"name": name, "rgb": rgb, "metadata": info.metadata, **place}), "image"
 
 
 def large_result_layers(folder: str | Path, image: Path | None = None) -> list[LayerDataTuple]:
@@ -93,8 +93,8 @@ def large_result_layers(folder: str | Path, image: Path | None = None) -> list[L
         "cells", result, source=file and stem_of(file), path=file and str(file), folder=str(result.folder)
     )
     place = _placed(Placement.of_pixels(2, result.pixel_size))
-    cells = {**_cells(result, about, stem_of(file) if file else None), **place}
-    layers: list[LayerDataTuple] = [(*_resolutions(result.labels.arrays, cells), "labels")]
+    cells = {**_cells(result, about), **place}
+    layers: list[LayerDataTuple] = [(*resolutions(result.labels.arrays, cells), "labels")]
     if file is not None:
         with suppress(WBCSegError):  # damaged, or another by now
             data, options, kind = large_image_layer(file, fields=False)
@@ -104,17 +104,18 @@ def large_result_layers(folder: str | Path, image: Path | None = None) -> list[L
     return layers
 
 
-def _cells(result: Any, about: LayerInfo, picture: str | None) -> dict[str, Any]:
+def _cells(result: Any, about: LayerInfo) -> dict[str, Any]:
     """Return name, table and looks of a layer of cells."""
     return {
-        "name": counted_name(about, result.cells, picture),
+        "name": counted_name(about, result.cells, about.source),
         "features": features_table(result.cells),
         "opacity": CELLS_OPACITY,
         "metadata": about.metadata,
     }
 
 
-def _resolutions(levels: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def resolutions(levels: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the data of a layer of one level or several, and its options with that."""
     several = len(levels) > 1
     return (levels if several else levels[0]), {**options, "multiscale": several}
 
@@ -159,10 +160,10 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
         source=result.name,
         fingerprint=fingerprint(result.labels),
         corner=result.corner,
+        record=record and str(record),
         **of_image,
-        record=None if record is None else str(record),
     )
-    cells = (result.labels, {**_cells(result, about, result.name), **place}, "labels")
+    cells = (result.labels, {**_cells(result, about), **place}, "labels")
     options = {"name": result.name, **place}
     if file.is_dir():
         levels = _zarr_image(file, ndim)
@@ -172,7 +173,7 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
     if not levels:
         return [cells]
     options["rgb"] = levels[0].ndim == ndim + 1
-    return [(*_resolutions(levels, options), "image"), cells]
+    return [(*resolutions(levels, options), "image"), cells]
 
 
 def _picture(path: Path | None, shape: tuple[int, ...]) -> tuple[list[Any], tuple[str, ...]]:
