@@ -194,8 +194,7 @@ class Counts(QObject):
         if viewer is None or source is None:
             return
         mine = _cells_of(viewer, source)
-        others = [one for one in mine if one is not active]
-        if LayerInfo.of(active).kept or not all(LayerInfo.of(one).kept for one in others):
+        if any(LayerInfo.of(layer).kept == (layer is active) for layer in mine):
             for layer in mine:
                 note(layer, kept=layer is not active)
             self.changed.emit(active)

@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeGuard
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QThreadPool, QTimer, Signal
 from qtpy.QtWidgets import QWidget
@@ -208,7 +208,7 @@ def in_background(
     return job
 
 
-def busy(job: Job | None) -> bool:
+def busy(job: Job | None) -> TypeGuard[Job]:
     """Say whether a job is under way."""
     return job is not None and job.running
 
@@ -285,9 +285,7 @@ def clean_up_with(widget: QWidget) -> Cleanup:
     cleanup = Cleanup()
     _Removal(widget, cleanup)
     widget.destroyed.connect(cleanup.run)
-    application = QCoreApplication.instance()
-    if application is not None:
-        application.aboutToQuit.connect(cleanup.run)
+    QCoreApplication.instance().aboutToQuit.connect(cleanup.run)  # type: ignore[union-attr]
     # A script may end with its viewer open. What Qt destroys then, it does in no order to rely on.
     atexit.register(cleanup.run)
     return cleanup

@@ -24,23 +24,23 @@ def check_layer(layer: Image | None) -> str:
         raise ImageError(
             "Open an image first: File ▸ Open File(s), or File ▸ Open Sample ▸ White blood cells."
         )
-    data, planes = image_data(layer), plane_shape(layer)
-    check_values(data)
-    shape = tuple(int(side) for side in data.shape)
-    if not layer.rgb and len(shape) in (3, 4) and shape[-1] in (3, 4):
+    check_values(image_data(layer))
+    shape = plane_shape(layer)
+    channels = shape[-1] if not layer.rgb and len(shape) in (3, 4) else None  # if they are no columns
+    if channels in (3, 4):
         raise ImageError(
             f"This layer (shape {shape}) looks like a colour image that napari took for planes. "
             "The Segment widget can show it in colour; in a script, add it with rgb=True."
         )
-    if not layer.rgb and len(shape) in (3, 4) and shape[-1] < 16:
+    if channels is not None and channels < 16:
         raise ImageError(
-            f"This layer has {shape[-1]} channels (shape {shape}). "
+            f"This layer has {channels} channels (shape {shape}). "
             "Choose a grey image or one with red, green and blue."
         )
-    if len(planes) not in (2, 3):
-        raise ImageError(f"This layer has {len(planes)} dimensions. Choose one image or one stack of images.")
-    rows, columns = planes[-2:]
+    if len(shape) not in (2, 3):
+        raise ImageError(f"This layer has {len(shape)} dimensions. Choose one image or one stack of images.")
+    rows, columns = shape[-2:]
     colour = "colour" if layer.rgb else "grey"
-    if len(planes) == 2:
+    if len(shape) == 2:
         return f"One {colour} image, {columns} × {rows} pixels."
-    return f"A stack of {planes[0]} {colour} images, {columns} × {rows} pixels each."
+    return f"A stack of {shape[0]} {colour} images, {columns} × {rows} pixels each."

@@ -28,6 +28,7 @@ _RECTANGLES_AT_ONCE = 40
 _ROLES = ("probability", "proposals", "cells")
 #: Of cells that are filled: the picture is seen through them.
 CELLS_OPACITY = 0.45
+_MAGMA = {"colormap": "magma", "blending": "additive", "contrast_limits": (0, 1), "opacity": 0.6}
 _PROPOSAL_LOOK = {"face_color": "transparent", "edge_color": "#f2c14e", "edge_width": 1.5}
 
 
@@ -127,13 +128,8 @@ def layers_in_steps(
         info = info_of(role, found, source, fingerprint=arrays.fingerprint if role == "cells" else None)
         layer = earlier.get(role)
         # Between two steps it may be removed.
-        same_axes = layer is not None and layer in layers and layer.ndim == ndim
-        if same_axes and isinstance(layer, kind) and not getattr(layer, "multiscale", False):
-            info.keep_in(layer)
-            layer.editable = False  # forgets what Undo would bring into new labels
-            for name, value in {**where, **content}.items():
-                setattr(layer, name, value)
-            layer.editable = True
+        if layer is not None and layer in layers and layer.ndim == ndim and not layer.multiscale:
+            _fill_anew(layer, info, {**where, **content})
             return layer
         name = counted_name(info, found.cells, picture) if role == "cells" else layer_name(role, picture)
         layer = kind(**content, name=name, metadata=info.metadata, **look, **where)
@@ -144,14 +140,11 @@ def layers_in_steps(
         added.append(layer)
         return layer
 
-    magma = {"colormap": "magma", "blending": "additive", "contrast_limits": (0, 1), "opacity": 0.6}
-    hidden = {"visible": False}
     try:
-        probability = layer_of(
-            "probability", Image, {"data": found.probability}, rgb=False, **magma, **hidden
-        )
+        content: dict[str, Any] = {"data": found.probability}
+        probability = layer_of("probability", Image, content, rgb=False, visible=False, **_MAGMA)
         yield None
-        proposals = layer_of("proposals", Shapes, {}, ndim=ndim, opacity=0.8, **hidden)
+        proposals = layer_of("proposals", Shapes, {}, ndim=ndim, visible=False, opacity=0.8)
         clear_shapes(proposals)
         yield None
         for start in range(0, len(arrays.rectangles), _RECTANGLES_AT_ONCE):
@@ -170,6 +163,15 @@ def layers_in_steps(
         layers.selection.active = cells
     counts.tell(cells, found.cells)
     yield ResultLayers(cells, proposals, probability)
+
+
+def _fill_anew(layer: Layer, info: LayerInfo, content: dict[str, Any]) -> None:
+    """Put what was found now into a layer of an earlier run, which looks as the user left it."""
+    info.keep_in(layer)
+    layer.editable = False  # forgets what Undo would bring into new labels
+    for name, value in content.items():
+        setattr(layer, name, value)
+    layer.editable = True
 
 
 def info_of(role: Role, found: Segmentation, source: Layer | None, **more: Any) -> LayerInfo:
@@ -211,7 +213,7 @@ def result_layers(viewer: ViewerModel, source: Layer | None) -> dict[Role, Layer
 
 
 def is_corrected(cells: Any) -> bool:
-    """Say whether cells were accepted, named or painted in; of a layer, or a snapshot of one."""
+    """Say whether the cells of a layer were accepted, named or painted in."""
     features, info = cells.features, LayerInfo.of(cells)
     said = {"decision": ["accepted", "rejected"], CLASS_BY: [PERSON]}
     decided = any(name in features and features[name].isin(words).any() for name, words in said.items())

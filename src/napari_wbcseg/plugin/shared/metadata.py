@@ -163,5 +163,4 @@ def role_of(layer: Layer) -> Role | None:
 
 def is_on_disk(layer: Layer) -> bool:
     """Say whether the cells of a layer are those of a large result, which keeps corrections itself."""
-    info = LayerInfo.of(layer)
-    return info.folder is not None or getattr(layer, "multiscale", False)
+    return layer.multiscale or LayerInfo.of(layer).folder is not None

@@ -11,7 +11,7 @@ from napari.layers import Layer, Shapes
 from qtpy.QtCore import QTimer
 
 from .metadata import LayerInfo
-from .viewer import action_of, placement
+from .viewer import placement
 
 _STROKE = "#ffd400"
 
@@ -99,7 +99,7 @@ class StrokeTool:
     def _on_data(self, event: Any) -> None:
         # A path that has just begun is two times the same point.
         shapes = self._shapes
-        if shapes is None or action_of(event) != "added" or not shapes.nshapes:
+        if shapes is None or event.action != "added" or not shapes.nshapes:
             return
         points = np.asarray(shapes.data[-1], float)[:, -2:]
         if len(points) > 1 and np.ptp(points, axis=0).any():

@@ -121,7 +121,7 @@ def watch_file(picture: Layer) -> None:
 
 def path_of(layer: Layer) -> Path | None:
     """Return the file that a layer, or the image in it, was read from."""
-    path = LayerInfo.of(layer).path or getattr(getattr(layer, "source", None), "path", None)
+    path = LayerInfo.of(layer).path or layer.source.path
     return Path(path) if path else None
 
 

@@ -146,7 +146,7 @@ class Unsaved(QObject):
         if followed is None:
             return
         self._write()
-        if self._job is not None and self._job.running:
+        if busy(self._job):
             self._job.ended.connect(lambda: self._on_removed(layer))
         elif followed.copy is not None:
             copy, followed.copy = followed.copy, None

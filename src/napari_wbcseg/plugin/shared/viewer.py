@@ -36,17 +36,12 @@ def all_in_view(viewer: ViewerModel) -> bool:
     return bool((centre - half <= low).all() and (centre + half >= high).all())
 
 
-def action_of(event: Any) -> str:
-    """Return what a ``data`` event of a Shapes layer tells of, such as ``added``."""
-    return str(getattr(event, "action", "")).lower().rpartition(".")[2]
-
-
 def image_data(layer: Layer) -> Any:
     """Return a layer's array, that of the highest resolution where it has several.
 
     Axes in front that have one place only, as in (1, 1, H, W, 3), are left out of what is more than a stack.
     """
-    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    data = layer.data[0] if layer.multiscale else layer.data
     while len(data.shape) - bool(getattr(layer, "rgb", False)) > 3 and data.shape[0] == 1:
         data = data[0]
     return data
