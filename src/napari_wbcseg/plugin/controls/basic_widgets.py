@@ -95,19 +95,15 @@ def beside(*parts: QWidget, wide: QWidget | None = None) -> QHBoxLayout:
 def choice(items: Iterable[tuple[Any, str, str]]) -> QComboBox:
     """Return a list to choose from: the data of each item, its words and its tip."""
     made = QComboBox()
-    for number, (data, words, tip) in enumerate(items):
-        made.addItem(words, data)
-        made.setItemData(number, tip, Qt.ItemDataRole.ToolTipRole)
+    add_choices(made, items)
     return made
 
 
-def calling(act: Callable[[str], object], name: str) -> Callable[..., None]:
-    """Return what acts by a name, whatever the signal or the key tells besides."""
-
-    def call(*_: object) -> None:
-        act(name)
-
-    return call
+def add_choices(box: QComboBox, items: Iterable[tuple[Any, str, str]]) -> None:
+    """Offer more in a list to choose from: the data of each item, its words and its tip."""
+    for data, words, tip in items:
+        box.addItem(words, data)
+        box.setItemData(box.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
 
 
 def confirmed(parent: QWidget, title: str, question: str) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox
 from superqt.utils import signals_blocked
 
 from ...network.library import ModelInfo, list_models
 from ...settings import Recipe
 from ..shared.events import events
+from .basic_widgets import add_choices
 
 
 class ModelPicker(QComboBox):
@@ -74,21 +75,17 @@ class ModelPicker(QComboBox):
             self.clear()
             for info in self.infos.values():
                 tip = info.problem or (info.header.notes or info.header.training_data if info.header else "")
-                self._offer(info.name + (" (built in)" if info.built_in else ""), info.name, tip)
+                words = f"{info.name} (built in)" if info.built_in else info.name
+                add_choices(self, [(info.name, words, tip)])
                 self.model().item(self.count() - 1).setEnabled(not info.problem)  # type: ignore[union-attr]
             if self._others:
                 self.insertSeparator(self.count())
-            for name, words, tip in self._others:
-                self._offer(words, name, tip)
+            add_choices(self, self._others)
             self.setCurrentIndex(max(self.findData(chosen if chosen in self.infos else before), 0))
         if self.name != before:
             self.currentIndexChanged.emit(self.currentIndex())
             if before and self.findData(before) < 0:
                 self.replaced.emit(f"The model {before} is there no more: {self.name} is chosen now.")
-
-    def _offer(self, words: str, name: str, tip: str) -> None:
-        self.addItem(words, name)
-        self.setItemData(self.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
 
     def showPopup(self) -> None:
         """Open the list, with what was trained elsewhere (the shell) in the meantime."""

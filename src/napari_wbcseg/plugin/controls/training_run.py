@@ -87,7 +87,7 @@ class TrainMonitor(QWidget):
             self.plan.setText(event["plan"])
             self.history = event["history"]
         elif kind == "note":
-            self.notes.setText("\n".join(part for part in (self.notes.text(), event["text"]) if part))
+            self.notes.setText(f"{self.notes.text()}\n{event['text']}".strip())
         elif kind == "paused":
             self.stage.setText("Paused; the computer is free for something else.")
         elif kind in ("step", "epoch"):
@@ -212,7 +212,7 @@ class TrainingRun(QWidget):
 
     def cancel(self) -> None:
         """End and keep nothing."""
-        if self._job is not None and self.running:
+        if busy(self._job):
             self._job.cancel()
             self.ending, self.paused = True, False
             self._refresh()

@@ -68,8 +68,8 @@ class FineTunePanel(Panel):
         self.resume = self.run.resume
         # Of what is under way, or whose model the user has still to decide on.
         self._plan: FineTuningPlan | None = None
-        self._kept_in: Path | None = None
-        self._found: ModelFile | None = None
+        #: The new model, and where it can be gone on with until the user has decided.
+        self._found: tuple[ModelFile, Path] | None = None
         self._build()
         self.run.finished.connect(self._on_compared)
         self.run.cancelled.connect(self.cancelled)
@@ -127,12 +127,13 @@ class FineTunePanel(Panel):
         """Put the new model into the library."""
         if self._found is None:
             return
+        model, folder = self._found
         try:
-            saved = save_to_library(self._found, self._name.text().strip() or self._found.name)
+            saved = save_to_library(model, self._name.text().strip() or model.name)
         except WBCSegError as error:
             self.fail(str(error))
             return
-        self._let_go()
+        self._let_go(folder)
         words = f"{saved.name} is kept, and in the list of models."
         self.say(words)
         show_info(words)  # the sentence may be below what is in view
@@ -142,7 +143,7 @@ class FineTunePanel(Panel):
     def discard(self) -> None:
         """Let the new model go."""
         if self._found is not None:
-            self._let_go()
+            self._let_go(self._found[1])
             self.say("The new model was not kept.")
 
     # Parts -----------------------------------------------------------------------------------------------
@@ -173,16 +174,15 @@ class FineTunePanel(Panel):
 
     # Running ---------------------------------------------------------------------------------------------
 
-    def _compare(self, process: TrainingProcess, progress: Progress) -> Any:
+    def _compare(self, process: TrainingProcess, progress: Progress) -> tuple[Path, ModelFile, Comparison]:
         """Return the new model and how it compares with the one before; in a worker thread."""
         assert self._plan is not None
-        self._kept_in = process.folder  # until the user has decided it can be gone on with
-        return self._plan.finish(process.model, progress)
+        return process.folder, *self._plan.finish(process.model, progress)
 
-    def _on_compared(self, found: tuple[ModelFile, Comparison]) -> None:
-        model, comparison = found
+    def _on_compared(self, found: tuple[Path, ModelFile, Comparison]) -> None:
+        folder, model, comparison = found
         assert self._plan is not None
-        self._found = model
+        self._found = model, folder
         self._name.setText(model.name)
         self._table.setText(_score_table(comparison.table()))
         self._table.setToolTip(f"before: {self._plan.start.name}\nnow: {model.name}")
@@ -190,10 +190,9 @@ class FineTunePanel(Panel):
         self.refresh()
         self.compared.emit(comparison)
 
-    def _let_go(self) -> None:
+    def _let_go(self, folder: Path) -> None:
         """Remove what is kept of a training that ended: its model is decided on."""
-        if self._kept_in is not None:
-            discard_training(self._kept_in)
+        discard_training(folder)
         self._found = None
         self.resume.refresh()
         self.refresh()

@@ -232,9 +232,8 @@ class TrainWidget(Panel):
 
     def _on_event(self, event: dict[str, Any]) -> None:
         kind = event["event"]
-        if kind == "preview_tiles":
-            if self._show_preview.isChecked():
-                self.preview.show_tiles(event)
+        if kind == "preview_tiles" and self._show_preview.isChecked():
+            self.preview.show_tiles(event)
         elif kind == "preview":
             self.preview.show_prediction(event)
 
