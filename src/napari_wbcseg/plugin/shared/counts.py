@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import weakref
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -193,7 +194,7 @@ class Counts(QObject):
         source = None if active is None or not is_cells(active) else LayerInfo.of(active).source_id
         if viewer is None or source is None:
             return
-        mine = _cells_of(viewer, source)
+        mine = _cells_of(viewer.layers, source)
         if any(LayerInfo.of(layer).kept == (layer is active) for layer in mine):
             for layer in mine:
                 note(layer, kept=layer is not active)
@@ -201,20 +202,17 @@ class Counts(QObject):
 
     def _on_removing(self, event: Any) -> None:
         """Let a copy be the cells of its picture again, where those that were are taken away."""
-        if (viewer := self._viewer()) is None:
-            return
-        removed = viewer.layers[event.index]
+        layers, removed = event.source, event.source[event.index]
         source = LayerInfo.of(removed).source_id if is_cells(removed) else None
-        left = [one for one in _cells_of(viewer, source) if one is not removed]
-        there = source in map(id_of, viewer.layers)
+        left = [one for one in _cells_of(layers, source) if one is not removed]
+        there = source in map(id_of, layers)
         if there and left and all(LayerInfo.of(one).kept for one in left):
             note(left[-1], kept=False)
 
-    def _on_status(self, event: Any = None) -> None:
-        viewer = self._viewer()
-        active = None if viewer is None else viewer.layers.selection.active
-        if viewer is not None and active is not None and is_cells(active):
-            tell_at_mouse(viewer, active)
+    def _on_status(self, event: Any) -> None:
+        active = event.source.layers.selection.active
+        if active is not None and is_cells(active):
+            tell_at_mouse(event.source, active)
 
     def _watch(self, layer: Layer) -> None:
         for name in ("visible", "opacity", "blending", "translate", "scale", "affine"):
@@ -312,9 +310,9 @@ class Counts(QObject):
         self.changed.emit(layer)
 
 
-def _cells_of(viewer: ViewerModel, source: str | None) -> list[Labels]:
+def _cells_of(layers: Iterable[Layer], source: str | None) -> list[Labels]:
     """Return the cells of a picture, given by its id, with the kept ones among them."""
-    return [one for one in viewer.layers if is_cells(one) and LayerInfo.of(one).source_id == source]
+    return [one for one in layers if is_cells(one) and LayerInfo.of(one).source_id == source]
 
 
 def labels_present(data: Any, progress: Progress) -> list[np.ndarray]:
