@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def _write(name: str, path: str = "", layers: Sequence[LayerDataTuple] = ()) -> list[str]:
     """Save what napari hands over in the format of a name."""
     from napari import current_viewer
-    from napari.layers import Image, Labels
+    from napari.layers import Layer
     from napari.utils.notifications import show_error
 
     from ..results.formats.registry import FORMATS
@@ -38,7 +38,7 @@ def _write(name: str, path: str = "", layers: Sequence[LayerDataTuple] = ()) -> 
     made: dict[str, Any] = {}
     for data, about, kind in layers:  # of the viewer, where what a review says of its cells is the latest
         own = next((layer for layer in there if layer.data is data and layer._type_string == kind), None)
-        made[kind] = own or (Labels if kind == "labels" else Image)(data, **about)
+        made[kind] = own or Layer.create(data, about, kind)
     snapshot = LayerSnapshot.of_layer(made["labels"], viewer, made.get("image"))
     files = save_snapshot(snapshot, target)
     if viewer is not None and made["labels"] in there:

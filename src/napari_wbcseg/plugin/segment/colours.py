@@ -21,7 +21,6 @@ from ..shared.pictures import id_of
 from ..shared.viewer import image_data, placement, plane_shape, times
 
 _RED_GREEN_BLUE = ("red", "green", "blue")
-_NUMBERED = re.compile(r"(.*?)(?: \[\d+\])?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,5 +136,4 @@ def _colour_shown(layer: Image) -> str:
 
 def _base(layer: Layer) -> str:
     """Return a layer's name without the number that napari adds to those of one name."""
-    match = _NUMBERED.fullmatch(layer.name)
-    return match.group(1) if match else layer.name
+    return re.sub(r" \[\d+\]\Z", "", layer.name)

@@ -11,6 +11,7 @@ from napari.layers import Image
 from ...training.preview import decode_array
 from ..shared.canvas_guard import guard_canvas
 from ..shared.metadata import LayerInfo, Role, role_of
+from ..shared.viewer import remove_layers
 
 _ROLE: Role = "training preview"
 _MOST_HEIGHT, _GAP = 0.4, 0.04  # of the height of the layers
@@ -72,8 +73,7 @@ class PreviewLayers:
     def remove(self) -> None:
         """Take the layers away."""
         self._prediction = None
-        for layer in [layer for layer in self._viewer.layers if role_of(layer) == _ROLE]:
-            self._viewer.layers.remove(layer)
+        remove_layers(self._viewer, *(one for one in self._viewer.layers if role_of(one) == _ROLE))
 
     def _below(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """Return scale, place and units that put an image below all layers, in a size to go with them."""
