@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -162,15 +162,14 @@ class MeasuredCells(QObject):
         # Undo and redo tell no more than this; it comes for many other reasons too.
         self._layer_changed = True
         self._mark(shown_planes(self.labels, self.viewer.dims))
-        for plane in list(self._edited_planes)[-_UNDO_PLANES:]:
-            self._mark(range(plane, plane + 1))
+        self._mark(list(self._edited_planes)[-_UNDO_PLANES:])
 
     def _on_data(self, event: Any) -> None:
         self._by_brush = False
         self._edited_planes = {}  # they may be gone, and napari's history is
         self._mark(None)
 
-    def _mark(self, planes: range | None, box: Box | None = None, edited: bool = False) -> None:
+    def _mark(self, planes: Iterable[int] | None, box: Box | None = None, edited: bool = False) -> None:
         """Remember where something may have changed, None for all of it, and look at it soon."""
         if planes is None:
             planes = range(image_data(self.labels).shape[0] if self.stacked else 1)
