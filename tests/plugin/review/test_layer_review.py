@@ -178,6 +178,20 @@ def test_a_label_swallowed_by_another_is_flagged_and_undo_takes_the_flag_away(re
     assert review.cells["flag"].tolist() == ["2 pieces; swallowed 1", ""]
 
 
+def test_undo_of_the_split_that_made_a_swallowed_cell_leaves_no_flag_of_it(review):
+    (_, new) = review.split((0, 1), np.array([[30.0, 10.0], [30.0, 50.0]]))
+    rows, cols = np.nonzero(review.labels.data == new[1])
+    review.labels.fill((rows[0], cols[0]), 1)
+    soon(lambda: review.count == 3)
+    assert review.cells["flag"].tolist() == ["swallowed 4", "", ""]
+    review.undo()
+    review.undo()
+    assert (review.cells["flag"].tolist(), review.summary()) == (["", "", ""], "3 white cells")
+    review.redo()
+    review.redo()
+    assert review.cells["flag"].tolist() == ["swallowed 4", "", ""]
+
+
 def test_what_an_edit_flagged_is_to_be_checked_when_the_layer_is_reviewed_again(review):
     """A cell that took another one was not, nor one that had been accepted before, though files say so."""
     layer, columns = review.labels, ["check", "flag", "decision"]

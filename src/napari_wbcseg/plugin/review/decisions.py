@@ -84,7 +84,7 @@ class Decisions:
 
     def __init__(self, accepted: Mapping[Cell, bool], flags: Mapping[Cell, str]) -> None:
         self._earlier = dict(accepted)
-        #: What was said, exchanged as one step of Undo changes it.
+        #: What was said.
         self.state: dict[Cell, Said] = {}
         # Plane, label, and which one took it.
         self._swallowed = {
@@ -97,6 +97,15 @@ class Decisions:
     def cells(self) -> set[Cell]:
         """The cells of which something is remembered, there or not."""
         return {*self.state, *((plane, label) for plane, label, _ in self._swallowed)}
+
+    @property
+    def step(self) -> tuple[dict[Cell, Said], set[tuple[int, int, int]]]:
+        """What was said, and what was swallowed, exchanged as one step of Undo changes it."""
+        return self.state, self._swallowed
+
+    @step.setter
+    def step(self, step: tuple[dict[Cell, Said], set[tuple[int, int, int]]]) -> None:
+        self.state, self._swallowed = step
 
     def accept(self, cells: Mapping[Cell, tuple[str, str]]) -> None:
         """Accept cells, and take a person's word for their classes; if all are accepted, take that back.
@@ -136,11 +145,11 @@ class Decisions:
         found = {(plane, *pair) for pair in change.swallowed.items()}
         gone = {(plane, label) for label in change.removed}
         self._swallowed = {one for one in self._swallowed if one[:2] not in gone or one in found}
-        if not by_brush:  # a redo brings it back, for it is remembered
+        if not by_brush:
             return {}
         drawn = {(plane, label) for label in change.added}  # another cell, be it under a number there was
         self.state = {cell: one for cell, one in self.state.items() if cell not in drawn}
-        self._swallowed |= found
+        self._swallowed = self._swallowed | found
         return change.swallowed
 
     def add_columns(self, table: pd.DataFrame, classes: ClassList) -> pd.DataFrame:

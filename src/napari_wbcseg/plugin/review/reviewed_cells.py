@@ -32,13 +32,13 @@ from ..shared.counts import counts_of
 from ..shared.features import cells_of, known_cells, known_values, write_features
 from ..shared.metadata import note
 from ..shared.viewer import PLACED
-from .decisions import ACCEPTED, Cell, Decisions, Said, Suggestions, keys_of
+from .decisions import ACCEPTED, Cell, Decisions, Suggestions, keys_of
 from .disk_copy import DiskCopy
 from .measured_cells import MeasuredCells, Place, places_painted
 
 _MOST_STEPS = 100  # of Undo, as many as napari keeps
-#: What was said on the other side of a step, the classes there were, and where it edited the layer, or None.
-_Step = tuple[dict[Cell, Said], Any, Sequence[Place] | None]
+#: `Decisions.step` on the other side of it, the classes there were, and where it edited the layer, or None.
+_Step = tuple[Any, Any, Sequence[Place] | None]
 
 
 class ReviewedCells(MeasuredCells):
@@ -266,7 +266,7 @@ class ReviewedCells(MeasuredCells):
             there = self._step(edited)
             if edited is not None and not self.changed_by(load, edited):
                 continue  # the layer's own Undo took it back already
-            self._decisions.state = said
+            self._decisions.step = said
             note(self.labels, classes=classes)
             others.append(there)
             self._announce()
@@ -281,7 +281,7 @@ class ReviewedCells(MeasuredCells):
         self.noted.emit("")  # what Ctrl-Z takes back is another step now
 
     def _step(self, edited: Sequence[Place] | None) -> _Step:
-        return self._decisions.state, self.info.classes, edited
+        return self._decisions.step, self.info.classes, edited
 
     def _forget_steps(self, event: Any = None) -> None:
         self._done, self._undone = [], []
