@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
 
@@ -23,11 +32,13 @@ from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, LayerInfo
 from napari_wbcseg.plugin.shared.training_data import reader_of_layers
 from napari_wbcseg.progress import silent
+from napari_wbcseg.segmentation.measure import measure_labels
 
 from ...drawings import measure_cells
 from ..conftest import dark_discs, discs
 
 CENTRES = ((30, 30), (30, 110), (90, 70))
+NUMBER = st.integers(0, 9)
 
 
 @pytest.fixture
@@ -723,3 +734,97 @@ def test_labels_of_another_shape_are_looked_at_only_once_they_are_measured(viewe
         layer.refresh()
         review.update_now()
         assert review.count == np.prod(after[:-2])
+
+
+class Corrections(RuleBasedStateMachine):
+    """Corrects cells at random; at the end all of it is taken back, and done again."""
+
+    def __init__(self):
+        super().__init__()
+        rows, cols = np.indices((40, 60))
+        labels = sum(
+            number * ((rows - 20) ** 2 + (cols - middle) ** 2 <= 49)
+            for number, middle in ((1, 12), (2, 28), (3, 48))
+        )
+        viewer = ViewerModel()
+        self.review = LayerReview(viewer, viewer.add_labels(labels, name="mine"))
+        self.first, self.steps = self.look(), 0
+
+    def look(self):
+        """Return the labels and what is said of the cells, as they are shown."""
+        self.review.update_now()
+        said = self.review.cells[["label", "pieces", "flag", "check", "decision", "class", "class_by"]]
+        return self.review.labels.data.tolist(), said.to_dict("records"), self.review.summary()
+
+    def cell(self, number):
+        keys = self.review.keys()
+        return keys[number % len(keys)]
+
+    def act(self, correct, *arguments):
+        self.steps += 1
+        with suppress(EditError):  # a line beside the cell, or one cell to be merged
+            correct(*arguments)
+
+    @rule(row=st.integers(10, 30), col=st.integers(5, 55), label=st.integers(0, 5))
+    def paint(self, row, col, label):
+        self.review.labels.brush_size = 9
+        self.act(self.review.labels.paint, (row, col), label)
+
+    @precondition(lambda self: self.review.count)
+    @rule(number=NUMBER, other=NUMBER)
+    def swallow(self, number, other):
+        inside = np.argwhere(self.review.labels.data == self.cell(number)[1])[0]
+        self.act(self.review.labels.fill, tuple(inside), self.cell(other)[1])
+
+    @precondition(lambda self: self.review.count)
+    @rule(number=NUMBER, row=st.integers(15, 25))
+    def split(self, number, row):
+        self.act(self.review.split, self.cell(number), np.array([[row, 0.0], [row, 59.0]]))
+
+    @precondition(lambda self: self.review.count)
+    @rule(number=NUMBER, other=NUMBER)
+    def merge(self, number, other):
+        self.act(self.review.merge, [self.cell(number), self.cell(other)])
+
+    @precondition(lambda self: self.review.count)
+    @rule(number=NUMBER)
+    def reject(self, number):
+        self.act(self.review.reject, [self.cell(number)])
+
+    @precondition(lambda self: self.review.count)
+    @rule(number=NUMBER)
+    def accept(self, number):
+        self.act(self.review.accept, [self.cell(number)])
+
+    @precondition(lambda self: self.review.count)
+    @rule(number=NUMBER, name=st.sampled_from(("blast", "platelet", "")))
+    def name(self, number, name):
+        self.act(self.review.name, [self.cell(number)], name)
+
+    @rule()
+    def undo(self):
+        self.act(self.review.undo)
+
+    @rule()
+    def redo(self):
+        self.act(self.review.redo)
+
+    @invariant()
+    def each_label_has_its_row(self):
+        self.review.update_now()
+        expected, _ = measure_labels(self.review.labels.data)
+        assert self.review.cells[["label", "area", "pieces"]].equals(expected[["label", "area", "pieces"]])
+
+    def teardown(self):
+        last = self.look()
+        for _ in range(self.steps):
+            self.review.undo()
+        assert self.look() == self.first
+        for _ in range(self.steps):
+            self.review.redo()
+        assert self.look() == last
+        self.review.close()
+
+
+def test_corrections_in_any_order_are_taken_back_and_done_again(qapp):
+    run_state_machine_as_test(Corrections, settings=settings(max_examples=5, stateful_step_count=12))
