@@ -131,15 +131,14 @@ def cells_of_tile(found: Detections, image: np.ndarray, tile: Tile) -> TileCells
     rows, masks = list[tuple[Any, ...]](), list[np.ndarray]()
     for number, place in label_boxes(found.labels):
         mask, within = found.labels[place.slices] == number, place.shifted(*found.corner)
-        box, inside = within.shifted(*corner), np.nonzero(mask)
-        if not tile.claims(inside[0].mean() + box.top, inside[1].mean() + box.left):
+        box, (down, across) = within.shifted(*corner), np.nonzero(mask)
+        if not tile.claims(down.mean() + box.top, across.mean() + box.left):
             continue
-        first, certainty = (box.top, box.left + inside[1][0]), found.certainty.get(number, 1.0)
+        first, certainty = (box.top, box.left + across[0]), found.certainty.get(number, 1.0)
         stain = tuple(darker_half(image[within.slices][mask]))
         rows.append((0, 0, len(masks), mask.sum(), tile.look, first, box, certainty, stain))
         masks.append(mask)
-    down, across = (np.flatnonzero(found.probability.any(axis=axis)).tolist() for axis in (1, 0))
-    seen = Box(down[0], across[0], down[-1] + 1, across[-1] + 1) if down else Box(0, 0, 0, 0)
+    seen = next((box for _, box in label_boxes(found.probability != 0)), Box(0, 0, 0, 0))
     proposals = found.proposals.reshape(-1, 4) + np.tile(corner, 2)
     middles = (proposals[:, :2] + proposals[:, 2:]) / 2
     here = np.array([tile.core.holds(*middle) for middle in middles], bool)
@@ -266,10 +265,9 @@ def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1
     masks = dict(zip(meeting.tolist(), cells.part(meeting).masks(kept), strict=True))
     keep = np.ones(len(cells), bool)
     rank = np.argsort(np.lexsort((-certainty, look))).tolist()
+    better_first = [sorted(pair, key=rank.__getitem__) for pair in pairs]
     # The best first: what is removed itself removes nothing.
-    for one, two in sorted(
-        (sorted(pair, key=rank.__getitem__) for pair in pairs), key=lambda pair: rank[pair[0]]
-    ):
+    for one, two in sorted(better_first, key=lambda pair: rank[pair[0]]):
         shared, _ = _shared(boxes, masks, one, two)
         if keep[one] and keep[two] and shared.sum() > PARAMETERS.same_cell * min(area[one], area[two]):
             keep[two] = False

@@ -95,25 +95,26 @@ def split_by_stroke(
     pieces, count = ndimage.label(mask, np.ones((3, 3)))
     total, cut = 0, list[int]()
     for piece in range(1, count + 1):
-        whole = pieces == piece
-        parts, number = ndimage.label(whole & ~barrier, _CROSS)
-        sizes = np.bincount(parts.ravel(), minlength=number + 1)
-        large = np.flatnonzero(sizes[1:] >= max(_LEAST_PART * whole.sum(), 2)) + 1
-        if not (whole & barrier).any() or len(large) < 2:
-            part_of[whole] = 1 + total  # a piece that the line does not cut stays one
-            total += 1
-            continue
-        kept = np.where(np.isin(parts, large), parts, 0)
-        nearest = ndimage.distance_transform_edt(kept == 0, return_distances=False, return_indices=True)
-        grown = kept[tuple(nearest)]
-        part_of[whole] = (np.searchsorted(large, grown) + 1 + total)[whole]
-        cut += range(total + 1, total + 1 + len(large))
-        total += len(large)
+        parts = _parts(pieces == piece, barrier)
+        number = int(parts.max())
+        part_of += np.where(parts > 0, total + parts, 0)
+        cut += range(total + 1, total + number + 1) if number > 1 else ()
+        total += number
     if not cut:
         raise EditError(f"The line does not part cell {label}: draw it right across the cell.")
     # Pieces that lay apart before belong together still, with the largest of all parts.
-    fresh = islice(unused_labels(labels) if numbers is None else numbers, len(cut) - 1)
-    return _renumber(part_of, cut, label, [*fresh], (top, left))
+    return _renumber(part_of, cut, label, unused_labels(labels) if numbers is None else numbers, (top, left))
+
+
+def _parts(piece: np.ndarray, barrier: np.ndarray) -> np.ndarray:
+    """Return the parts, from 1, that a line cuts a piece of a cell into; what it does not cut is one."""
+    parts, _ = ndimage.label(piece & ~barrier, _CROSS)
+    large = np.flatnonzero(np.bincount(parts.ravel())[1:] >= max(_LEAST_PART * piece.sum(), 2)) + 1
+    if not (piece & barrier).any() or len(large) < 2:
+        return piece.astype(np.int64)
+    kept = np.where(np.isin(parts, large), parts, 0)
+    nearest = ndimage.distance_transform_edt(kept == 0, return_distances=False, return_indices=True)
+    return np.where(piece, np.searchsorted(large, kept[tuple(nearest)]) + 1, 0)
 
 
 def separate_pieces(labels: np.ndarray, label: int, numbers: Iterable[int] | None = None) -> Edit:
@@ -125,8 +126,8 @@ def separate_pieces(labels: np.ndarray, label: int, numbers: Iterable[int] | Non
     pieces, count = ndimage.label(mask, np.ones((3, 3)))
     if count < 2:
         raise EditError(f"Cell {label} is in one piece.")
-    fresh = islice(unused_labels(labels) if numbers is None else numbers, count - 1)
-    return _renumber(pieces, [*range(1, count + 1)], label, [*fresh], origin)
+    numbers = unused_labels(labels) if numbers is None else numbers
+    return _renumber(pieces, [*range(1, count + 1)], label, numbers, origin)
 
 
 def merge_cells(labels: np.ndarray, chosen: Iterable[int]) -> Edit:
@@ -255,10 +256,10 @@ def _pixels_of(labels: np.ndarray, numbers: Sequence[int]) -> tuple[np.ndarray, 
 
 
 def _renumber(
-    part_of: np.ndarray, parts: list[int], label: int, fresh: list[int], origin: tuple[int, int]
+    part_of: np.ndarray, parts: list[int], label: int, numbers: Iterable[int], origin: tuple[int, int]
 ) -> Edit:
-    """Give all but the largest of the parts, of a mask with its corner at the origin, fresh numbers."""
-    sizes = np.bincount(part_of.ravel())
+    """Give all but the largest of the parts, of a mask with its corner at the origin, the first numbers."""
+    sizes, fresh = np.bincount(part_of.ravel()), [*islice(numbers, len(parts) - 1)]
     parts.sort(key=lambda part: -sizes[part])
     number = np.zeros(len(sizes), np.int64)
     number[parts[1:]] = fresh

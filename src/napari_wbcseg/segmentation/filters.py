@@ -209,14 +209,10 @@ def _unlike_white(stain: np.ndarray, white: np.ndarray, red: np.ndarray) -> np.n
 
 def _like_red(stain: np.ndarray, red: np.ndarray) -> np.ndarray:
     """Say which stains, (..., 3), are like that of red cells, (3,), in hue; in grey pictures, as dark."""
-    if not _coloured(red):
+    in_colour = _degrees(density_of(red), np.ones(3)) >= PARAMETERS.coloured
+    if not in_colour:
         return ~_apart(stain, red)
     return _degrees(density_of(stain), density_of(red)) < PARAMETERS.same_hue
-
-
-def _coloured(red: np.ndarray) -> bool:
-    """Say whether red cells are stained, (3,), in a colour."""
-    return bool(_degrees(density_of(red), np.ones(3)) >= PARAMETERS.coloured)
 
 
 def _degrees(density: np.ndarray, other: np.ndarray) -> np.ndarray:

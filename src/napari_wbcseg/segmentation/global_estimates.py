@@ -345,11 +345,11 @@ def _see(
     field: FieldOfView | None = None,
 ) -> _Seen:
     """See the cells in what the network takes of an image, perhaps of its fields alone, reduced by a step."""
-    diameter, round_width = predictor.settings.cell_diameter, field.round_width if field else None
+    sizes = predictor.settings.cell_diameter, field.round_width if field else None
+    diameter, round_width = (size and size / step for size in sizes)
     within = [box.relative_to(Box.around(fields)) for box in fields]
     reduced = [Box(*(end // step for end in box)) for box in within] or [Box(0, 0, *image.shape[:2])]
-    of_image = reduced, diameter and diameter / step, round_width and round_width / step
-    return _Seen(image, step, reduced, *choose_looks(image, predictor, *of_image))
+    return _Seen(image, step, reduced, *choose_looks(image, predictor, reduced, diameter, round_width))
 
 
 def _see_large(

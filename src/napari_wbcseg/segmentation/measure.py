@@ -137,7 +137,8 @@ def measure_labels(
         "nucleus_area": nucleus,
         "nc_ratio": ratio,
         "lobes": stain[:, 2] if density is None else stain[:, 2].astype(np.int64),
-        "pieces": np.array([_pieces(region.image) for region in regions], np.int64),
+        # Pixels that meet at a corner are connected.
+        "pieces": np.array([ndimage.label(region.image, np.ones((3, 3)))[1] for region in regions], np.int64),
         "touching": np.isin(numbers, touching(labels)),
         "border": (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == (height, width)).any(axis=1),
         CLASS: "",
@@ -193,11 +194,6 @@ def find_regions(
     return regions, numbers[np.array([region.label for region in regions], np.int64) - 1]
 
 
-def _pieces(mask: np.ndarray) -> int:
-    """Count the connected parts of a cell, pixels that meet at a corner being connected."""
-    return int(ndimage.label(mask, np.ones((3, 3)))[1])
-
-
 def _stain(mask: np.ndarray, density: np.ndarray) -> np.ndarray:
     """Return the mean density of a cell, the area of its nucleus, and the number of its lobes.
 
@@ -251,9 +247,8 @@ def in_physical_units(cells: pd.DataFrame, pixel_size: tuple[float, float]) -> p
         if name in table:
             table[name] = table[name] * side**power
     if abs(height - width) > 0.01 * side:
-        for name in ("perimeter", "circularity", "eccentricity"):
-            if name in table:
-                table[name] = np.nan
+        for shape in table.filter(["perimeter", "circularity", "eccentricity"]):
+            table[shape] = np.nan
     return table
 
 
@@ -309,7 +304,7 @@ def current_cells(
 def known_rows(table: Any) -> pd.DataFrame:
     """Return the rows of a table that are of cells, with their label in a column."""
     known = pd.DataFrame() if table is None else pd.DataFrame(table).reset_index(drop=True)
-    if not {"row", "col", "area"} <= set(known.columns):
+    if not set(_PLACES) <= set(known):
         return pd.DataFrame({"label": np.zeros(0, np.int64)})
     if "label" not in known:
         # napari finds the row of a label by its position, or by this column.
@@ -353,9 +348,9 @@ def _plane_cells(
     cells, _ = measured_again(fits, rows, plane, new, source)
     if "touching" in cells:
         cells["touching"] = cells["label"].isin(touching(plane))  # the neighbours of what changed, too
-    for name in (name for name in FLAG_COLUMNS if name in cells):
+    for name in cells.filter(FLAG_COLUMNS):
         cells[name] = cells[name].eq(True)
-    for name in (name for name in WHOLE_COLUMNS if name in cells and cells[name].notna().all()):
+    for name in cells.filter(WHOLE_COLUMNS).dropna(axis=1):
         cells[name] = cells[name].astype(np.int64)
     return cells, len(fits)
 
@@ -441,7 +436,7 @@ def _with_unmeasurable(fresh: pd.DataFrame, before: pd.DataFrame) -> pd.DataFram
     same = (fresh[_PLACES] - before[_PLACES].astype(float)).abs().lt(_SAME).all(axis=1)
     if "border" in before:
         fresh["border"] |= before["border"].eq(True) & same
-    for name in (name for name in STAIN_COLUMNS if name in before):
+    for name in before.filter(STAIN_COLUMNS):
         fresh[name] = fresh[name].fillna(pd.to_numeric(before[name], errors="coerce").where(same))
     return fresh
 

@@ -175,16 +175,13 @@ def _stained_alike(
     across = min(PARAMETERS.cell, diameter)
     small = resample(image, across / diameter)
     labels = labels[np.ix_(*(np.arange(n) * m // n for n, m in zip(small.shape, labels.shape, strict=False)))]
-    height, width = labels.shape
-    strips = [
-        Box(top, 0, top + PARAMETERS.strip, width).within(labels.shape)
-        for top in range(0, height, PARAMETERS.strip)
-    ]
+    tops, width = range(0, labels.shape[0], PARAMETERS.strip), labels.shape[1]
+    strips = (Box(top, 0, top + PARAMETERS.strip, width).within(labels.shape) for top in tops)
     stained = np.concatenate([plainly_like_white_cells(small, across, strip, white) for strip in strips])
     nucleus = np.median(np.bincount(labels[stained], minlength=sure.max() + 1)[sure])
     elsewhere = stained & (cv2.dilate((labels > 0).astype(np.uint8), np.ones((3, 3))) == 0)
     places, number = ndimage.label(elsewhere)
-    area = np.bincount(places.ravel(), minlength=number + 1)[1:]
+    area = np.bincount(places.ravel())[1:]
     depth = cv2.distanceTransform(elsewhere.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     radius = np.zeros(number + 1, np.float32)
     np.maximum.at(radius, places[elsewhere], depth[elsewhere])
