@@ -141,27 +141,27 @@ def predict_labels(
     architecture = file.header.architecture
     probabilities = np.full((len(cells), len(architecture.classes)), np.nan, np.float32)
     embedding = np.full((len(cells), architecture.embedding), np.nan, np.float32)
-    stacked, seen = labels.ndim == 3, 0
+    stacked, numbers, seen = labels.ndim == 3, cells["label"].astype(np.int64).tolist(), 0
     count = len(labels) if stacked else 1
     of_each = [*diameter, *[None] * count] if isinstance(diameter, Sequence) else [diameter] * count
+
+    def within(done: int, total: int, stage: str) -> None:
+        progress(seen + done, len(cells), stage)
+
     for number in range(count):
         plane, picture = (labels[number], image[number]) if stacked else (labels, image)
         here = cells["plane"].eq(number).to_numpy() if stacked else np.full(len(cells), True)
         for window, rows in parts_of(plane, cells, np.flatnonzero(here)):
             part = np.asarray(plane[window.slices])
-            places, wanted = dict(label_boxes(part)), cells["label"].to_numpy(np.int64)
-            rows = [row for row in rows if int(wanted[row]) in places]
+            places = dict(label_boxes(part))
+            rows = [row for row in rows if numbers[row] in places]
             if not rows:
                 continue
-            boxes = [places[int(wanted[row])] for row in rows]
-            masks = [part[box.slices] == wanted[row] for row, box in zip(rows, boxes, strict=True)]
-            corners = np.array([[box.top, box.left] for box in boxes])
+            boxes = [places[numbers[row]] for row in rows]
+            masks = [part[box.slices] == numbers[row] for row, box in zip(rows, boxes, strict=True)]
+            corners = np.array(boxes)[:, :2]
             stored = np.asarray(picture[window.slices])
             pixels = light(stored, window) if light else normalised(prepare_image(stored))
-
-            def within(done: int, total: int, stage: str, seen: int = seen) -> None:
-                progress(seen + done, len(cells), stage)
-
             told = predict_cells(pixels, corners, masks, of_each[number], file, within)
             probabilities[rows], embedding[rows] = told
             seen += len(rows)

@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
@@ -160,12 +160,12 @@ def cut_tiles(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
             tiles.append(pair)
             continue
         rows, cols = min(TILE, height), min(TILE, width)
-        for row in range(0, height - rows + 1, TILE):
-            for col in range(0, width - cols + 1, TILE):
-                tile = pair.cropped(Box(row, col, row + rows, col + cols), f"{pair.name}@r{row}c{col}")
-                if tile.labels.any() if tile.mask is None else tile.mask.max() == 255:
-                    numbered = relabel_sequential(tile.labels)[0].astype(np.int32)
-                    tiles.append(replace(tile, labels=numbered))
+        corners = product(range(0, height - rows + 1, TILE), range(0, width - cols + 1, TILE))
+        for row, col in corners:
+            tile = pair.cropped(Box(row, col, row + rows, col + cols), f"{pair.name}@r{row}c{col}")
+            has_cell = tile.labels.any() if tile.mask is None else tile.mask.max() == 255
+            if has_cell:
+                tiles.append(replace(tile, labels=relabel_sequential(tile.labels)[0].astype(np.int32)))
     return tiles
 
 
