@@ -62,10 +62,8 @@ def _grid(shape: tuple[int, int]) -> list[Box]:
     """Return squares that lie evenly in an image, from corner to corner; all of a small one, in bands."""
     height, width = shape
     if height * width <= PARAMETERS.whole:
-        return [
-            Box(top, 0, min(top + PARAMETERS.field, height), width)
-            for top in range(0, height, PARAMETERS.field)
-        ]
+        tops = range(0, height, PARAMETERS.field)
+        return [Box(top, 0, top + PARAMETERS.field, width).within(shape) for top in tops]
     side, count = PARAMETERS.digest, PARAMETERS.digests_a_side
     rows, cols = (np.linspace(0, max(length - side, 0), count).astype(int).tolist() for length in shape)
     return [Box(top, left, top + side, left + side).within(shape) for top, left in product(rows, cols)]

@@ -120,26 +120,24 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
     if not every:
         raise ImageError(f"{name} has no pixels; save the image again.")
     chosen, notes = main_images([_candidate(series) for _, series in every])
-    fields = [every[i][1] for i in chosen]
-    described = _described(file, every[chosen[0]][0])
+    alike = [every[i] for i in chosen]
+    (number, first), page = alike[0], alike[0][1].keyframe
+    described = _described(file, number)
     channels = described.channels if described else []
     levels = [
-        TiffPixels([*chain(*(_planes(one, channels, name, size) for one in same))], name, size)
-        for same in zip(*(series.levels for series in fields), strict=False)
+        TiffPixels([*chain(*(_planes(one, channels, name, size) for one in level))], name, size)
+        for level in zip(*(series.levels for _, series in alike), strict=False)
     ]
-    first = fields[0]
-    page = first.keyframe
     return OpenedImage(
         tuple(levels),
         (*notes, *left_out(channels), *levels[0].incomplete),
-        fields=len(fields),
+        fields=len(alike),
         images=len(every),
         depths=dict(zip(first.axes, first.shape, strict=True)).get("Z", 1),
         alpha=any(int(sample) in _ALPHA for sample in page.extrasamples),
         read_numbers=levels[0].numbers,
         read_stated=lambda: of_all(
-            stated_pixel_size(file, one.keyframe, _described(file, number))
-            for number, one in (every[i] for i in chosen)
+            stated_pixel_size(file, series.keyframe, _described(file, number)) for number, series in alike
         ),
         read_orientation=lambda: getattr(page.tags.get(ORIENTATION), "value", None),
     )
@@ -176,22 +174,27 @@ def _planes(
         raise ImageError(f"{name} holds fewer images than it describes; it seems truncated. Save it again.")
     check_expansion(count * plane_bytes, size, name)
     layout_of = cache(lambda page: _Layout.of(page, name))  # pages of several programs have each its own
-    each = []
-    for number in range(count):
+
+    def plane(number: int) -> _Plane:
         one = pages[min(number // samples, len(pages) - 1)]
         offset = None if start is None else start + number * plane_bytes
-        each.append(_Plane(one, number % samples, offset, layout_of(one.keyframe)))
+        return _Plane(one, number % samples, offset, layout_of(one.keyframe))
+
     colours = [axis for axis in "SC" if axis in before and shape[before.index(axis)] > 1]
     if len(colours) + (len(rest) == 2 and shape[-1] > 1) > 1:
         raise ImageError(f"{name} has several colour channels ({axes}, {shape}); save it as plain RGB.")
-    grid = np.arange(count).reshape(leading)
-    grid = np.moveaxis(grid, before.index(colours[0]), -1) if colours else grid[..., None]
-    planes = [axis for axis in before if axis not in colours]
+    numbers = _in_order(np.arange(count).reshape(leading), before, colours)
+    order = colour_order(channels, numbers.shape[-1])
+    return [[plane(number) for number in row] for row in (numbers[:, order] if order else numbers).tolist()]
+
+
+def _in_order(grid: np.ndarray, axes: str, colours: list[str]) -> np.ndarray:
+    """Return what lies along these axes, one its colours perhaps, as planes and colours of each."""
+    grid = np.moveaxis(grid, axes.index(colours[0]), -1) if colours else grid[..., None]
+    planes = [axis for axis in axes if axis not in colours]
     if "Z" in planes:  # the depths of one time follow each other, however they are stored
         grid = np.moveaxis(grid, planes.index("Z"), -2)
-    if order := colour_order(channels, grid.shape[-1]):
-        grid = grid[..., order]
-    return [[each[number] for number in row] for row in grid.reshape(-1, grid.shape[-1])]
+    return grid.reshape(-1, grid.shape[-1])
 
 
 def _is_empty(offset: int, size: int) -> bool:

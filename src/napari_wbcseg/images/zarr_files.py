@@ -152,23 +152,21 @@ def open_zarr_image(path: Path) -> OpenedImage:
     pictures = [one for one in images if "image-label" not in _ome(one[0])]
     images = pictures or images
     chosen, notes = main_images([_candidate(group, scales) for group, scales in images])
-    axes = _axes(images[chosen[0]][1])
+    alike = [images[i] for i in chosen]
+    channels, axes = _channels(alike[0][0]), _axes(alike[0][1])
     fields = [
-        [
-            _in_order(_planes(group[level["path"]], axes, path), _channels(group))
-            for level in scales["datasets"]
-        ]
-        for group, scales in (images[i] for i in chosen)
+        [_in_order(_planes(group[one["path"]], axes, path), _channels(group)) for one in scales["datasets"]]
+        for group, scales in alike
     ]
     levels = [same[0] if len(same) == 1 else da.concatenate(same) for same in zip(*fields, strict=False)]
-    full = [images[i][0][images[i][1]["datasets"][0]["path"]] for i in chosen]
+    full = [group[scales["datasets"][0]["path"]] for group, scales in alike]
     return OpenedImage(
         tuple(levels),
-        (*notes, *left_out(_channels(images[chosen[0]][0])), *_incomplete(full, path)),
-        fields=len(chosen),
+        (*notes, *left_out(channels), *_incomplete(full, path)),
+        fields=len(alike),
         depths=dict(zip(axes, full[0].shape, strict=True)).get("z", 1),
         labels=not pictures,
-        read_stated=lambda: of_all(_stated_pixel_size(images[i][1]) for i in chosen),
+        read_stated=lambda: of_all(_stated_pixel_size(scales) for _, scales in alike),
     )
 
 
