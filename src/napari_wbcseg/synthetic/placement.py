@@ -60,25 +60,27 @@ def place_white_cells(
     placed = np.empty((number, 3))
     cells: list[WhiteCell] = []
 
+    def with_room(radii: np.ndarray, placed: np.ndarray) -> np.ndarray | None:
+        """Return centres of a group where it is seen and touches no other cell; None if it fits nowhere."""
+        for _ in range(200):
+            centres = _arrange(rng, radii) + rng.uniform(0, 1, 2) * field.shape
+            seen = (centres >= 0).all() and (centres < field.shape).all()
+            if aperture is not None:
+                seen &= (np.hypot(*(centres - (aperture.row, aperture.col)).T) < aperture.radius).all()
+            apart = np.hypot(centres[:, :1] - placed[:, 0], centres[:, 1:] - placed[:, 1])
+            if seen and (apart >= _APART * (radii[:, None] + placed[:, 2])).all():
+                return centres
+        return None
+
     waiting = _groups(rng, number, field.touching)
     failed = 0
     while waiting and failed < 5:  # single cells that found no room in a row: it is full
         size = waiting.pop(0)
-        start = len(cells)
-        members = slice(start, start + size)
-        for _ in range(200):
-            centres = _arrange(rng, radii[members]) + rng.uniform(0, 1, 2) * field.shape
-            inside = (centres >= 0).all() and (centres < np.array(field.shape)).all()
-            if not inside or (aperture is not None and not _in_light(centres, aperture)):
-                continue
-            apart = np.hypot(centres[:, :1] - placed[:start, 0], centres[:, 1:] - placed[:start, 1])
-            if (apart >= _APART * (radii[members][:, None] + placed[:start, 2])).all():
-                break
-        else:  # a group that fits nowhere is tried again as single cells
-            if size > 1:
-                waiting += [1] * size
-            else:
-                failed += 1
+        members = slice(len(cells), len(cells) + size)
+        centres = with_room(radii[members], placed[: len(cells)])
+        if centres is None:  # a group that fits nowhere is tried again as single cells
+            waiting += [1] * size if size > 1 else []
+            failed += size == 1
             continue
         failed = 0
         for (row, col), radius, kind in zip(centres, radii[members], drawn[members], strict=True):
@@ -86,11 +88,6 @@ def place_white_cells(
             outline = draw_outline(rng, str(kind))
             cells.append(WhiteCell(row, col, float(radius), str(kind), outline, int(rng.integers(2**31))))
     return cells
-
-
-def _in_light(centres: np.ndarray, aperture: Aperture) -> bool:
-    away = np.hypot(centres[:, 0] - aperture.row, centres[:, 1] - aperture.col)
-    return bool((away < aperture.radius).all())
 
 
 def place_red_cells(
@@ -127,8 +124,7 @@ def place_red_cells(
             np.add.at(shift, a, step)
             np.add.at(shift, b, -step)
         if whites is not None:
-            found = whites.query(points, k=min(3, len(white)))
-            distance, nearest = (np.asarray(part).reshape(number, -1) for part in found)
+            distance, nearest = map(np.asarray, whites.query(points, k=[*range(1, min(3, len(white)) + 1)]))
             for k in range(distance.shape[1]):
                 away = points - white[nearest[:, k], :2]
                 push = np.clip(white[nearest[:, k], 2] + close * radii - distance[:, k], 0, None)
