@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -220,9 +220,7 @@ class Checkpoint:
             if state.best_epoch and state.best is None:
                 raise ValueError("an earlier version wrote it")
             variables = _state_variables(model)
-            if {name: tuple(value.shape) for name, value in variables.items()} != {
-                name: value.shape for name, value in tensors.items()
-            }:
+            if _shapes(variables) != _shapes(tensors):
                 raise ValueError("it is of another network")
             for name, variable in variables.items():
                 variable.assign(tensors[name])
@@ -251,6 +249,10 @@ def fingerprint(pairs: Pairs) -> str:
             digest.update(repr(more).encode())
         masks.update(b"none" if pair.mask is None else np.ascontiguousarray(pair.mask).data)
     return f"{digest.hexdigest()[:16]}-{masks.hexdigest()[:16]}"
+
+
+def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(array.shape) for name, array in arrays.items()}
 
 
 def _state_variables(model: KerasModel) -> dict[str, Any]:

@@ -277,13 +277,13 @@ def cut_in_two(
 def _places_to_cut(labels: np.ndarray, fraction: float) -> list[tuple[int, int]]:
     """Return axis and place of the cuts that leave a whole cell on either side, the best ones first."""
     places: list[tuple[float, int, int]] = []
+    boxes = np.array([box for _, box in label_boxes(labels)]).reshape(-1, 4)
     for axis in (0, 1):
-        spans = [box.slices[axis] for _, box in label_boxes(labels)]
-        for place in sorted({span.stop for span in spans} | {span.start for span in spans}):
-            before = sum(span.stop <= place for span in spans)
-            after = sum(span.start >= place for span in spans)
+        starts, stops = boxes[:, axis], boxes[:, axis + 2]
+        for place in np.union1d(starts, stops).tolist():
+            before, after = int((stops <= place).sum()), int((starts >= place).sum())
             if before and after:
-                cut = len(spans) - before - after
-                wrong = abs(min(before, after) / len(spans) - fraction)
+                cut = len(boxes) - before - after
+                wrong = abs(min(before, after) / len(boxes) - fraction)
                 places.append((cut + wrong, axis, place))
     return [(axis, place) for _, axis, place in sorted(places)]

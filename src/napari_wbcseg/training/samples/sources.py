@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -244,23 +245,18 @@ def largest_empty(shape: tuple[int, ...], boxes: np.ndarray, least: int) -> tupl
     """
     height, width = shape[:2]
     boxes = np.clip(boxes, 0, [height, width, height, width]).astype(int)
-    edges = [
-        np.unique([0, length, *boxes[:, [low, low + 2]].ravel()])
-        for low, length in enumerate((height, width))
-    ]
     best: tuple[int, tuple[slice, slice]] | None = None
-    for i, top in enumerate(edges[0]):
-        for bottom in edges[0][i + 1 :]:
-            if bottom - top < least:
-                continue
-            beside = boxes[(boxes[:, 0] < bottom) & (boxes[:, 2] > top)]
-            # Along the columns the boxes of these rows leave gaps; the widest counts.
-            stop = 0
-            for left, right in [*beside[np.argsort(beside[:, 1])][:, [1, 3]], (width, width)]:
-                gap = int(left) - stop
-                if gap >= least and (best is None or gap * (bottom - top) > best[0]):
-                    best = gap * (bottom - top), np.s_[int(top) : int(bottom), stop : int(left)]
-                stop = max(stop, int(right))
+    for top, bottom in combinations(np.unique([0, height, *boxes[:, [0, 2]].ravel()]).tolist(), 2):
+        if bottom - top < least:
+            continue
+        beside = boxes[(boxes[:, 0] < bottom) & (boxes[:, 2] > top)]
+        # Along the columns the boxes of these rows leave gaps; the widest counts.
+        stop = 0
+        for left, right in [*beside[np.argsort(beside[:, 1])][:, [1, 3]].tolist(), (width, width)]:
+            gap = left - stop
+            if gap >= least and (best is None or gap * (bottom - top) > best[0]):
+                best = gap * (bottom - top), np.s_[top:bottom, stop:left]
+            stop = max(stop, right)
     return best[1] if best else None
 
 
