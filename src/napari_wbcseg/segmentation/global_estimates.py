@@ -317,8 +317,8 @@ def _notes_on_cells(
     if not diameters:
         return (NONE_SEEN,)
     diameter = diameters[0] / seen.step
-    blurred = edge_spread(seen.image, diameter) > FOCUS.most
-    notes = blurred * (OUT_OF_FOCUS,) + notes_on_uncounted(
+    notes: tuple[str, ...] = (OUT_OF_FOCUS,) if edge_spread(seen.image, diameter) > FOCUS.most else ()
+    notes += notes_on_uncounted(
         seen.image, seen.fields, diameter, seen.tiles, seen.scale, background, seen.samples
     )
     return notes if notes or seen.found or sampled else (NONE_SEEN,)

@@ -256,10 +256,7 @@ def in_physical_units(cells: pd.DataFrame, pixel_size: tuple[float, float]) -> p
 
 
 def current_cells(
-    labels: np.ndarray,
-    table: Any,
-    image: Any = None,
-    backgrounds: Sequence[Sequence[float] | None] = (),
+    labels: np.ndarray, table: Any, image: Any = None, backgrounds: Sequence[Sequence[float] | None] = ()
 ) -> tuple[pd.DataFrame, bool]:
     """Return a table that fits the labels: a row for each cell that is there now.
 

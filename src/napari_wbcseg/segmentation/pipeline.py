@@ -245,12 +245,13 @@ def _empty(shape: tuple[int, ...]) -> tuple[Any, Any]:
 
     folder = TemporaryDirectory(prefix="wbcseg-")
     chunks = (*[1] * (len(shape) - 2), *(min(side, _CHUNK) for side in shape[-2:]))
-    arrays = []
-    for name, dtype in (("labels", np.int32), ("probability", np.float32)):
+
+    def empty(name: str, dtype: type[np.generic]) -> Any:
         store = FolderStore(f"{folder.name}/{name}.zarr")
         store.temporary = folder  # who keeps but the labels of a result keeps their files
-        arrays.append(zarr.create_array(store, shape=shape, chunks=chunks, dtype=dtype, fill_value=0))
-    return arrays[0], arrays[1]
+        return zarr.create_array(store, shape=shape, chunks=chunks, dtype=dtype, fill_value=0)
+
+    return empty("labels", np.int32), empty("probability", np.float32)
 
 
 def as_array(image: Any) -> Any:

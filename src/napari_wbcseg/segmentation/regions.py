@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,15 +79,12 @@ def predict_whole_cells(
     maps, area = _predict(image, windows, predictor)
     size, rim, context = (image.shape[0], image.shape[1]), PARAMETERS.rim, PARAMETERS.context
     depth = window_depth(windows, area, size)
-    cut, _ = ndimage.label(
-        (maps.cell > predictor.settings.probability_threshold) & (depth <= rim), _ALL_SIDES
-    )
-    if not cut.any():
+    cut_off = (maps.cell > predictor.settings.probability_threshold) & (depth <= rim)
+    if not cut_off.any():
         return maps, area, depth > 0
-    reach = round(predictor.canonical_diameter)
-    wider = [box.shifted(*area[:2]).grown(reach, size) for _, box in label_boxes(cut)]
-    more = (window for box in wider for window in box_windows(box, size, predictor.multiple))
-    windows = list(dict.fromkeys(more))
+    pieces, reach = ndimage.label(cut_off, _ALL_SIDES)[0], round(predictor.canonical_diameter)
+    wider = (box.shifted(*area[:2]).grown(reach, size) for _, box in label_boxes(pieces))
+    windows = _windows_over(wider, size, predictor)
     beyond, there = _predict(image, windows, predictor)
     whole = Box.around([area, there])
     first, then = (part.relative_to(whole) for part in (area, there))
@@ -102,12 +99,15 @@ def _windows_around(
     boxes: np.ndarray, image: np.ndarray, shape: tuple[int, int], predictor: Predictor
 ) -> list[Box]:
     height, width = image.shape[:2]
-    exact = np.array([height / shape[0], width / shape[1]] * 2)
-    windows = []
-    for box in boxes * exact:
-        region = Box(*box[:2].astype(int).tolist(), *np.ceil(box[2:]).astype(int).tolist())
-        grown = region.grown(PARAMETERS.context, (height, width))
-        windows += box_windows(grown, (height, width), predictor.multiple)
+    exact = boxes * ([height / shape[0], width / shape[1]] * 2)
+    corners = np.hstack([np.floor(exact[:, :2]), np.ceil(exact[:, 2:])]).astype(int).tolist()
+    grown = (Box(*box).grown(PARAMETERS.context, (height, width)) for box in corners)
+    return _windows_over(grown, (height, width), predictor)
+
+
+def _windows_over(boxes: Iterable[Box], size: tuple[int, int], predictor: Predictor) -> list[Box]:
+    """Return the windows that cover some boxes of an image of a size, each once."""
+    windows = (window for box in boxes for window in box_windows(box, size, predictor.multiple))
     return list(dict.fromkeys(windows))
 
 

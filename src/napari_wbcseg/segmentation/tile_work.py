@@ -196,11 +196,7 @@ class WindowPixels:
 
 
 def find_in_tile(
-    work: TileWork,
-    tile: Tile,
-    progress: Progress,
-    known: TileCells | None,
-    pixels: WindowPixels,
+    work: TileWork, tile: Tile, progress: Progress, known: TileCells | None, pixels: WindowPixels
 ) -> TileCells:
     """Find the cells of one tile and their classes; that depends on its window and the arguments alone.
 

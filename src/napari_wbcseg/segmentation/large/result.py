@@ -126,8 +126,7 @@ class LargeResult:
             record["backgrounds"] = tuple(map(tuple, record.get("backgrounds", ())))
             table_state = _table_state(folder)  # before it is read
             cells = _completed(read_table(table_file(folder)).astype(_NEEDED))
-            places = [Path(image)] if (image := plan.get("image")) else []
-            places += [(folder / relative).resolve()] if (relative := plan.get("relative")) else []
+            places = Path(plan.get("image") or " "), (folder / (plan.get("relative") or " ")).resolve()
             result = cls(
                 folder=folder,
                 image_file=next((place for place in places if exists(place)), None),
@@ -341,15 +340,8 @@ class LargeResult:
             def light(pixels: np.ndarray, window: Box) -> np.ndarray:
                 return estimates.transmittance(rgb_pixels(pixels, estimates.value_range), window)
 
-            self.cells = classify_cells(
-                self.labels.arrays[0],
-                self.cells,
-                image,
-                estimates.class_diameter,
-                classifier,
-                progress,
-                light,
-            )
+            labels, diameter = self.labels.arrays[0], estimates.class_diameter
+            self.cells = classify_cells(labels, self.cells, image, diameter, classifier, progress, light)
             self.settings = self.settings.replace(classes=source)
             plan["settings"] = self.settings.model_dump(mode="json")
             self.classifier = plan["classifier"] = classifier.id
@@ -451,12 +443,11 @@ class LargeResult:
         """Return the image in the light that all cells were measured in."""
         try:
             _, estimates = _plan_in(self.folder)
-        except (OSError, ValueError, KeyError):  # a result of an earlier version
-            source, field = PixelSource(image), None
-        else:
             source = PixelSource(image, estimates.value_range, estimates.background)
-            field = estimates.field_of_view
-        source.field_of_view = field
+            source.field_of_view = estimates.field_of_view
+        except (OSError, ValueError, KeyError):  # a result of an earlier version
+            source = PixelSource(image)
+            source.field_of_view = None
         return source
 
 
