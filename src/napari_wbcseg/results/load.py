@@ -14,7 +14,7 @@ from ..classification.classes import BUILT_IN_CLASSES
 from ..errors import ImageError, SettingsError
 from ..files import read_text, user_path
 from ..images.limits import check_memory
-from ..images.read import open_large, read_file
+from ..images.read import LargeImage, open_large, read_file
 from ..images.zarr_files import open_zarr, weigh
 from ..progress import Progress, silent
 from ..segmentation.large.folder import is_large_result
@@ -222,24 +222,7 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
         raise SettingsError(f"{path} tells of cells that no model found, so there is nothing to do again.")
     file, notes = None, tuple[str, ...]()
     if image is None:
-        file = record.image.file(path.parent)
-        if file is None:
-            where = record.image.path
-            gone = f"is not there any more ({where}); put it back, or" if where else "came from no file:"
-            raise ImageError(f"The image of {path} {gone} give the image itself.")
-        if record.image.sha256 is not None and file_sha256(file) != record.image.sha256:
-            raise ImageError(f"{file} has changed since {path} was saved (its SHA-256 differs).")
-        # Of several images in a large file the first was taken.
-        if record.large:
-            opened = open_large(file)
-            image, notes = opened.full, opened.notes
-        else:
-            image, notes, _ = read_file(file)
-        if record.shape not in (image.shape, image.shape[:-1]):
-            raise ImageError(
-                f"The image in {file} is {image.shape} and the labels of {path} are {record.shape}: they are "
-                "of another image in that file; give that itself."
-            )
+        file, image, notes = _image_of(record, path)
     found = segment(image, record.model.load(), settings_again(record), progress)
     if found.labels.shape != record.shape:
         return found
@@ -250,6 +233,25 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     return replace(
         found, name=record.image.name, image_path=file, image_state=record.image.state, notes=notes
     )
+
+
+def _image_of(record: ResultRecord, path: Path) -> tuple[Path, Any, tuple[str, ...]]:
+    """Return the very image of a result, recorded in a path, its file in front and what is noted behind."""
+    file, where = record.image.file(path.parent), record.image.path
+    if file is None:
+        gone = f"is not there any more ({where}); put it back, or" if where else "came from no file:"
+        raise ImageError(f"The image of {path} {gone} give the image itself.")
+    if record.image.sha256 is not None and file_sha256(file) != record.image.sha256:
+        raise ImageError(f"{file} has changed since {path} was saved (its SHA-256 differs).")
+    # Of several images in a large file the first was taken.
+    opened = open_large(file) if record.large else read_file(file)
+    image = opened.full if isinstance(opened, LargeImage) else opened.pixels
+    if record.shape not in (image.shape, image.shape[:-1]):
+        raise ImageError(
+            f"The image in {file} is {image.shape} and the labels of {path} are {record.shape}: they are "
+            "of another image in that file; give that itself."
+        )
+    return file, image, opened.notes
 
 
 def settings_in(path: str | Path) -> tuple[SegmentationSettings, ResultRecord | RunRecord | None]:

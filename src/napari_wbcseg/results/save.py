@@ -155,16 +155,16 @@ def _require_free(targets: Mapping[str, Path], base: Path, found: Segmentation, 
     """Refuse to write over a picture, or over what is known of other cells; see `save`."""
     for wanted, target in targets.items():
         if wanted == "ome-zarr":
-            pass  # its writer replaces none but its own
-        elif isdir(target):
+            continue  # its writer replaces none but its own
+        if isdir(target):
             raise OutputError(f"{target} is a folder; give the name of a file.")
-        elif _is_the_picture(target, found.image_path, image):
+        if _is_the_picture(target, found.image_path, image):
             raise OutputError(f"{target} is the picture that the cells were found in: choose another name.")
-        elif _is_a_picture(wanted, target):
+        if _is_a_picture(wanted, target):
             raise OutputError(f"{target} is a picture, and no label image: choose another name.")
-        elif wanted == "tiff" and (other := labels_of(base)) not in (None, target):
+        if wanted == "tiff" and (other := labels_of(base)) not in (None, target):
             raise OutputError(f"The record of {target} would be that of {other}: choose another name.")
-        elif wanted == "json" and "tiff" not in targets and not _has_labels(labels_beside(base), found):
+        if wanted == "json" and "tiff" not in targets and not _has_labels(labels_beside(base), found):
             raise OutputError(
                 f"{target} tells of the cells in {labels_beside(base)}, which are others: save the labels "
                 'too (formats="tiff"), or choose another name.'
@@ -208,12 +208,11 @@ def _has_shades(pixels: np.ndarray, wanted: str) -> bool:
 
 def _has_labels(file: Path | None, found: Segmentation) -> bool:
     """Whether there are no labels of another result in a file."""
+    if file is None or not isfile(file):
+        return file is None
     try:
-        if file is None or not isfile(file):
-            return file is None
-        return np.array_equal(
-            in_shape(read_file(file, numbers=True).pixels, found.labels.shape), found.labels
-        )
+        there = in_shape(read_file(file, numbers=True).pixels, found.labels.shape)
+        return np.array_equal(there, found.labels)
     except ImageError:  # damaged
         return False
 

@@ -75,12 +75,10 @@ def cell_outlines(labels: np.ndarray, corner: tuple[int, int] = (0, 0)) -> Itera
 
 def outlines_of(result: Segmentation, progress: Progress) -> Iterator[CellOutline]:
     """Yield the outline of every cell of a result; labels on disk are read in parts."""
-    on_disk = not isinstance(result.labels, np.ndarray)
-    outlines = (
-        _outlines_on_disk(result.labels, result.cells)
-        if on_disk
-        else cell_outlines(result.labels, result.corner)
-    )
+    if isinstance(result.labels, np.ndarray):
+        outlines = cell_outlines(result.labels, result.corner)
+    else:
+        outlines = _outlines_on_disk(result.labels, result.cells)
     for done, outline in enumerate(outlines):
         if done % _OFTEN == 0:
             progress(done, result.count, "Outlining cells")

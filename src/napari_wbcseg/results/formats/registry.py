@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count, takewhile
+from itertools import chain, count, takewhile
 from os.path import exists, isdir, isfile  # a `Path` raises where a name is too long
 from pathlib import Path
 from typing import Any
@@ -199,8 +199,8 @@ def labels_of(base: Path) -> Path | None:
         found = ResultRecord.read(record)
         labels = record.parent / found.labels
         # Of a file it may be the record of a copy; of a large image the labels are a folder.
-        if isdir(labels) if found.large else isfile(labels) and record_beside(labels) == record:
-            return labels
+        there = isdir(labels) if found.large else isfile(labels) and record_beside(labels) == record
+        return labels if there else None
     return None
 
 
@@ -259,8 +259,8 @@ def followers(base: Path) -> list[str]:
 def base_of(path: Path) -> Path:
     """Return a file's path without the ending that names its format; a date in the name has dots, too."""
     name = path.name
-    suffixes = [output.suffix for output in FORMATS.values()]
-    for ending in (*suffixes, *(ending for output in FORMATS.values() for ending in output.endings)):
+    formats = FORMATS.values()
+    for ending in chain((output.suffix for output in formats), *(output.endings for output in formats)):
         if name.lower().endswith(ending) and name.lower() != ending:
             return path.with_name(name[: -len(ending)])
     return path

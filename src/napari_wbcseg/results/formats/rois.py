@@ -65,14 +65,15 @@ def _roi(outline: CellOutline, name: str, check: bool, colour: Colour) -> Imagej
     points = np.concatenate(rings)
     (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     words = re.sub(r"[^\w.-]+", "-", name)  # the names are those of files in the zip
-    plane = "" if outline.plane is None else f"{outline.plane + 1:04d}-"
+    position = 0 if outline.plane is None else outline.plane + 1  # in the stack; 0 stands for no stack
+    plane = f"{position:04d}-" if position else ""
     roi = ImagejRoi(
         name=f"{plane}cell-{outline.label:05d}{f'-{words}' if words else ''}{'-check' if check else ''}",
         left=left,
         top=top,
         right=right,
         bottom=bottom,
-        position=0 if outline.plane is None else outline.plane + 1,
+        position=position,
         stroke_color=bytes((255, *colour)),
     )
     if len(rings) == 1:

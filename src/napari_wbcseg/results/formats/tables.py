@@ -39,9 +39,9 @@ def write_counts(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
 
     A value that a row lacks is left empty.
     """
-    rows = list(rows)
-    classes = [name for name in dict.fromkeys(n for row in rows for n in row) if name not in COUNT_COLUMNS]
-    table = pd.DataFrame(rows, columns=[*COUNT_COLUMNS, *classes])
+    table = pd.DataFrame(list(rows))
+    classes = [str(name) for name in table if name not in COUNT_COLUMNS]
+    table = table.reindex(columns=[*COUNT_COLUMNS, *classes])
     for name in ("count", "white_cells", "erythroblasts", "to_check", "width", "height", *classes):
         table[name] = table[name].astype("Int64")  # whole numbers, though some rows have none
     return write_table(path, table)
