@@ -83,13 +83,11 @@ def with_own_names(items: Iterable[BatchItem], earlier: Sequence[BatchItem], run
     stems = {same_name(stem_of(path)) for path in good}
 
     def free(path: Path, name: str) -> bool:
-        own = had.get(realpath(path)) == name
-        of_plane = name != (stack := _stack(name)) and any(
-            f"__{same_name(stack)}".endswith(f"__{stem}") for stem in stems
-        )
-        return (own or (same_name(name) not in taken and not of_plane)) and _may_take(
-            replace(good[path], name=name), run, own=own
-        )
+        own, stack = had.get(realpath(path)) == name, _stack(name)
+        of_plane = stack != name and any(f"__{same_name(stack)}".endswith(f"__{stem}") for stem in stems)
+        if not own and (of_plane or same_name(name) in taken):
+            return False
+        return _may_take(replace(good[path], name=name), run, own=own)
 
     names = output_names(good, _wanted_names(good, had, places, run), free)
     return [item if item.problem else replace(item, name=names[item.path]) for item in items]

@@ -191,12 +191,8 @@ class Run(Outputs):
 
 def left_out(kinds: Iterable[str], shape: tuple[int, ...], large: bool) -> list[str]:
     """Return the formats that cannot hold an image of a shape, or not one that is read in parts."""
-    formats = {kind: FORMATS[kind] for kind in kinds}
-    return [
-        kind
-        for kind, one in formats.items()
-        if (large and not one.in_parts) or max(shape[-2:]) > one.most_side
-    ]
+    formats = (FORMATS[kind] for kind in kinds)
+    return [one.name for one in formats if (large and not one.in_parts) or max(shape[-2:]) > one.most_side]
 
 
 def failure(item: BatchItem, error: Exception, seconds: float = 0.0) -> Row:

@@ -166,12 +166,12 @@ def small_picture(image: np.ndarray) -> str:
 
 
 def _pictures(planes: list[PixelSource], result: Segmentation, levels: Sequence[Any]) -> list[Picture]:
-    cells, plane, caption = result.cells, 0, ""
+    cells, labels, plane, caption = result.cells, result.labels, 0, ""
     if result.stacked:
-        plane = int(np.bincount(cells["plane"]).argmax()) if len(cells) else 0
-        cells = cells[cells["plane"] == plane] if len(cells) else cells
+        plane = int(np.bincount(cells["plane"], minlength=1).argmax())
+        cells, labels = cells[cells["plane"] == plane], labels[plane]
         caption = f"plane {plane} of 0 to {len(planes) - 1}"
-    source, labels = planes[plane], result.labels[plane] if result.stacked else result.labels
+    source = planes[plane]
     whole, zoom = _overview(source, levels)
     colours = cell_colours(cells, result.classes)
     if levels:

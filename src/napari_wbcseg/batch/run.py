@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from ..errors import OutputError, WBCSegError
 from ..files import relative_path, remove_leftovers, user_path, write_problem
 from ..images.find import find_images, natural_key
@@ -19,15 +21,7 @@ from ..progress import Progress, silent
 from ..results.differential import ResultClasses, pooled_results
 from ..results.formats.registry import files_of, planes_there, write_anew
 from ..results.formats.tables import failed_row, with_micrometres, write_cells, write_counts
-from ..results.names import (
-    CELLS_FILE,
-    COUNTS_FILE,
-    RUN_FILE,
-    as_text,
-    image_names,
-    is_output,
-    no_text,
-)
+from ..results.names import CELLS_FILE, COUNTS_FILE, RUN_FILE, as_text, image_names, is_output, no_text
 from ..results.origins import ModelRecord
 from ..results.records import InputRecord, ResultRecord, RunRecord
 from ..segmentation.pipeline import model_and_settings
@@ -43,6 +37,10 @@ if TYPE_CHECKING:
 
 #: Seconds that a half-written file lies still before it is removed: a person may be saving beside the run.
 _UNTOUCHED = 60.0
+_TAUGHT_ANEW = (
+    "was replaced or taught anew while the run was at work, so not all classes are told by one classifier: "
+    "give the same command again, which does what is outdated."
+)
 
 
 @dataclass(frozen=True)
@@ -320,12 +318,7 @@ def _write_run(
             continue
         rows[item], hashes[item] = result.row(item.image, cells), result.image.sha256
         if result.image.name != item.image and "csv" in outputs.beside(item.name, result):
-            # An image of this name came along from another folder, so that both are called by their folders.
-            named = replace(result.segmentation(None, cells, folder), name=item.image)
-            write_anew("csv", folder / item.name, named, None, silent)
-            image = result.image.model_copy(update={"name": item.image})
-            result = result.model_copy(update={"image": image})
-            result.write(file)
+            result = _renamed(item, result, cells, outputs)
         tables.append((item.image, with_micrometres(cells, result.placement.pixel_size)))
         told.append(ResultClasses(cells, result.class_list, result.in_doubt))
         told_by += [] if result.corrected else [result.classifier]  # those may be taught beside a run
@@ -347,13 +340,19 @@ def _write_run(
     write_report(folder / REPORT_FILE, record, _entries(outputs, known), found, gallery)
     if any(_last_change(file) != then for file, then in read.items()):
         return _write_run(outputs, record, items, rows)  # who saved meanwhile found the folder busy
-    changed = ""
-    if len({one.hash for one in told_by if one is not None}) > 1:
-        changed = (
-            f"{record.settings.classes} was replaced or taught anew while the run was at work, so not all "
-            "classes are told by one classifier: give the same command again, which does what is outdated."
-        )
+    several = len({one.hash for one in told_by if one is not None}) > 1
+    changed = f"{record.settings.classes} {_TAUGHT_ANEW}" if several else ""
     return tuple(filter(None, (*twice, found.unusual, changed)))
+
+
+def _renamed(item: BatchItem, result: ResultRecord, cells: pd.DataFrame, outputs: Outputs) -> ResultRecord:
+    """Call an image by its folder, as another one of its name came along from elsewhere."""
+    named = replace(result.segmentation(None, cells, outputs.folder), name=item.image)
+    write_anew("csv", outputs.folder / item.name, named, None, silent)
+    image = result.image.model_copy(update={"name": item.image})
+    result = result.model_copy(update={"image": image})
+    result.write(outputs.record_file(item.name))
+    return result
 
 
 def _last_change(file: Path) -> int:
