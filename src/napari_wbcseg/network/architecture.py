@@ -109,8 +109,7 @@ class UNetArchitecture(BaseModel, frozen=True, extra="forbid"):
         for level in reversed(range(len(self.widths) - 1)):
             found += _block("up", level, channels + self.widths[level], self.widths[level], self.batch_norm)
             channels = self.widths[level]
-        for output in self.outputs:
-            found.append(Convolution(f"head_{output.name}", None, 1, channels, output.channels))
+        found += [Convolution(f"head_{one.name}", None, 1, channels, one.channels) for one in self.outputs]
         return tuple(found)
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -213,17 +213,11 @@ class ClassifierFile(TensorFile[ClassifierHeader]):
         layer = "untaught" if header.untaught else "classes"
         names = header.untaught or header.architecture.classes
         shipped = header.examples[: len(header.examples) - header.taught]
-        changes = {
-            "architecture": header.architecture.model_copy(update={"classes": names}),
-            "examples": shipped,
-        }
-        before = header.model_copy(update={**changes, "taught": 0, "untaught": ()})
-        weights = {
-            **self.weights,
-            "classes/kernel": self.weights[f"{layer}/kernel"],
-            "classes/bias": self.weights[f"{layer}/bias"],
-            EXAMPLES: self.weights[EXAMPLES][: len(shipped)],
-        }
+        architecture = header.architecture.model_copy(update={"classes": names})
+        changes = {"architecture": architecture, "examples": shipped, "taught": 0, "untaught": ()}
+        before = header.model_copy(update=changes)
+        layers = {f"classes/{part}": self.weights[f"{layer}/{part}"] for part in ("kernel", "bias")}
+        weights = {**self.weights, **layers, EXAMPLES: self.weights[EXAMPLES][: len(shipped)]}
         return type(self).make(before, {name: weights[name] for name in before.tensor_shapes()})
 
 

@@ -197,18 +197,15 @@ class OpenVinoEngine:
         threads = available_cpus()
         try:
             precision, kind = ("bf16", "bfloat16") if processor_has_bfloat16() else ("f32", "float32")
-            compiled = _openvino_core().compile_model(
-                _channels_first(_openvino_core().read_model(graph)),
-                "CPU",
-                {
-                    "INFERENCE_PRECISION_HINT": precision,
-                    "PERFORMANCE_HINT": "LATENCY",
-                    "INFERENCE_NUM_THREADS": threads,
-                    # Bound to cores of their own, the threads of two processes would share one.
-                    "ENABLE_CPU_PINNING": False,
-                },
-            )
-            self._request = compiled.create_infer_request()
+            options = {
+                "INFERENCE_PRECISION_HINT": precision,
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_NUM_THREADS": threads,
+                # Bound to cores of their own, the threads of two processes would share one.
+                "ENABLE_CPU_PINNING": False,
+            }
+            network = _channels_first(_openvino_core().read_model(graph))
+            self._request = _openvino_core().compile_model(network, "CPU", options).create_infer_request()
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot run the model {name}: {error}") from error
         # A request is for one caller at a time, and uses all threads as it is.

@@ -159,10 +159,7 @@ def _describe(model: ModelFile, folder: Path) -> Any:
         return spec.FileDescr(source=folder / name)
 
     weights = file("weights.onnx", onnx_bytes(model))
-    paper = {
-        "text": "Ronneberger, Fischer, Brox: U-Net. MICCAI 2015.",
-        "doi": "10.1007/978-3-319-24574-4_28",
-    }
+    paper = {"text": "Ronneberger, Fischer, Brox: U-Net. MICCAI 2015.", "doi": "10.1007/978-3-319-24574-4_28"}
     package = {
         # The format allows few signs in a name.
         "name": f"White blood cells ({re.sub('[^A-Za-z0-9_+() -]', '-', header.name)})",
