@@ -236,9 +236,7 @@ def best_matching(rows: np.ndarray, columns: np.ndarray, ious: np.ndarray, thres
     weights = np.concatenate([1 + ious[candidates] / (n + 1), np.full(n, 1e-9)])
     coordinates = (np.concatenate([row, everyone]), np.concatenate([column, m + everyone]))
     graph = csr_array((weights, coordinates), shape=(n, m + n))
-    partner = np.empty(n, dtype=np.int64)
-    matched_row, matched_column = min_weight_full_bipartite_matching(graph, maximize=True)
-    partner[matched_row] = matched_column
+    _, partner = min_weight_full_bipartite_matching(graph, maximize=True)  # of the rows in their order
     return candidates[partner[row] == column]
 
 
