@@ -126,7 +126,7 @@ def _boxed_pair(
         kinds.get(kind, kinds["others"]).append(Box(*corners))
     white, red, others = kinds.values()
     for box in white:
-        if min(box.within(image.shape).shape) <= 0:
+        if not box.within(image.shape).area:
             raise DatasetError(f"The box {', '.join(map(str, box))} in boxes.csv lies outside {file}.")
     labels = np.zeros(image.shape[:2], np.int32)
     size = float(np.median([max(box.shape) for box in white])) if white else 0.0
@@ -272,14 +272,11 @@ def _first_guess(shape: tuple[int, ...], cell: Box, patch: Box, scale: float) ->
 
 def _whole_cell_box(box: Box, height: int, width: int) -> Box:
     """Extend a box that the image border cuts beyond the border, to the square of its long side."""
-    r0, c0, r1, c1 = box
-    side = max(box.shape)
-    if r0 <= PARAMETERS.edge:
-        r0 = r1 - side
-    elif r1 >= height - PARAMETERS.edge:
-        r1 = r0 + side
-    if c0 <= PARAMETERS.edge:
-        c0 = c1 - side
-    elif c1 >= width - PARAMETERS.edge:
-        c1 = c0 + side
-    return Box(r0, c0, r1, c1)
+    ends, side = list(box), max(box.shape)
+    for start, length in enumerate((height, width)):
+        stop = start + 2
+        if ends[start] <= PARAMETERS.edge:
+            ends[start] = ends[stop] - side
+        elif ends[stop] >= length - PARAMETERS.edge:
+            ends[stop] = ends[start] + side
+    return Box(*ends)
