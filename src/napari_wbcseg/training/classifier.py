@@ -195,14 +195,9 @@ def _cells_and_shares(
     drawn, nothing = drawn_cells(settings.fields, settings.seed), discs(settings.discs, settings.seed)
     sizes = np.sqrt([len(part) for part in parts])
     real = np.concatenate([size * _shares(part) for size, part in zip(sizes, parts, strict=True)])
-    rest = 1 - settings.drawn - settings.nothing
-    shares = np.concatenate(
-        [
-            rest / sizes.sum() * real * ~aside,
-            settings.drawn * _shares(drawn),
-            settings.nothing * _shares(nothing),
-        ]
-    )
+    rest = (1 - settings.drawn - settings.nothing) / sizes.sum()
+    beside = settings.drawn * _shares(drawn), settings.nothing * _shares(nothing)
+    shares = np.concatenate([rest * real * ~aside, *beside])
     return joined([*parts, drawn, nothing]), shares / shares.sum()
 
 

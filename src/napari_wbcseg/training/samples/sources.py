@@ -131,11 +131,8 @@ def make_source(pair: TrainingPair, family: str, smooth: bool) -> Source:
     labels = pair.labels
     areas = np.bincount(labels.ravel())
     areas[0] = 0
-    cut = set(np.unique(border(labels)).tolist())
-    whole = [int(i) for i in np.flatnonzero(areas) if i not in cut]
-    diameter = pair.white_cell
-    if diameter is None:
-        diameter = equivalent_diameter(float(np.median(areas[whole])))
+    whole = np.setdiff1d(np.flatnonzero(areas), border(labels)).tolist()
+    diameter = pair.white_cell or equivalent_diameter(float(np.median(areas[whole])))
     image = normalised(pair.image)
     distractors = cut_distractors(image, pair.red_cells, pair.platelets, diameter)
     if smooth:
