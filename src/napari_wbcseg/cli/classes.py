@@ -55,17 +55,15 @@ def differential(
     typer.echo(found.summary + (f" ({others}: no white cells)" if others else "") + ".")
     if found.unusual:
         typer.echo(found.unusual)
-    if found.in_doubt:
-        typer.echo(f"Left out, as their counts are in doubt: {counted(found.in_doubt, 'result')}.")
-    if found.outdated:
-        left_out = counted(found.outdated, "result")
-        typer.echo(f"Left out, as the tables beside them are of another run: {left_out}.")
-    if found.missing:
-        missing = counted(found.missing, "image")
-        typer.echo(f"Not in it, as a run failed at them or did not come to them: {missing}.")
-    if found.twice:
-        more = counted(found.twice, "result")
-        typer.echo(f"Counted, though another one is of the same picture: {more}. Leave one of each out.")
+    twice = "Counted, though another one is of the same picture: {}. Leave one of each out."
+    for number, what, sentence in (
+        (found.in_doubt, "result", "Left out, as their counts are in doubt: {}."),
+        (found.outdated, "result", "Left out, as the tables beside them are of another run: {}."),
+        (found.missing, "image", "Not in it, as a run failed at them or did not come to them: {}."),
+        (found.twice, "result", twice),
+    ):
+        if number:
+            typer.echo(sentence.format(counted(number, what)))
     if told_by:
         typer.echo(f"Classes told by {', '.join(told_by)}.")
     if csv is not None:

@@ -65,10 +65,8 @@ def progress_bars(*columns: Any) -> progress.Progress:
 @contextlib.contextmanager
 def on_signals(act: Callable[[int, Any], None], *names: str) -> Iterator[None]:
     """Call a function at signals, such as ``SIGTERM``, while the context lasts."""
-    before = {}
-    for name in names:
-        if (one := getattr(signal, name, None)) is not None:
-            before[one] = signal.getsignal(one)
+    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {one: signal.getsignal(one) for one in known}
     if before.get(getattr(signal, "SIGHUP", None)) == signal.SIG_IGN:
         del before[signal.SIGHUP]  # nohup lets a process ignore the end of its terminal
     for one in before:

@@ -12,8 +12,7 @@ from .console import progress_bar
 
 def download(
     names: Annotated[
-        list[str] | None,
-        typer.Argument(help="Only these: Train_Data, Test_Data, or names of images."),
+        list[str] | None, typer.Argument(help="Only these: Train_Data, Test_Data, or names of images.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder to put it in.", show_default="the cache")
