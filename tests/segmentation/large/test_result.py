@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 
 from napari_wbcseg.box import Box
 from napari_wbcseg.classification.classes import CellClass, probability_columns
 from napari_wbcseg.classification.naming import each_named
-from napari_wbcseg.errors import BusyError, ImageError
+from napari_wbcseg.errors import BusyError, ImageError, OutputError
 from napari_wbcseg.files import locked
 from napari_wbcseg.network.classifier import read_classifier
 from napari_wbcseg.network.model_file import ModelFile
@@ -290,6 +293,46 @@ def test_a_correction_that_ended_before_the_table_was_written_is_taken_up(
         with pytest.raises(ZeroDivisionError):
             result.replace_region(window, np.zeros(window.shape, np.int32))
     assert LargeResult.open(folder).cells["label"].tolist() == [1, 2, 4]
+
+
+def test_a_correction_that_ended_right_after_the_table_was_written_is_known_for_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its table fits the labels, so nothing told of it, and a run with other settings wrote over it."""
+    result, window = LargeResult.open(folder), Box(100, 100, 170, 240)
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_wbcseg.segmentation.large.result._table_state", lambda _: 1 / 0)
+        patch.setattr(LargeResult, "_alone", lambda _: nullcontext())
+        with pytest.raises(ZeroDivisionError):
+            result.replace_region(window, np.zeros(window.shape, np.int32))
+    LargeResult.open(folder).replace_region(window, np.zeros(window.shape, np.int32))
+    again = LargeResult.open(folder)
+    assert (again.cells["label"].tolist(), again.edited) == ([1, 2, 4], True)
+
+
+def test_a_correction_that_failed_in_a_coarser_resolution_is_whole_when_it_is_put_back_again(
+    tmp_path: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The full resolution was as it should be by then, and so the others stayed as they were."""
+    monkeypatch.setattr(pyramid, "_SMALLEST_LEVEL", 200)
+    segment_large(picture(TRUTH), tmp_path / "slide", model, SETTINGS)
+    window, write = Box(100, 100, 170, 240), zarr.Array.__setitem__
+
+    def full(self: zarr.Array[Any], *given: Any) -> None:
+        if self.basename == "1":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, *given)
+
+    def put_back() -> LargeResult:
+        result = LargeResult.open(tmp_path / "slide")
+        result.replace_region(window, np.zeros(window.shape, np.int32))
+        return result
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="No space left"):
+        patch.setattr(zarr.Array, "__setitem__", full)
+        put_back()
+    fine, coarse = map(np.asarray, put_back().labels.arrays)
+    assert np.array_equal(coarse, fine[::2, ::2])
 
 
 def test_labels_that_are_none_any_more_are_said(folder: Path) -> None:

@@ -365,10 +365,13 @@ class LargeResult:
 
     def write_table(self, edited: bool = True) -> None:
         """Write the table and the record as they are, for whoever keeps others out; see `keep`."""
-        write_table(table_file(self.folder), self.cells)
-        self.table_state = _table_state(self.folder)
         file, self.edited = self.folder / RESULT_FILE, edited
         record = json.loads(file.read_text(encoding="utf-8"))
+        if edited and not record.get("edited"):  # first: a table that fits its labels tells of no corrections
+            record["edited"] = True
+            write_atomically(file, json.dumps(record).encode(), OutputError)
+        write_table(table_file(self.folder), self.cells)
+        self.table_state = _table_state(self.folder)
         record |= {"classifier": self.classifier, "classes": self.classes.to_list()}
         record |= {"edited": edited, "count": len(self.cells), "stamps": self.stamps, "notes": self.notes}
         write_atomically(file, json.dumps(record).encode(), OutputError)
