@@ -62,7 +62,7 @@ class Canvas:
 
     def replace(self, box: Box, values: np.ndarray, levels: slice = slice(None)) -> None:
         """Put values in place of what is there, in some resolutions; the box is in pixels of their first."""
-        # The full resolution last: who is stopped before its end finds that it differs still, and does it again.
+        # The full resolution last: where this fails, it differs still, and all is done again.
         for number, array in reversed([*enumerate(self.arrays[levels])]):
             step = 2**number
             top, left = -(-box.top // step), -(-box.left // step)

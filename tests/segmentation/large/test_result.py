@@ -328,9 +328,10 @@ def test_a_correction_that_failed_in_a_coarser_resolution_is_whole_when_it_is_pu
         result.replace_region(window, np.zeros(window.shape, np.int32))
         return result
 
-    with monkeypatch.context() as patch, pytest.raises(OutputError, match="No space left"):
+    with monkeypatch.context() as patch:
         patch.setattr(zarr.Array, "__setitem__", full)
-        put_back()
+        with pytest.raises(OutputError, match="No space left"):
+            put_back()
     fine, coarse = map(np.asarray, put_back().labels.arrays)
     assert np.array_equal(coarse, fine[::2, ::2])
 

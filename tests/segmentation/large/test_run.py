@@ -267,6 +267,22 @@ def test_another_image_or_setting_begins_afresh(
     assert empty.count == 0
 
 
+def test_a_run_that_ends_as_it_clears_what_was_found_with_other_settings_goes_on(
+    smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path, drive: Drive
+) -> None:
+    """Of a result whose plan was gone all runs said that it is damaged."""
+    image, other = smear[0][:70, :100], SETTINGS.replace(probability_threshold=0.6)
+    for number in range(1, 5):
+        segment_large(image, tmp_path / "out", model, SETTINGS)
+        drive.folder, drive.left = str(tmp_path / "out"), number
+        try:
+            with pytest.raises(OutputError):
+                segment_large(image, tmp_path / "out", model, other)
+        finally:
+            drive.folder = ""
+        assert segment_large(image, tmp_path / "out", model, other).settings == other
+
+
 def test_another_image_is_told_by_any_of_its_pixels(
     smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path
 ) -> None:

@@ -177,7 +177,8 @@ class LargeRun:
         )
         state = self.out / _STATE_FOLDER
         state.mkdir(parents=True, exist_ok=True)
-        earlier = [self.out / name for name in (PLAN_FILE, RESULT_FILE, *TABLES)]
+        # The result first: without its plan, it would be taken for a damaged one.
+        earlier = [self.out / name for name in (RESULT_FILE, PLAN_FILE, *TABLES)]
         for one in (*earlier, *state.iterdir()):
             one.unlink(missing_ok=True)
         Pyramid.create(self.out / LABELS_FOLDER, plan.shape, np.int32, opened.pixel_size)
