@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -21,9 +22,16 @@ from napari_wbcseg import (
     segment_large,
 )
 from napari_wbcseg.datasets.read import read_pairs
-from napari_wbcseg.errors import ModelError
+from napari_wbcseg.errors import ModelError, OutputError
 from napari_wbcseg.evaluation.evaluate import evaluate
-from napari_wbcseg.files import PAUSES, remove_leftovers, safe_name, user_path, write_atomically
+from napari_wbcseg.files import (
+    PAUSES,
+    remove_leftovers,
+    safe_name,
+    user_path,
+    write_atomically,
+    written_whole,
+)
 from napari_wbcseg.images.read import open_large, read_image, read_pixel_size
 from napari_wbcseg.images.tiff_writer import write_tiff
 from napari_wbcseg.segmentation.large.result import LargeResult
@@ -84,6 +92,36 @@ class TestHomeFolder:
         assert user_path("~nobody-of-that-name") == Path("~nobody-of-that-name")
         with pytest.raises(ModelError, match="There is no"):
             load_model("~nobody-of-that-name")
+
+
+def test_why_a_folder_was_not_copied_is_said(tmp_path: Path) -> None:
+    """Where the disk was full, the cells of a slide "cannot be written (Error)"."""
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "chunk").write_bytes(b"cells")
+
+    def full(source: str, place: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", place)
+
+    with (
+        pytest.raises(OutputError, match=r"slide-cells cannot be written \(.*No space left on device"),
+        written_whole(tmp_path / "slide-cells") as copy,
+    ):
+        shutil.copytree(tmp_path / "from", copy, copy_function=full)
+    assert [path.name for path in tmp_path.iterdir()] == ["from"]
+
+
+def test_a_folder_that_was_to_be_replaced_when_the_process_was_killed_is_put_back(tmp_path: Path) -> None:
+    """It had been moved away for the new one, which was not in its place yet: both were removed."""
+    names = "one.ome.zarr", f"{'two' * 20}.ome.zarr", "three.ome.zarr"
+    for name in names:
+        for kind in ("old", "part"):
+            left = tmp_path / f".{name[:50]}.0123456789ab.{kind}"
+            left.mkdir()
+            (left / kind).write_bytes(b"cells")
+    (tmp_path / names[2]).mkdir()  # the new one: the process was killed as it removed the other
+    remove_leftovers(tmp_path)
+    found = {path.name: [one.name for one in path.iterdir()] for path in tmp_path.iterdir()}
+    assert found == {names[0]: ["old"], names[1][:50]: ["old"], names[2]: []}
 
 
 def test_what_is_written_deep_in_a_folder_is_no_leftover(tmp_path: Path) -> None:

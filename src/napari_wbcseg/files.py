@@ -22,9 +22,10 @@ from .errors import OutputError, SettingsError, WBCSegError
 ABANDONED = 3600.0
 #: Seconds between tries at what Windows refuses while another has the file open, a viewer or a virus scanner.
 PAUSES = (0.01, 0.03, 0.1, 0.3, 1.0)
+_FULL = errno.ENOSPC, getattr(errno, "EDQUOT", -1)
 _MOST_TEXT = 2**30  # bytes; records of a million cells have a quarter
 #: What is named so was being written, or replaced, by a process that was killed.
-_LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.(part|old)")
+_LEFTOVER = re.compile(r"\.(.*)\.[0-9a-f]{12}\.(part|old)")
 
 
 class FileState(NamedTuple):
@@ -156,6 +157,8 @@ def written_whole(
 def remove_leftovers(folder: Path, age: float = 0.0) -> None:
     """Remove what killed processes left half-written in a folder.
 
+    A folder that was to be replaced is put back where its place is empty: the process was killed in between.
+
     Parameters
     ----------
     folder : Path
@@ -165,10 +168,15 @@ def remove_leftovers(folder: Path, age: float = 0.0) -> None:
     """
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
-            if not _LEFTOVER.fullmatch(path.name):
+            if not (leftover := _LEFTOVER.fullmatch(path.name)):
                 continue
             touched = max(one.stat().st_mtime for one in (path, *path.rglob("*")))
-            if time.time() - touched >= age:
+            if time.time() - touched < age:
+                continue
+            name, kind = leftover.groups()
+            if kind == "old" and not any(one.name.startswith(name) for one in folder.iterdir()):
+                os.replace(path, folder / name)
+            else:
                 remove(path)
 
 
@@ -302,13 +310,22 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
+def system_problem(problem: OSError) -> str:
+    """Return what the system refused to do with the file that it names, and what to do, in a sentence."""
+    if problem.errno in _FULL:
+        return write_problem(Path(problem.filename), problem)
+    return f"{problem.filename} cannot be used ({problem.strerror}). Check the name and who may use it."
+
+
 def write_problem(path: Path, problem: OSError, size: int | None = None) -> str:
     """Return why a file of so many bytes was not written, and what to do, in a sentence."""
-    if problem.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
+    if problem.errno in _FULL:
         how_much = "" if size is None else f" ({size / 1e6:.1f} MB)"
         return f"The disk is full: {path}{how_much} was not written. Make room, or choose another folder."
     if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         why = "the folder or the file is protected, or it is open in another program"  # as Excel on Windows
         return f"{path} cannot be written: {why}. Close it there, or choose another folder."
     reason = problem.strerror or type(problem).__name__
+    if isinstance(problem, shutil.Error):  # of a folder that was copied: of each file, and why not
+        reason = problem.args[0][0][-1]
     return f"{path} cannot be written ({reason}). Choose another name or folder."
