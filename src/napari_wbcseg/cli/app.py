@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import Cancelled, SettingsError, WBCSegError
-from ..files import user_path
+from ..files import system_problem, user_path
 from ..settings import SegmentationSettings, Setting, Settings, settings_of
 from ..version import __version__
 from .console import complain, interrupts_heard, notes_of_images, on_signals
@@ -68,7 +68,7 @@ def _in_a_sentence(error: WBCSegError | OSError) -> str:
         return str(error)
     if not error.filename:
         return f"Something was not written ({error.strerror}), what is printed perhaps: --debug shows where."
-    return f"{error.filename} cannot be used ({error.strerror}). Check the name and who may use it."
+    return system_problem(error)
 
 
 def _stop(number: int, frame: Any) -> None:

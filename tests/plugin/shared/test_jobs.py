@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
 import subprocess
 import sys
 import textwrap
@@ -11,6 +13,7 @@ import time
 import warnings
 import weakref
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +54,17 @@ def test_progress_is_told_in_order_but_not_more_often_than_eyes_see(qtbot):
         job.start()
     assert told == sorted(told)
     assert 2 <= len(told) < 200
+
+
+def test_a_full_disk_is_said_in_a_sentence(qtbot):
+    def work(progress):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "slide/labels.zarr/0/0/0")
+
+    job = Job(work)
+    with qtbot.waitSignal(job.failed) as said:
+        job.start()
+    words = f"The disk is full: {Path('slide/labels.zarr/0/0/0')} was not written."
+    assert said.args == [f"{words} Make room, or choose another folder."]
 
 
 def test_cancel_ends_the_work(qtbot):

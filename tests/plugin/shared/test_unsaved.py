@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from PIL import Image
 from qtpy.QtWidgets import QMessageBox
 
 from napari_wbcseg import load_result
+from napari_wbcseg.errors import OutputError
 from napari_wbcseg.images.read import ImageWarning
 from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.controls.unsaved_offer import UnsavedOffer
@@ -24,7 +26,7 @@ from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import LayerInfo, is_picture
 from napari_wbcseg.plugin.shared.unsaved import keep_unsaved
-from napari_wbcseg.plugin.shared.unsaved_copies import copies_left, take, unsaved_folder
+from napari_wbcseg.plugin.shared.unsaved_copies import UnsavedCopy, copies_left, take, unsaved_folder
 from napari_wbcseg.plugin.writer import write_tiff
 
 from ..conftest import dark_discs, discs
@@ -286,6 +288,17 @@ def test_what_is_gone_on_with_while_discard_asks_is_not_discarded(viewer, review
     monkeypatch.setattr(QMessageBox, "question", answer)
     offer_of(review).discard_button.click()
     assert len(copies()) == 1
+
+
+def test_a_full_disk_is_said_and_leaves_no_folder_a_correction(monkeypatch):
+    monkeypatch.setattr("napari_wbcseg.plugin.shared.unsaved_copies.UnsavedCopy.hold", full)
+    with pytest.raises(OutputError, match=r"The disk is full: .*about\.json was not written"):
+        UnsavedCopy.begin({"name": "smear", "path": None, "record": None})
+    assert not list(unsaved_folder().iterdir())
+
+
+def full(_):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_copy_is_not_of_another_picture_that_took_the_place_of_its_own(viewer, review, picture, qtbot):

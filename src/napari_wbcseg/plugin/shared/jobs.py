@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QWidget
 from superqt.utils import FunctionWorker
 
 from ...errors import Cancelled, WBCSegError
+from ...files import system_problem
 from ...progress import Progress
 from .activity import ActivityBar
 
@@ -129,6 +130,8 @@ class Job(QObject):
             logger.exception("out of memory in %s", self._title)
             return "failed", "There is not enough memory. Try a smaller image or a smaller batch size."
         except Exception as error:
+            if isinstance(error, OSError) and error.filename:  # a full disk, for instance
+                return "failed", system_problem(error)
             logger.exception("unexpected error in %s", self._title)
             return "failed", f"Something went wrong that should not have: {type(error).__name__}: {error}"
 

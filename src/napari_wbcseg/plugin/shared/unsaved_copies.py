@@ -18,8 +18,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ...errors import SettingsError
-from ...files import write_atomically
+from ...errors import OutputError, SettingsError
+from ...files import written_whole
 from ...images.tiff_writer import write_tiff
 from ...network.library import models_folder
 from ...results.names import LABELS_SUFFIX, RESULT_SUFFIX
@@ -58,9 +58,13 @@ class UnsavedCopy:
     def begin(cls, about: dict[str, str | None]) -> UnsavedCopy:
         """Make room for cells: the name and the file of their picture, and the record they were read from."""
         copy = cls(unsaved_folder() / secrets.token_hex(6))
-        copy.folder.mkdir(parents=True)
-        copy.hold()
-        write_atomically(copy.folder / _ABOUT, json.dumps(about).encode())
+        try:
+            with written_whole(copy.folder / _ABOUT) as part:  # which makes the folder
+                copy.hold()
+                part.write_text(json.dumps(about))
+        except OutputError:  # on a full disk each correction would leave a folder
+            copy.discard()
+            raise
         return copy
 
     def hold(self) -> bool:
