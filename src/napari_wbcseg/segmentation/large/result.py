@@ -126,10 +126,11 @@ class LargeResult:
             record["backgrounds"] = tuple(map(tuple, record.get("backgrounds", ())))
             table_state = _table_state(folder)  # before it is read
             cells = _completed(read_table(table_file(folder)).astype(_NEEDED))
-            places = Path(plan.get("image") or " "), (folder / (plan.get("relative") or " ")).resolve()
+            relative = plan.get("relative")
+            places = plan.get("image"), relative and (folder / relative).resolve()
             result = cls(
                 folder=folder,
-                image_file=next((place for place in places if exists(place)), None),
+                image_file=next((Path(place) for place in places if place and exists(place)), None),
                 labels=Pyramid.open(folder / LABELS_FOLDER),
                 cells=cells,
                 settings=SegmentationSettings(**plan["settings"]),
