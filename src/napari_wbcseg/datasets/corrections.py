@@ -161,7 +161,7 @@ def add_correction(
     ------
     DatasetError
         If labels and image differ in size, labels are no whole numbers, the folder's record
-        is damaged, or nothing can be written there.
+        is damaged, there are images without one, or nothing can be written there.
     ImageError
         If the image is none.
     """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+import psutil
 
 from ..errors import ImageError
 from ..files import check_ordinary, stats_in
@@ -15,7 +16,6 @@ _MOST_EXPANDED = 2000
 _ALWAYS_READ = 32 * 2**20
 #: Share of the machine's memory that the pixels of one file may take.
 _SHARE_OF_MEMORY = 0.5
-_MEMORY_UNKNOWN = 8 * 2**30  # taken where the system does not tell
 
 
 def check_is_file(path: Path) -> None:
@@ -79,18 +79,11 @@ def check_memory(needed: int, name: str) -> None:
     ImageError
         If they take more than half of it.
     """
-    if needed > max(_ALWAYS_READ, _SHARE_OF_MEMORY * _memory()):
+    if needed > max(_ALWAYS_READ, _SHARE_OF_MEMORY * psutil.virtual_memory().total):
         raise ImageError(
             f"{name} takes {needed / 1e9:,.1f} GB when it is read, too much for the memory of this machine; "
             "cut it into smaller images, or save it as a tiled TIFF or OME-Zarr of one image."
         )
-
-
-def _memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return _MEMORY_UNKNOWN
 
 
 def check_folder_expansion(declared: int, folder: Path) -> None:

@@ -276,7 +276,7 @@ class ReviewedCells(MeasuredCells):
         """Remember what there is before a step: an edit of the layer, or what a person says."""
         if not self.planes:
             return  # what was decided earlier is not known yet, and would be taken back with the step
-        self._done = [*self._done[-_MOST_STEPS:], self._step(edited)]
+        self._done = [*self._done, self._step(edited)][-_MOST_STEPS:]
         self._undone = []
         self.noted.emit("")  # what Ctrl-Z takes back is another step now
 
