@@ -297,7 +297,7 @@ class Gallery(QListView):
         if (review := self._review()) is not None:
             self._panel.by_hand(review.name, self._selection.cells, name)
 
-    def press(self, key: str, *_: object) -> None:
+    def press(self, key: str) -> None:
         """Do what a key asks for; whoever names one cell is taken to the next of its class."""
         names, number, cells = self._items.classes.names, int(key), self._selection.cells
         if number > len(names) or not cells or not self.isVisible():

@@ -93,6 +93,9 @@ class MeasuredCells(QObject):
     def _stop(self) -> None:
         self._take_image(None)
         self._soon.stop()
+        if self._job is not None:
+            self._job.abandon()
+            self._job = None
 
     @property
     def stacked(self) -> bool:
@@ -250,9 +253,7 @@ class MeasuredCells(QObject):
             self._on_measured(measure(silent))
             return
         title = "Measuring cells" if pixels > _SHOWS_PROGRESS else ""
-        self._job = in_background(
-            measure, title, done=self._on_measured, failed=self.noted.emit, cleanup=self.cleanup
-        )
+        self._job = in_background(measure, title, done=self._on_measured, failed=self.noted.emit)
 
     def _stained(self) -> Any:
         """Return the array that the stain is measured on; None where no image has the shape of the cells."""

@@ -176,8 +176,9 @@ class ReviewWidget(Panel):
             shown = self.panel.tabs.currentWidget() is self.gallery
             for key, call in self._keys.items():
                 bound = shown or key not in DIGITS
+                act = (lambda _, call=call: call()) if bound else None  # napari asks it for its name
                 heard = heard_on_canvas(QKeySequence(key))  # on a Mac what is Ctrl to Qt is Meta there
-                self.review.labels.bind_key(heard, call if bound else None, overwrite=True)
+                self.review.labels.bind_key(heard, act, overwrite=True)
 
     def _on_image(self) -> None:
         if self.review is not None:
@@ -395,8 +396,8 @@ class ReviewWidget(Panel):
         if words:
             self.say(words)
 
-    def _act(self, name: str, *_: object) -> None:
-        """Do what a button or key asks for, given by the name of a function; napari's keys tell the layer."""
+    def _act(self, name: str) -> None:
+        """Do what a button or key asks for, given by the name of a function of the widget."""
         more_by_hand = {
             "accept": lambda: self._decide(self.accept),
             "reject": lambda: self._decide(self.reject),
