@@ -175,7 +175,7 @@ def remove_leftovers(folder: Path, age: float = 0.0) -> None:
                 continue
             name, kind = leftover.groups()
             if kind == "old" and not any(one.name.startswith(name) for one in folder.iterdir()):
-                os.replace(path, folder / name)
+                _move(path, folder / name)
             else:
                 remove(path)
 

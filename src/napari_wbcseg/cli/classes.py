@@ -55,12 +55,15 @@ def differential(
     typer.echo(found.summary + (f" ({others}: no white cells)" if others else "") + ".")
     if found.unusual:
         typer.echo(found.unusual)
-    twice = "Counted, though another one is of the same picture: {}. Leave one of each out."
     for number, what, sentence in (
         (found.in_doubt, "result", "Left out, as their counts are in doubt: {}."),
         (found.outdated, "result", "Left out, as the tables beside them are of another run: {}."),
         (found.missing, "image", "Not in it, as a run failed at them or did not come to them: {}."),
-        (found.twice, "result", twice),
+        (
+            found.twice,
+            "result",
+            "Counted, though another one is of the same picture: {}. Leave one of each out.",
+        ),
     ):
         if number:
             typer.echo(sentence.format(counted(number, what)))

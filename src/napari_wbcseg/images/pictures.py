@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "JPEG2000", "AVIF")
 #: What the brands begin with that pillow-heif knows; those of videos are others.
 _HEIF = (b"hei", b"hev", b"mif", b"msf")
-_MAX_PIXELS = 2**30
+_MAX_PIXELS = 2**30  # more need a format that is read in parts
 _LOCK = threading.Lock()
 
 

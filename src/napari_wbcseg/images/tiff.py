@@ -121,7 +121,8 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
         raise ImageError(f"{name} has no pixels; save the image again.")
     chosen, notes = main_images([_candidate(series) for _, series in every])
     alike = [every[i] for i in chosen]
-    (number, first), page = alike[0], alike[0][1].keyframe
+    number, first = alike[0]
+    page = first.keyframe
     described = _described(file, number)
     channels = described.channels if described else []
     levels = [

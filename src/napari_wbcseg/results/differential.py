@@ -182,7 +182,7 @@ def _records(paths: Sequence[Path]) -> tuple[list[Path], set[Path], set[Path]]:
     """Return the records of results that count, and the whole paths of those that do not, or are missing."""
     found = list[Path]()
     for path in paths:
-        found += sorted(path.glob(f"[!.]*{RESULT_SUFFIX}")) if path.is_dir() else [path]
+        found += _results_in(path) if path.is_dir() else [path]
     named, every = {path.resolve() for path in paths}, {file.resolve(): file for file in found}
     runs = {folder: _counting(folder) for folder in named}  # looked through once, as images are hashed for it
     outdated = {file for folder, run in runs.items() for file in _untold(folder, run)} - named
@@ -200,8 +200,13 @@ def not_in_tables(folder: Path) -> list[Path]:
     return _untold(folder, _counting(folder))
 
 
+def _results_in(folder: Path) -> list[Path]:
+    """Return the records of a folder, without the hidden files that a Mac puts beside them."""
+    return sorted(folder.glob(f"[!.]*{RESULT_SUFFIX}"))
+
+
 def _untold(folder: Path, run: Mapping[Path, bool] | None) -> list[Path]:
-    return [] if run is None else [file for file in folder.glob(f"[!.]*{RESULT_SUFFIX}") if not run.get(file)]
+    return [] if run is None else [file for file in _results_in(folder) if not run.get(file)]
 
 
 def _counting(folder: Path) -> dict[Path, bool] | None:

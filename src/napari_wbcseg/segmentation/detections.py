@@ -138,7 +138,8 @@ def cells_of_tile(found: Detections, image: np.ndarray, tile: Tile) -> TileCells
         stain = tuple(darker_half(image[within.slices][mask]))
         rows.append((0, 0, len(masks), mask.sum(), tile.look, first, box, certainty, stain))
         masks.append(mask)
-    seen = next((box for _, box in label_boxes(found.probability != 0)), Box(0, 0, 0, 0))
+    lines, columns = (np.flatnonzero(found.probability.any(axis=axis)).tolist() for axis in (1, 0))
+    seen = Box(lines[0], columns[0], lines[-1] + 1, columns[-1] + 1) if lines else Box(0, 0, 0, 0)
     proposals = found.proposals.reshape(-1, 4) + np.tile(corner, 2)
     middles = (proposals[:, :2] + proposals[:, 2:]) / 2
     here = np.array([tile.core.holds(*middle) for middle in middles], bool)

@@ -47,16 +47,16 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
     progress(0, 0, "Measuring")
     every = join(work.kept, len(work.tiles), partial(_left_out, work), first)
     pieces = list(_pieces(work, every))
-    tables = [no_cells()]
+    tables = list[pd.DataFrame]()
     for done, (_, table) in enumerate(each(_draw_and_measure, pieces, silent)):
         progress(done, len(pieces), "Measuring")
-        tables.append(table)
+        tables += [] if table is None else [table]
     for level in range(_ALIGNED, len(work.labels.arrays), _ALIGNED):
         corners = {(box.top >> level, box.left >> level) for box, *_ in pieces}
         parts = {tuple(side // PIECE * PIECE for side in corner) for corner in corners}
         for _ in each(_coarsen, [(level, *part) for part in sorted(parts)], silent):
             progress(0, 0, "Drawing the pyramid")
-    cells = joined(tables).sort_values("label", ignore_index=True)
+    cells = joined(tables or [no_cells()]).sort_values("label", ignore_index=True)
     certainty = every.rows["certainty"]
     cells = cells.assign(certainty=certainty, check=certainty < work.settings.check_below)
     classifier = work.classifier
@@ -107,7 +107,7 @@ def _own(boxes: np.ndarray, box: Box) -> np.ndarray:
     return np.asarray((boxes[:, :2] >= box[:2]).all(1) & (boxes[:, :2] < box[2:]).all(1))
 
 
-def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.DataFrame:
+def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.DataFrame | None:
     """Draw a piece of labels and probability, and return the table of its own cells."""
     box, tiles, cells = piece
     rows = cells.rows
@@ -124,7 +124,7 @@ def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.D
         np.maximum(part, kept[number].probability[both.relative_to(seen).slices], out=part)
     work.probability.replace(box, probability, slice(_ALIGNED))
     if not len(own):
-        return no_cells()
+        return None
     # With the neighbours that the cells may touch.
     close = Box.around(own["box"].tolist()).grown(GAP, work.source.shape).common(area)
     part = labels[close.relative_to(area).slices]

@@ -301,6 +301,8 @@ def _along(start: int, stop: int, length: int, multiple: int, largest: int) -> t
 def _read(image: np.ndarray, window: Box, fill: float) -> np.ndarray:
     """Return a window of an image, filled where it reaches beyond."""
     part = image[window.slices]
+    if part.shape[:2] == window.shape:
+        return part
     below, right = np.subtract(window.shape, part.shape[:2])
     return np.pad(part, ((0, below), (0, right), (0, 0)), constant_values=fill)
 

@@ -124,7 +124,8 @@ def place_red_cells(
             np.add.at(shift, a, step)
             np.add.at(shift, b, -step)
         if whites is not None:
-            distance, nearest = map(np.asarray, whites.query(points, k=[*range(1, min(3, len(white)) + 1)]))
+            closest = [*range(1, min(3, len(white)) + 1)]  # a list, so that one is a column too
+            distance, nearest = map(np.asarray, whites.query(points, k=closest))
             for k in range(distance.shape[1]):
                 away = points - white[nearest[:, k], :2]
                 push = np.clip(white[nearest[:, k], 2] + close * radii - distance[:, k], 0, None)

@@ -84,6 +84,7 @@ class Decisions:
 
     def __init__(self, accepted: Mapping[Cell, bool], flags: Mapping[Cell, str]) -> None:
         self._earlier = dict(accepted)
+        # Steps of Undo hold these two: they are replaced, never changed in place.
         #: What was said.
         self.state: dict[Cell, Said] = {}
         # Plane, label, and which one took it.

@@ -10,7 +10,8 @@ from typing import Any
 import napari
 import numpy as np
 import pandas as pd
-from app_model.backends.qt import qkeysequence2modelkeybinding as heard_on_canvas
+from app_model.backends.qt import qkeysequence2modelkeybinding
+from app_model.types import KeyBinding
 from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
@@ -166,7 +167,7 @@ class ReviewWidget(Panel):
             self.canvas.close(later)
         if self.review is not None:
             for key in self._keys:
-                self.review.labels.bind_key(heard_on_canvas(QKeySequence(key)), None)
+                self.review.labels.bind_key(_on_canvas(key), None)
             self.review.close()
         self.review = self.canvas = self.learning = None
 
@@ -177,8 +178,7 @@ class ReviewWidget(Panel):
             for key, call in self._keys.items():
                 bound = shown or key not in DIGITS
                 act = (lambda _, call=call: call()) if bound else None  # napari asks it for its name
-                heard = heard_on_canvas(QKeySequence(key))  # on a Mac what is Ctrl to Qt is Meta there
-                self.review.labels.bind_key(heard, act, overwrite=True)
+                self.review.labels.bind_key(_on_canvas(key), act, overwrite=True)
 
     def _on_image(self) -> None:
         if self.review is not None:
@@ -467,3 +467,8 @@ class ReviewWidget(Panel):
         if self.canvas is not None and self.canvas.outlining:
             self._switch_outlining()
         self._stroke.close()
+
+
+def _on_canvas(key: str) -> KeyBinding:
+    """Return a key as napari hears it: on a Mac what is Ctrl to Qt is Meta there."""
+    return qkeysequence2modelkeybinding(QKeySequence(key))

@@ -92,7 +92,8 @@ class Session:
         with suppress(SettingsError):  # none yet, or of another version: as a run takes it
             run = RunRecord.read(folder / RUN_FILE)
         files = [*kept.get("pictures", ()), str(kept.get("shown", ""))]
-        if relative := kept.get("relative"):  # they may have moved along with the folder
+        relative = kept.get("relative", ())
+        if len(relative) == len(files):  # they may have moved along with the folder
             records = [FileRecord(path=one, relative=way) for one, way in zip(files, relative, strict=True)]
             files = [str(one.file(folder) or one.path) for one in records]
         return cls(folder, tuple(map(str, given or files[:-1])), files[-1], run)

@@ -447,11 +447,12 @@ class LargeResult:
         """Return the image in the light that all cells were measured in."""
         try:
             _, estimates = _plan_in(self.folder)
-            source = PixelSource(image, estimates.value_range, estimates.background)
-            source.field_of_view = estimates.field_of_view
         except (OSError, ValueError, KeyError):  # a result of an earlier version
             source = PixelSource(image)
             source.field_of_view = None
+        else:
+            source = PixelSource(image, estimates.value_range, estimates.background)
+            source.field_of_view = estimates.field_of_view
         return source
 
 

@@ -148,8 +148,16 @@ class LargeRun:
         if self._finished:
             shutil.rmtree(self.out / _STATE_FOLDER, ignore_errors=True)
         self._kept = TileFiles(self.out / _STATE_FOLDER, plan.run)
-        how = self.model, self.settings, self._classifier
-        self._work = TileWork(self.source, plan.estimates, *how, self._kept, self.labels, probability)
+        self._work = TileWork(
+            self.source,
+            plan.estimates,
+            self.model,
+            self.settings,
+            self._classifier,
+            self._kept,
+            self.labels,
+            probability,
+        )
         self._known = dict(enumerate(known))
 
     @property
