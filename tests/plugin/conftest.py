@@ -17,6 +17,11 @@ from napari_wbcseg.settings import SegmentationSettings
 
 pytest.importorskip("napari", reason="napari is not installed")
 
+from app_model.backends.qt import QMenuItemAction  # noqa: E402
+from napari.utils.theme import _themes  # noqa: E402
+from npe2 import PluginManifest  # noqa: E402
+from qtpy.QtWidgets import QApplication  # noqa: E402
+
 
 def dark_discs(image, model="test@0", settings=None, progress=silent):
     """Segment dark discs by threshold: grey or RGB, one image or a stack, as `segment` promises."""
@@ -112,6 +117,27 @@ def libraries_are_no_garbage():
     importlib.import_module("napari._qt.qt_main_window")
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def installed_plugins():
+    """Find the plugins once, not for each window."""
+    return [found.manifest for found in PluginManifest.discover() if found.manifest]
+
+
+@pytest.fixture(autouse=True)
+def windows_leave_nothing(installed_plugins, npe2pm):
+    """Let go of what napari keeps of each window: else each test is slower than the one before."""
+    for manifest in installed_plugins:
+        npe2pm.register(manifest)  # in a registry of this test, which holds its application
+    emitters = [theme.events.canvas for theme in _themes.values()]
+    before = [emitter.callbacks for emitter in emitters]
+    yield
+    for emitter, known in zip(emitters, before, strict=True):
+        for callback in set(emitter.callbacks) - set(known):
+            emitter.disconnect(callback)
+    for action in QApplication.instance().findChildren(QMenuItemAction):
+        action.setParent(None)
 
 
 @pytest.fixture(scope="session", autouse=True)
