@@ -273,8 +273,9 @@ def user_folder(name: str, variable: str) -> Path:
 
 
 def _beside(path: Path, ending: str) -> Path:
-    # The name may be as long as the disk allows: 50 characters have 200 bytes at most.
-    return path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.{ending}")
+    # The name may be as long as the disk allows: some keep 143 bytes, of which 19 are added.
+    name = os.fsencode(path.name)[:120].decode(errors="ignore")
+    return path.with_name(f".{name}.{secrets.token_hex(6)}.{ending}")
 
 
 def _replace_folder(folder: Path, path: Path) -> None:

@@ -17,10 +17,10 @@ from napari_wbcseg.settings import SegmentationSettings
 
 pytest.importorskip("napari", reason="napari is not installed")
 
-from app_model.backends.qt import QMenuItemAction  # noqa: E402
-from napari.utils.theme import _themes  # noqa: E402
-from npe2 import PluginManifest  # noqa: E402
-from qtpy.QtWidgets import QApplication  # noqa: E402
+from app_model.backends.qt import QMenuItemAction
+from napari.utils.theme import _themes
+from npe2 import PluginManifest
+from qtpy.QtWidgets import QApplication
 
 
 def dark_discs(image, model="test@0", settings=None, progress=silent):
@@ -136,7 +136,8 @@ def windows_leave_nothing(installed_plugins, npe2pm):
     for emitter, known in zip(emitters, before, strict=True):
         for callback in set(emitter.callbacks) - set(known):
             emitter.disconnect(callback)
-    for action in QApplication.instance().findChildren(QMenuItemAction):
+    application = QApplication.instance()
+    for action in application.findChildren(QMenuItemAction) if application else ():
         action.setParent(None)
 
 

@@ -182,7 +182,7 @@ def test_a_label_swallowed_by_another_is_flagged_and_undo_takes_the_flag_away(re
     review.labels.fill((30, 30), 2)
     soon(lambda: review.count == 2)
     assert review.cells["flag"].tolist() == ["2 pieces; swallowed 1", ""]
-    assert told[-1] == "Cell 1 was swallowed by cell 2. Ctrl-Z takes it back."
+    assert told[-1] == "Cell 1 was swallowed by cell 2. Undo takes it back."
     review.undo()
     assert review.cells["flag"].tolist() == ["", "", ""]
     review.redo()
@@ -612,6 +612,10 @@ def test_a_class_that_can_have_no_such_name_is_refused_or_loses_its_spaces(viewe
         with pytest.raises(SettingsError, match="at most 60 characters"):
             review.name([(0, 3)], "x" * 61)
         assert review.classes.names[-1] == "blast"
+        review.accept([(0, 1)])
+        layer.features.iloc[3, place] = "y" * 61
+        review.undo()
+        assert review.cells["decision"].tolist() == ["", "", ""], "what was refused is no step"
 
 
 def test_columns_of_others_stay_and_labels_far_apart_are_kept_too(viewer):

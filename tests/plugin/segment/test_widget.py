@@ -591,6 +591,9 @@ def test_an_axis_of_one_place_is_none_of_the_image_in_colour(viewer):
     image = viewer.add_image(np.zeros((1, 40, 50, 3), np.uint16), rgb=False, scale=(7, 2, 3, 1))
     offer = colour_offer(viewer, image)
     assert offer.add(viewer, offer.join(silent)).scale.tolist() == [2, 3]
+    other = viewer.add_image(np.zeros((40, 50), np.uint16))
+    viewer.add_image(np.zeros((1, 40, 50), np.uint16))
+    assert colour_offer(viewer, other) is None, "of another number of axes, they are not compared"
 
 
 def test_colours_that_napari_took_for_planes_become_one_image(viewer, widget, quick_segment, qtbot):

@@ -297,7 +297,28 @@ def test_a_full_disk_is_said_and_leaves_no_folder_a_correction(monkeypatch):
     assert not list(unsaved_folder().iterdir())
 
 
-def full(_):
+def test_cells_that_cannot_be_kept_as_napari_ends_do_not_hinder_those_of_others(viewer, monkeypatch, capsys):
+    first, second = (
+        add_segmentation(viewer, dark_discs(discs()), viewer.add_image(discs())).cells for _ in range(2)
+    )
+    kept, hold, refused = keep_unsaved(viewer), UnsavedCopy.hold, []
+
+    def hold_second(copy):
+        if not refused:
+            refused.append(copy)
+            full(copy)
+        hold(copy)
+
+    monkeypatch.setattr(UnsavedCopy, "hold", hold_second)
+    for layer in (first, second):
+        layer.data[layer.data == 1] = 0
+        kept._on_changed(layer)
+    kept.flush()
+    assert "are not kept. The disk is full" in capsys.readouterr().out
+    assert len(copies()) == 1
+
+
+def full(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 

@@ -297,7 +297,7 @@ class ReviewedCells(MeasuredCells):
             self.suggestions = replace(self.suggestions, probabilities=known.drop(added, errors="ignore"))
         for plane, change in changes:
             for label, taker in self._decisions.follow(plane, change, by_brush).items():
-                self.noted.emit(f"Cell {label} was swallowed by cell {taker}. Ctrl-Z takes it back.")
+                self.noted.emit(f"Cell {label} was swallowed by cell {taker}. Undo takes it back.")
         self._announce()
 
     def _on_features(self, event: Any) -> None:
@@ -322,17 +322,21 @@ class ReviewedCells(MeasuredCells):
         typed = (now.notna() & now.ne(self._said)).to_numpy()
         if not typed.any():
             return False
-        self._begin()
-        there = set(self.keys())
+        there, names, refused = set(self.keys()), dict[Cell, str](), ""
         for cell, name, new in zip(cells_of(features), now, typed, strict=True):
             if not (new and cell in there):
                 continue
-            name = str(name).strip()
             try:
-                self.classes.covering([name])
-                self._decisions.name([cell], name)
+                self.classes.covering([name := str(name).strip()])
+                names[cell] = name
             except SettingsError as error:  # no class can be called so
-                self.noted.emit(str(error))
+                refused = str(error)
+        if names:
+            self._begin()
+        for cell, name in names.items():
+            self._decisions.name([cell], name)
+        if refused:
+            self.noted.emit(refused)
         self._said = now.copy()
         return True
 

@@ -447,7 +447,7 @@ class ReviewWidget(Panel):
 
     def _on_stroke(self, points: np.ndarray) -> None:
         parts = self.split(points)
-        self.say(f"Cell {parts[0][1]} was split into {len(parts)}. Ctrl-Z takes it back.")
+        self.say(f"Cell {parts[0][1]} was split into {len(parts)}. Undo takes it back.")
 
     def _switch_outlining(self) -> None:
         """Begin to outline what is clicked, or stop."""

@@ -99,13 +99,13 @@ def colour_offer(viewer: ViewerModel, layer: Image | None) -> ColourOffer | None
 
 def _channels(viewer: ViewerModel, layer: Image) -> tuple[Image, ...] | None:
     """Return the three layers that one image was opened as, in the order red, green, blue."""
-    form = plane_shape(layer), layer.dtype
+    form = plane_shape(layer), layer.ndim, layer.dtype
     alike = [
         other
         for other in viewer.layers
         if is_picture(other)
         and not other.rgb
-        and (plane_shape(other), other.dtype) == form
+        and (plane_shape(other), other.ndim, other.dtype) == form
         and np.allclose(other.scale, layer.scale)
         and np.allclose(other.translate, layer.translate)
     ]

@@ -19,6 +19,7 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QCoreApplication, QObject, QThreadPool
 
 from ...classification.classes import CLASS, CLASS_BY, PERSON
+from ...errors import WBCSegError
 from ...results.formats.registry import format_of
 from ...results.layer import of_layer
 from ...results.names import RESULT_SUFFIX
@@ -132,7 +133,10 @@ class Unsaved(QObject):
         self._soon.stop()
         while self._changed:
             layer = self._changed.pop()
-            self._followed[layer].keep(LayerSnapshot.of_layer(layer, self._viewer()))
+            try:
+                self._followed[layer].keep(LayerSnapshot.of_layer(layer, self._viewer()))
+            except WBCSegError as error:  # the others are kept
+                show_error(f"The corrections of {layer.name} are not kept. {error}")
 
     def _follow(self, layer: Layer) -> None:
         if is_cells(layer) and not is_on_disk(layer):
