@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import itertools
 import threading
 import time
 
@@ -110,13 +111,20 @@ def slow_segment(monkeypatch):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def libraries_are_no_garbage():
-    """Napari's fixture looks for garbage three times a test: a quarter of the time, among libraries."""
+def libraries():
+    """Import what windows need, and let what came with it, and comes later, be no garbage; see below."""
     for panel in ("segment", "review", "train", "models", "session"):
         importlib.import_module(f"napari_wbcseg.plugin.{panel}.widget")
     importlib.import_module("napari._qt.qt_main_window")
-    gc.collect()
-    gc.freeze()
+    return itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def libraries_are_no_garbage(libraries):
+    """Napari's fixture looks for garbage three times a test: a quarter of the time, among libraries."""
+    if next(libraries) % 10 == 0:  # of the tests before nothing is left
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

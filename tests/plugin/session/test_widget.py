@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,9 +91,28 @@ def open_session(viewer, qtbot):
     return open_it
 
 
+@pytest.fixture(scope="module")
+def segmented(tmp_path_factory):
+    """Write six pictures, and their results as the shell does."""
+    folder = tmp_path_factory.mktemp("segmented") / "smears"
+    write_images(folder, 6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WBCSEG_MODELS", str(folder.with_name("models")))
+        write_dark_model(folder.with_name("models") / "dark.safetensors")
+        shell(folder, "--out", folder / "counted")
+    return folder.rename(folder.with_name("moved"))  # what names its pictures leads to copies only
+
+
 @pytest.fixture
-def session(open_session, folder, qtbot):
-    """Open the folder and segment all of it."""
+def session(open_session, folder, segmented):
+    """Open the folder once all of it is segmented."""
+    shutil.copytree(segmented, folder, dirs_exist_ok=True)
+    return open_session(folder)
+
+
+@pytest.fixture
+def session_here(open_session, folder, qtbot):
+    """Open the folder and segment all of it: no record names a picture that lies elsewhere."""
     widget = open_session(folder)
     segment_all(widget, qtbot)
     return widget
@@ -578,26 +598,26 @@ class TestGoingThrough:
             assert (image, kind, labels.shape) == ("image", "labels", (side, side))
         assert (out / "a-cells").is_dir()
 
-    def test_that_a_picture_is_gone_is_said_beside_its_cells(self, session, folder, qtbot):
+    def test_that_a_picture_is_gone_is_said_beside_its_cells(self, session_here, folder, qtbot):
         (folder / "0003.png").unlink()
         (folder / "counted" / SESSION_FILE).unlink()
         (folder / "counted" / SESSION_FILE).mkdir()  # cannot be written, as where all is protected
-        go_to(session, 3, qtbot)
-        assert np.unique(session.cells.data).tolist() == [0, 1, 2, 3]
-        assert "0003.png is not there any more" in session.message.text()
-        assert SESSION_FILE in session.message.text()
+        go_to(session_here, 3, qtbot)
+        assert np.unique(session_here.cells.data).tolist() == [0, 1, 2, 3]
+        assert "0003.png is not there any more" in session_here.message.text()
+        assert SESSION_FILE in session_here.message.text()
 
     def test_cells_of_pictures_that_are_gone_are_listed_as_the_tables_have_them(
-        self, session, folder, out, qtbot
+        self, session_here, folder, out, qtbot
     ):
         """Results whose drive was not there were *0 segmented*, beside a differential that counted them."""
-        said = session.panel.summary.text()
+        said = session_here.panel.summary.text()
         folder.joinpath("0003.png").unlink()
-        with qtbot.waitSignal(session.listed, timeout=WAIT):
-            session.look_again()
-        assert session.panel.summary.text() == said
-        segment_all(session, qtbot)
-        assert session.panel.summary.text().endswith("1 failed."), "as in the tables then"
+        with qtbot.waitSignal(session_here.listed, timeout=WAIT):
+            session_here.look_again()
+        assert session_here.panel.summary.text() == said
+        segment_all(session_here, qtbot)
+        assert session_here.panel.summary.text().endswith("1 failed."), "as in the tables then"
 
     def test_what_can_be_done_follows_the_layers(self, viewer, session, qtbot):
         go_to(session, 3, qtbot)
@@ -953,20 +973,20 @@ class TestTomorrow:
         names = [item.image for item in Session.open([], out).items()]
         assert names == [*(f"000{number}.png" for number in range(6)), "0009.png"]
 
-    def test_pictures_that_come_and_go_while_it_is_open_are_listed(self, session, folder, out, qtbot):
-        go_to(session, 3, qtbot)
-        session.cells.data_setitem((session.cells.data == 2).nonzero(), 0)
+    def test_pictures_that_come_and_go_while_it_is_open_are_listed(self, session_here, folder, out, qtbot):
+        go_to(session_here, 3, qtbot)
+        session_here.cells.data_setitem((session_here.cells.data == 2).nonzero(), 0)
         (folder / "0009.png").write_bytes((folder / "0001.png").read_bytes())
         (folder / "0003.png").unlink()
-        with qtbot.waitSignal(session.listed, timeout=WAIT):
-            session.panel.buttons["look_again"].click()
-        names = [row[0] for row in texts(session)]
+        with qtbot.waitSignal(session_here.listed, timeout=WAIT):
+            session_here.panel.buttons["look_again"].click()
+        names = [row[0] for row in texts(session_here)]
         assert names == ["0000.png", "0001.png", "0002.png", "0004.png", "0005.png", "0009.png", "0003.png"]
-        assert session.unsaved, "what is shown stays, also without its picture's file"
-        assert session.panel.pictures.currentItem().text(0) == "0003.png"
-        session._picture.discard()
-        segment_all(session, qtbot)
-        assert texts(session)[5] == ("0009.png", "1", "", "✓")
+        assert session_here.unsaved, "what is shown stays, also without its picture's file"
+        assert session_here.panel.pictures.currentItem().text(0) == "0003.png"
+        session_here._picture.discard()
+        segment_all(session_here, qtbot)
+        assert texts(session_here)[5] == ("0009.png", "1", "", "✓")
 
     def test_segment_all_does_those_that_came_since_it_was_opened(self, session, folder, out, qtbot):
         (folder / "0009.png").write_bytes((folder / "0001.png").read_bytes())
