@@ -5,7 +5,6 @@ Property tests draw the same examples in every run; ``--hypothesis-profile=searc
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -19,11 +18,6 @@ from .clusters import local_cluster
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("search", max_examples=2000, deadline=None)
 settings.load_profile("repeatable")
-
-
-def pytest_sessionfinish() -> None:
-    """Let what is left be no garbage: pytest looks for it at the end, 18 s in what TensorFlow leaves."""
-    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
