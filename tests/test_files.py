@@ -124,6 +124,14 @@ def test_a_folder_that_was_to_be_replaced_when_the_process_was_killed_is_put_bac
     assert found == {names[0]: ["old"], names[1]: ["old"], names[2]: []}
 
 
+def test_a_file_whose_name_begins_so_does_not_stand_for_it(tmp_path: Path) -> None:
+    """The only copy of a slide's cells was removed where a table of them lay beside."""
+    (tmp_path / ".slide-cells.0123456789ab.old").mkdir()
+    (tmp_path / "slide-cells.csv").touch()
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["slide-cells", "slide-cells.csv"]
+
+
 def test_what_is_written_deep_in_a_folder_is_no_leftover(tmp_path: Path) -> None:
     """The cells of a slide that a person saved for minutes went where a run beside ended."""
     copy, left = tmp_path / ".slide-cells.0123456789ab.part", tmp_path / ".other-cells.0123456789ab.part"

@@ -138,7 +138,7 @@ def written_whole(
     error
         With a sentence and the cause, when the disk is full, or the folder cannot be made or written.
     """
-    temporary = _beside(path, "part")
+    temporary = _beside(path, path.name[:50], "part")  # the name may be as long as the disk allows
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -174,7 +174,7 @@ def remove_leftovers(folder: Path, age: float = 0.0) -> None:
             if time.time() - touched < age:
                 continue
             name, kind = leftover.groups()
-            if kind == "old" and not any(one.name.startswith(name) for one in folder.iterdir()):
+            if kind == "old" and not (folder / name).exists():
                 _move(path, folder / name)
             else:
                 remove(path)
@@ -272,9 +272,7 @@ def user_folder(name: str, variable: str) -> Path:
     return user_data_path("napari-wbcseg", appauthor=False) / name
 
 
-def _beside(path: Path, ending: str) -> Path:
-    # The name may be as long as the disk allows: some keep 143 bytes, of which 19 are added.
-    name = os.fsencode(path.name)[:120].decode(errors="ignore")
+def _beside(path: Path, name: str, ending: str) -> Path:
     return path.with_name(f".{name}.{secrets.token_hex(6)}.{ending}")
 
 
@@ -282,7 +280,8 @@ def _replace_folder(folder: Path, path: Path) -> None:
     if not path.exists():
         _move(folder, path)
         return
-    old = _beside(path, "old")
+    # It goes back under its name if this process is killed. Some disks keep 143 bytes, of which 18 are added.
+    old = _beside(path, path.name.encode(errors="ignore")[:125].decode(errors="ignore"), "old")
     _move(path, old)
     try:
         _move(folder, path)

@@ -23,6 +23,8 @@ from napari.utils.theme import _themes
 from npe2 import PluginManifest
 from qtpy.QtWidgets import QApplication
 
+_test_number = itertools.count()
+
 
 def dark_discs(image, model="test@0", settings=None, progress=silent):
     """Segment dark discs by threshold: grey or RGB, one image or a stack, as `segment` promises."""
@@ -112,17 +114,16 @@ def slow_segment(monkeypatch):
 
 @pytest.fixture(scope="session", autouse=True)
 def libraries():
-    """Import what windows need, and let what came with it, and comes later, be no garbage; see below."""
+    """Import what windows need."""
     for panel in ("segment", "review", "train", "models", "session"):
         importlib.import_module(f"napari_wbcseg.plugin.{panel}.widget")
     importlib.import_module("napari._qt.qt_main_window")
-    return itertools.count()
 
 
 @pytest.fixture(autouse=True)
 def libraries_are_no_garbage(libraries):
     """Napari's fixture looks for garbage three times a test: a quarter of the time, among libraries."""
-    if next(libraries) % 10 == 0:  # of the tests before nothing is left
+    if next(_test_number) % 10 == 0:  # of the tests before nothing is left
         gc.collect()
         gc.freeze()
 

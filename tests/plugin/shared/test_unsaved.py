@@ -303,13 +303,13 @@ def test_cells_that_cannot_be_kept_as_napari_ends_do_not_hinder_those_of_others(
     )
     kept, hold, refused = keep_unsaved(viewer), UnsavedCopy.hold, []
 
-    def hold_second(copy):
+    def hold_all_but_the_first(copy):
         if not refused:
             refused.append(copy)
             full(copy)
         hold(copy)
 
-    monkeypatch.setattr(UnsavedCopy, "hold", hold_second)
+    monkeypatch.setattr(UnsavedCopy, "hold", hold_all_but_the_first)
     for layer in (first, second):
         layer.data[layer.data == 1] = 0
         kept._on_changed(layer)

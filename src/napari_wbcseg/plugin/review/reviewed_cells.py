@@ -322,12 +322,14 @@ class ReviewedCells(MeasuredCells):
         typed = (now.notna() & now.ne(self._said)).to_numpy()
         if not typed.any():
             return False
-        there, names, refused = set(self.keys()), dict[Cell, str](), ""
+        there, classes = set(self.keys()), self.classes
+        names, refused = dict[Cell, str](), ""
         for cell, name, new in zip(cells_of(features), now, typed, strict=True):
             if not (new and cell in there):
                 continue
+            name = str(name).strip()
             try:
-                self.classes.covering([name := str(name).strip()])
+                classes.covering([name])
                 names[cell] = name
             except SettingsError as error:  # no class can be called so
                 refused = str(error)
