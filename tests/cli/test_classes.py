@@ -316,6 +316,13 @@ class TestDifferential:
         assert re.search(r"unsure\s+4\s+100", shown)
         assert "Classes told by" not in shown
 
+    def test_a_result_has_its_own_and_is_no_file_of_one(self, out: Path) -> None:
+        result = load_result(out / "a-result.json")
+        assert result.differential == differential_of(out / "a-result.json")[0]
+        for what in (result, [result]):
+            with pytest.raises(SettingsError, match="a result that is not saved has its own differential"):
+                differential_of(what)
+
     def test_a_picture_without_cells_has_none_of_each_class(self, out: Path, tmp_path: Path) -> None:
         Image.new("RGB", (100, 100), (225, 225, 225)).save(tmp_path / "in" / "empty.png")
         segment("built-in")

@@ -260,7 +260,22 @@ def test_a_class_called_as_a_number_is_a_word(tmp_path, labels, image, name):
     assert load_result(path).cells["class"].tolist() == [name] * 3
 
 
+def test_a_result_is_read_by_the_name_it_was_saved_under(tmp_path, result):
+    save(result, tmp_path / "a.b", "csv,tiff")
+    assert load_result(tmp_path / "a.b").count == result.count
+    save(result, tmp_path / "c", "json")
+    with pytest.raises(SettingsError, match="was saved without labels"):
+        load_result(tmp_path / "c")
+
+
 class TestBadFiles:
+    def test_what_is_not_there(self, tmp_path, result):
+        save(result, tmp_path / "a", "tiff")
+        with pytest.raises(SettingsError, match=r"There is no file .*b: give a label image"):
+            load_result(tmp_path / "b")
+        with pytest.raises(ImageError, match=r"no OME-Zarr .*: of other results give the NAME-result\.json"):
+            load_result(tmp_path)
+
     def test_labels_without_a_record(self, tmp_path, labels):
         tifffile.imwrite(tmp_path / "a-labels.tif", labels)
         with pytest.raises(SettingsError, match=r"NAME-result\.json beside it"):

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 
 from napari_wbcseg import SegmentationSettings, load_model, segment, synthetic_smear
 from napari_wbcseg.errors import Cancelled, ImageError, ModelError, SettingsError
 from napari_wbcseg.images.field_of_view import field_of_view
+from napari_wbcseg.images.focus import COLOURS_FIRST
 from napari_wbcseg.images.pixels import resample
 from napari_wbcseg.network.architecture import Output, UNetArchitecture
 from napari_wbcseg.network.model_file import ModelFile, ModelHeader
@@ -286,6 +288,16 @@ def test_of_planes_that_show_one_place_it_is_asked_whether_they_are_depths(dark:
     assert note == "The count is that of all 2 planes together."
 
 
+def test_of_three_grey_planes_that_show_one_place_it_is_asked_whether_they_are_its_colours(
+    dark: ModelFile,
+) -> None:
+    image, _ = spots()
+    planes = np.stack([np.asarray(image)[..., 0]] * 3)
+    assert COLOURS_FIRST in segment(planes, dark).notes
+    for others in (planes[:2], np.stack([planes] * 3, axis=-1), np.stack([*planes[:2], planes[2, ::-1]])):
+        assert COLOURS_FIRST not in segment(others, dark).notes
+
+
 def test_what_is_noted_of_some_planes_says_of_which(smear) -> None:
     image = smear.image[:300, :400]
     blank, none = np.full_like(image, 230), NONE_SEEN
@@ -420,6 +432,14 @@ def test_a_file_name_instead_of_an_image_is_explained(tmp_path: Path) -> None:
     for name in ("smear.png", tmp_path / "smear.png"):
         with pytest.raises(ImageError, match=r"smear\.png.* is a file name.*read_image"):
             segment(name)
+
+
+def test_what_is_no_array_is_called_by_its_name() -> None:
+    group = zarr.create_group({})
+    group["0"] = spots()[0]
+    for other in (None, {"0": 1}, ["smear.png"], group):
+        with pytest.raises(ImageError, match=f"not an image array: it is a {type(other).__name__}"):
+            segment(other)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -9,7 +9,7 @@ import pytest
 from napari_wbcseg.box import Box
 from napari_wbcseg.segmentation.looks import looks_for, palest_nucleus
 from napari_wbcseg.segmentation.pipeline import segment
-from napari_wbcseg.segmentation.standard_stain import PARAMETERS, Colour, StandardStain
+from napari_wbcseg.segmentation.standard_stain import PARAMETERS, SWAPPED, Colour, StandardStain
 from napari_wbcseg.settings import SegmentationSettings
 from napari_wbcseg.synthetic.smear import synthetic_smear
 
@@ -47,6 +47,14 @@ def test_both_stains_are_brought_to_the_standard_and_empty_slide_stays(red: Colo
     assert white == pytest.approx(seen(PARAMETERS.white), abs=1e-3)
     if red is not None:
         assert of_red == pytest.approx(seen(PARAMETERS.red), abs=1e-3)
+
+
+def test_it_is_said_where_red_and_blue_are_swapped() -> None:
+    smear = synthetic_smear((256, 320), white_cells=4, seed=3)
+    assert SWAPPED not in segment(smear.image).notes
+    swapped = segment(smear.image[..., ::-1])
+    assert swapped.count == smear.count
+    assert SWAPPED in swapped.notes
 
 
 def test_only_a_pale_slide_is_all_looked_at_again() -> None:

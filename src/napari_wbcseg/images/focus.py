@@ -45,6 +45,8 @@ class FocusParameters:
 
 
 PARAMETERS = FocusParameters()
+#: Asked of three or four grey planes besides.
+COLOURS_FIRST = "Are they its red, green and blue? Give these as the last axis: (rows, columns, 3)."
 OUT_OF_FOCUS = (
     "The picture is out of focus, so cells may have been missed. Look at it before you use the count."
 )

@@ -192,7 +192,12 @@ def _records(paths: Sequence[Path]) -> tuple[list[Path], set[Path], set[Path]]:
 
 
 def _paths(results: str | Path | Iterable[str | Path]) -> list[Path]:
-    return list(map(user_path, [results] if isinstance(results, str | Path) else results))
+    try:
+        return list(map(user_path, [results] if isinstance(results, str | Path) else results))
+    except TypeError:
+        raise SettingsError(
+            f"Give folders or NAME{RESULT_SUFFIX} files; a result that is not saved has its own differential."
+        ) from None
 
 
 def not_in_tables(folder: Path) -> list[Path]:

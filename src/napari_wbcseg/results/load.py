@@ -35,7 +35,8 @@ def load_result(path: str | Path) -> Segmentation:
     Parameters
     ----------
     path : str or Path
-        A label TIFF with its ``NAME-result.json`` beside it, that JSON itself, or an OME-Zarr.
+        What was given to `save`, a label TIFF with its ``NAME-result.json`` beside it, that JSON itself, or
+        an OME-Zarr.
 
     Returns
     -------
@@ -51,15 +52,18 @@ def load_result(path: str | Path) -> Segmentation:
         the result is that of a large image, which `LargeResult.open` reads.
     """
     path = user_path(path)
+    if not path.exists() and (saved := Path(f"{path}{RESULT_SUFFIX}")).is_file():
+        path = saved
     if path.is_dir():
         if is_large_result(path):
             raise _of_large(path, "it")
         return _of_zarr(path)
     beside = path if path.suffix.lower() == ".json" else record_beside(path)
     if beside is None:
+        what = f"Nothing is known of cells in {path}" if path.exists() else f"There is no file {path}"
         raise SettingsError(
-            f"Nothing is known of cells in {path}: give a label image that has its NAME{RESULT_SUFFIX} "
-            "beside it. napari opens any other as a plain image."
+            f"{what}: give a label image that has its NAME{RESULT_SUFFIX} beside it. napari opens any other "
+            "as a plain image."
         )
     record = ResultRecord.read(beside)
     if path == beside:
@@ -104,7 +108,10 @@ def _of_zarr(path: Path) -> Segmentation:
         check_memory(array.nbytes, str(path))
         labels = np.asarray(array[...])
     except Exception as error:  # a damaged chunk raises nearly anything
-        raise ImageError(f"{path} is no OME-Zarr that napari-wbcseg saved ({error}).") from None
+        raise ImageError(
+            f"{path} is no OME-Zarr that napari-wbcseg saved ({error}): of other results give the "
+            f"NAME{RESULT_SUFFIX}."
+        ) from None
     table = columns_to_table(columns)
     found, known = _labelled(record, labels, table, path), known_rows(table)
     if gone := _gone(array, known, found.cells, path):

@@ -42,7 +42,7 @@ from .looks import Look, looks_for, palest_nucleus
 from .prediction import Predictor
 from .scale import PARAMETERS as SCALE
 from .scale import RedCells, ScaleEstimate
-from .standard_stain import StandardStain, density_of
+from .standard_stain import SWAPPED, StandardStain, density_of
 from .uncounted import NONE_SEEN, notes_on_uncounted
 
 
@@ -264,13 +264,16 @@ def _with_cells(light: GlobalEstimates, seen: _Seen, sampled: bool) -> GlobalEst
     if not diameters and red_cell is not None and sampled:
         diameters = (SCALE.white_over_red * red_cell,)
         notes += ("No white cell was in the samples, so their size was taken from the red cells.",)
+    standard = seen.looks[-1].standard if seen.looks else None
+    if standard is not None and standard.swapped:
+        notes += (SWAPPED,)
     found = {
         "cell_diameter": diameters[0] if diameters else None,
         "other_diameters": diameters[1:],
         "red_cell": red_cell,
         "many_red_cells": red.many,
         "red_cell_stain": red.stain,
-        "standard_stain": seen.looks[-1].standard if seen.looks else None,
+        "standard_stain": standard,
         "nuclei_alone": sampled,
         "notes": notes + _notes_on_cells(seen, diameters, light.background, sampled),
     }

@@ -14,7 +14,7 @@ from ..box import Box
 from ..classification.classify import class_list, classifier_of
 from ..errors import ImageError, ModelError, SettingsError
 from ..files import user_path
-from ..images.focus import focus_note, is_one_field
+from ..images.focus import COLOURS_FIRST, focus_note, is_one_field
 from ..images.pictures import array_of
 from ..images.pixel_source import PixelSource, plane_sources
 from ..images.prepare import held, lazy_array
@@ -112,7 +112,7 @@ def segment(
         model=file.id,
         classifier=classifier.id if classifier else "",
         classes=class_list(classifier),
-        **about(estimates, _notes_on_stack(sources), stacked),
+        **about(estimates, _notes_on_stack(sources, array.ndim == 3), stacked),
     )
 
 
@@ -138,12 +138,12 @@ def _find_cells(
     return finish(work, here(work), progress, first)
 
 
-def _notes_on_stack(sources: list[PixelSource]) -> list[str]:
+def _notes_on_stack(sources: list[PixelSource], grey: bool) -> list[str]:
     """Say what the count of several planes is, and ask whether they show one field."""
     if len(sources) < 2:
         return []
     if is_one_field(map(_small_copy, sources)):
-        return [focus_note(len(sources))]
+        return [focus_note(len(sources)), *[COLOURS_FIRST] * (grey and len(sources) in (3, 4))]
     return [f"The count is that of all {counted(len(sources), 'plane')} together."]
 
 
@@ -273,7 +273,10 @@ def as_array(image: Any) -> Any:
         if all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__")):
             np.dtype(image.dtype)
             return lazy_array(image)
-        return np.asarray(image)
+        array = np.asarray(image)
+        if array.dtype.kind in "OUS":  # a group of zarr's gives the names in it
+            raise ValueError(f"it is a {type(image).__name__}")
+        return array
     except (TypeError, ValueError) as error:
         raise ImageError(
             f"This is not an image array: {error}. Give an array, or read the file first."

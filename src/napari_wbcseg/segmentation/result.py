@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..classification.classes import BUILT_IN_CLASSES, ClassList
-from ..classification.differential import differential
+from ..classification.differential import Differential, differential
 from ..files import FileState
 from ..images.pixel_size import CENTIMETRES, PixelSize, unit_symbol
 from ..settings import SegmentationSettings
@@ -180,14 +180,19 @@ class Segmentation:
         return len(self.cells)
 
     @property
+    def differential(self) -> Differential:
+        """The cells by class; its ``table()`` has a row a class."""
+        return differential(self.cells, self.classes)
+
+    @property
     def erythroblasts(self) -> int:
         """Number of erythroblasts."""
-        return differential(self.cells, self.classes).erythroblasts
+        return self.differential.erythroblasts
 
     @property
     def white_cells(self) -> int:
         """Number of white cells."""
-        return differential(self.cells, self.classes).white_cells
+        return self.differential.white_cells
 
     @property
     def marked(self) -> frozenset[int]:
