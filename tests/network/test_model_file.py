@@ -45,6 +45,11 @@ def test_a_model_comes_back_as_it_was_written(path: Path) -> None:
     assert model.path == path
 
 
+def test_it_is_shown_by_its_name_and_hash(path: Path) -> None:
+    model = ModelFile.write(path, HEADER, random_weights(RICH))
+    assert repr(model) == f"<ModelFile {HEADER.name}@{model.hash}>"
+
+
 def test_of_a_header_no_weight_is_read(path: Path) -> None:
     ModelFile.write(path, HEADER.replace(architecture=CLASSIC), random_weights(CLASSIC))
     ModelFile.read_header(path)  # imports what is needed

@@ -61,6 +61,7 @@ def test_the_published_recipe_trains_the_published_network(tmp_path: Path) -> No
 
     header = ModelFile.read(tmp_path / "first-try.safetensors").header
     assert header == result.model.header
+    assert repr(result) == f"<TrainingResult: {result.model.id}, 1 epoch, all epochs done as planned>"
     assert header.architecture.parameter_count == 7_846_081
     assert header.training["epochs_done"] == 1
     assert header.scores["training_loss"] == result.history[0]["loss"]

@@ -111,7 +111,7 @@ class ClassifierHeader(TensorHeader, frozen=True):
         return {**self.architecture.tensor_shapes(), **examples, **untaught}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ClassifierFile(TensorFile[ClassifierHeader]):
     """A classifier, see `TensorFile`."""
 

@@ -61,7 +61,7 @@ class ModelHeader(TensorHeader, frozen=True):
         return shapes | second
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ModelFile(TensorFile[ModelHeader]):
     """A model, see `TensorFile`."""
 

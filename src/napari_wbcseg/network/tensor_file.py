@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
@@ -78,7 +78,7 @@ class TensorHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=False):
 Header = TypeVar("Header", bound=TensorHeader)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TensorFile(Generic[Header]):
     """A network: its header, its weights, and the hash of the file they are.
 
@@ -94,12 +94,15 @@ class TensorFile(Generic[Header]):
     """
 
     header: Header
-    weights: dict[str, np.ndarray] = field(repr=False)
+    weights: dict[str, np.ndarray]
     hash: str
     path: Path | None = None
 
     #: The class of its header.
     header_type: ClassVar[type[TensorHeader]]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}>"  # not pages of how it was trained
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what travels to another process, without what was made of it here, as a running network."""

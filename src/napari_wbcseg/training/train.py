@@ -57,6 +57,9 @@ class TrainingResult:
     seconds: float
     ended: str = ""
 
+    def __repr__(self) -> str:
+        return f"<TrainingResult: {self.model.id}, {counted(len(self.history), 'epoch')}, {self.ended}>"
+
 
 def train(
     data: str | Path | Pairs,
