@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 from napari_wbcseg.images.illumination import (
     absorbed,
     background_colour,
     background_of,
     has_dark_background,
+    is_grey,
     normalised,
     slide_of_cut_outs,
     transmittance,
@@ -106,6 +110,19 @@ def test_density_is_0_on_the_empty_slide_and_adds_up_in_stain() -> None:
     assert density[15, 15] == pytest.approx(1.0)
     pixels[10:20, 10:20] = 0
     assert np.isfinite(absorbed(pixels, background_colour(pixels))).all()
+
+
+@pytest.mark.parametrize("quality", [None, 75])
+def test_a_picture_is_grey_whose_colours_are_alike(quality: int | None) -> None:
+    image = synthetic_smear((128, 128), seed=5).image
+    grey = Image.fromarray(image).convert("L").convert("RGB")
+    if quality:
+        grey.save(file := io.BytesIO(), "jpeg", quality=quality)
+        grey = Image.open(file)
+    assert is_grey(np.asarray(grey, np.float32))
+    faded = image.mean(axis=-1, keepdims=True) + 0.4 * (image - image.mean(axis=-1, keepdims=True))
+    for other in (image, faded, np.full_like(image, 230)):
+        assert not is_grey(other.astype(np.float32))
 
 
 class TestDarkBackground:

@@ -16,6 +16,7 @@ from napari_wbcseg.errors import Cancelled, ImageError, ModelError, SettingsErro
 from napari_wbcseg.images.field_of_view import field_of_view
 from napari_wbcseg.images.focus import COLOURS_FIRST
 from napari_wbcseg.images.pixels import resample
+from napari_wbcseg.images.prepare import GREY
 from napari_wbcseg.network.architecture import Output, UNetArchitecture
 from napari_wbcseg.network.model_file import ModelFile, ModelHeader
 from napari_wbcseg.segmentation.measure import COLUMNS
@@ -286,6 +287,13 @@ def test_of_planes_that_show_one_place_it_is_asked_whether_they_are_depths(dark:
     assert note in segment(np.stack([image, np.clip(image, 0, 200)]), dark).notes[0]
     (note, *_) = segment(np.stack([image, image[::-1]]), dark).notes
     assert note == "The count is that of all 2 planes together."
+
+
+def test_that_there_is_no_colour_to_tell_cells_by_is_said_once_however_grey_is_stored(smear) -> None:
+    grey = smear.image[:300, :400, 1]
+    for image in (grey, np.repeat(grey[..., None], 3, axis=2), np.stack([grey, grey[::-1]])):
+        assert segment(image).notes.count(GREY) == 1
+    assert GREY not in segment(smear.image[:300, :400]).notes
 
 
 def test_of_three_grey_planes_that_show_one_place_it_is_asked_whether_they_are_its_colours(

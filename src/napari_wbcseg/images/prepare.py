@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..errors import ImageError
 from ..words import readable
 
+GREY = "The image is grey, without colour to tell cells by."
 _BITS = (8, 10, 12, 14, 16)
 
 
@@ -177,7 +178,7 @@ def preparation_notes(shape: tuple[int, ...], dtype: np.dtype[Any], value_range:
     elif dtype.kind in "ui" and dtype.itemsize > 1:
         notes.append(f"All values fit 8 bits, so the {dtype} image was taken as 0 to 255.")
     if shape[2:] in ((), (1,)):
-        notes.append("The image is grey, without colour to tell cells by.")
+        notes.append(GREY)
     return tuple(notes)
 
 

@@ -24,12 +24,14 @@ from ..images.illumination import (
     background_colour,
     background_of,
     has_dark_background,
+    is_grey,
     slide_of_cut_outs,
     transmittance,
     without_black,
 )
 from ..images.pixel_source import PixelSource
 from ..images.pixels import brightness
+from ..images.prepare import GREY
 from ..images.samples import PARAMETERS as SAMPLES
 from ..images.samples import spread
 from ..network.model_file import ModelFile
@@ -244,9 +246,13 @@ def _light(source: PixelSource, field: FieldOfView | None, samples: list[_Sample
     """Estimate the light of an image."""
     shown = [one.pixels for one in samples if one.inside is None or one.inside.mean() > 0.5]
     notes, cut_out = source.notes, None
-    if shown and has_dark_background(pixels := shown[0] if len(shown) == 1 else np.concatenate(shown)):
-        cut_out = slide_of_cut_outs(pixels)
-        notes += (DARK_BACKGROUND if cut_out is None else CUT_OUT,)
+    if shown:
+        pixels = shown[0] if len(shown) == 1 else np.concatenate(shown)
+        if is_grey(pixels) and GREY not in notes:
+            notes += (GREY,)
+        if has_dark_background(pixels):
+            cut_out = slide_of_cut_outs(pixels)
+            notes += (DARK_BACKGROUND if cut_out is None else CUT_OUT,)
     return GlobalEstimates(
         value_range=source.value_range,
         background=tuple((_background(samples) if cut_out is None else cut_out).tolist()),
