@@ -12,6 +12,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import zarr
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -71,13 +72,22 @@ def assert_sentence(error: BaseException) -> None:
         pytest.param(np.zeros((2, 2, 20, 20, 3), np.uint8), "not an image", id="five axes"),
         pytest.param(np.array([["a"]]), "type", id="text"),
         pytest.param([[1, 2], [3]], "not an image array", id="ragged"),
-        pytest.param(None, "type", id="nothing"),
+        pytest.param(None, "not an image array: it is a NoneType", id="nothing"),
+        pytest.param(["smear.png"], "it is a list", id="names"),
+        pytest.param({"image": 1}, "it is a dict", id="a dict"),
     ],
 )
 def test_an_array_that_is_no_image(array: object, words: str) -> None:
     with pytest.raises(ImageError, match=words) as caught:
         segment(array, settings=CLASSIC)
     assert_sentence(caught.value)
+
+
+def test_a_group_of_arrays_is_no_image() -> None:
+    group = zarr.create_group({})
+    group["0"] = spots()[0]
+    with pytest.raises(ImageError, match="not an image array: it is a Group"):
+        segment(group)
 
 
 def test_an_alpha_channel_is_dropped_aloud(model: Path) -> None:

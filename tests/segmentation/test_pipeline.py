@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import zarr
 
 from napari_wbcseg import SegmentationSettings, load_model, segment, synthetic_smear
 from napari_wbcseg.errors import Cancelled, ImageError, ModelError, SettingsError
@@ -440,14 +439,6 @@ def test_a_file_name_instead_of_an_image_is_explained(tmp_path: Path) -> None:
     for name in ("smear.png", tmp_path / "smear.png"):
         with pytest.raises(ImageError, match=r"smear\.png.* is a file name.*read_image"):
             segment(name)
-
-
-def test_what_is_no_array_is_called_by_its_name() -> None:
-    group = zarr.create_group({})
-    group["0"] = spots()[0]
-    for other in (None, {"0": 1}, ["smear.png"], group):
-        with pytest.raises(ImageError, match=f"not an image array: it is a {type(other).__name__}"):
-            segment(other)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
