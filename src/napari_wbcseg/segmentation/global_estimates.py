@@ -248,11 +248,11 @@ def _light(source: PixelSource, field: FieldOfView | None, samples: list[_Sample
     notes, cut_out = source.notes, None
     if shown:
         pixels = shown[0] if len(shown) == 1 else np.concatenate(shown)
-        if is_grey(pixels) and GREY not in notes:
-            notes += (GREY,)
         if has_dark_background(pixels):
             cut_out = slide_of_cut_outs(pixels)
             notes += (DARK_BACKGROUND if cut_out is None else CUT_OUT,)
+        if is_grey(pixels) and GREY not in notes:
+            notes += (GREY,)
     return GlobalEstimates(
         value_range=source.value_range,
         background=tuple((_background(samples) if cut_out is None else cut_out).tolist()),
