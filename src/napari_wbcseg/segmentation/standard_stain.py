@@ -75,8 +75,8 @@ class StandardStainParameters:
 
 PARAMETERS = StandardStainParameters()
 SWAPPED = (
-    "Its nuclei are brown, not violet, as where red and blue are swapped, which OpenCV does in reading a "
-    "file: swap them and count again, since the classes of cells go by colour."
+    "Its nuclei are rather red than violet, as where red and blue are swapped, which OpenCV does in reading "
+    "a file: swap them and count again, since the classes of cells go by colour."
 )
 
 
@@ -131,7 +131,7 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def swapped(self) -> bool:
-        """Whether red and blue seem to be: nuclei are violet in the stains of blood, not brown."""
+        """Whether red and blue seem to be: nuclei are violet in the stains of blood, not red."""
         red, _, blue = self.white
         return blue > PARAMETERS.swapped * max(red, 0.0)
 
