@@ -279,7 +279,7 @@ def as_array(image: Any) -> Any:
         return array
     except (TypeError, ValueError) as error:
         raise ImageError(
-            f"This is not an image array: {error}. Give an array, or read the file first."
+            f"This is not an image array: {error}. Give an array, of a layer its data; read a file first."
         ) from None
 
 

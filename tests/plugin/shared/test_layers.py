@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from napari.layers import _layer_actions
 
+from napari_wbcseg.errors import SettingsError
 from napari_wbcseg.plugin.shared.layers import add_segmentation, layer_arrays, layers_in_steps, result_layers
 from napari_wbcseg.plugin.shared.metadata import role_of
 from napari_wbcseg.plugin.shared.viewer import placement
@@ -38,6 +39,15 @@ def test_three_layers_land_with_the_count_in_the_name(viewer):
     assert viewer.layers.selection.active is layers.cells
     assert not layers.probability.visible
     assert not layers.proposals.visible
+
+
+def test_pixels_and_names_instead_of_a_result_and_its_layer_are_a_sentence(viewer):
+    source = viewer.add_image(discs(), rgb=True)
+    found = dark_discs(source.data)
+    for given in ((found, source.data), (found, source.name), (found.labels, source)):
+        with pytest.raises(SettingsError, match="give what segment returned, and the image layer it is of"):
+            add_segmentation(viewer, *given)
+    assert [*viewer.layers] == [source]
 
 
 def test_layers_copy_scale_translate_units_and_axis_labels(viewer):

@@ -13,6 +13,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Shapes
 
 from ...classification.classes import CLASS_BY, PERSON
+from ...errors import SettingsError
 from ...segmentation.result import Segmentation, with_unique_labels
 from .class_colours import show_classes
 from .counts import counted_name, counts_of, layer_name
@@ -93,7 +94,18 @@ def add_segmentation(
         The three layers: probability and proposals (hidden at first) and cells. Layers of an
         earlier run are the same objects with new content, so that what the user set on them
         (name, colours, visibility, place in the list) stays.
+
+    Raises
+    ------
+    SettingsError
+        If it is given something else, such as the pixels of the layer.
     """
+    for given, kind in ((segmentation, Segmentation), (source, Layer | None)):
+        if not isinstance(given, kind):
+            raise SettingsError(
+                f"A {type(given).__name__} cannot be shown so: give what segment returned, and the image layer "
+                "it is of."
+            )
     *_, layers = layers_in_steps(viewer, segmentation, source, layer_arrays(segmentation))
     assert layers is not None
     return layers
