@@ -103,8 +103,8 @@ def add_segmentation(
     for given, kind in ((segmentation, Segmentation), (source, Layer | None)):
         if not isinstance(given, kind):
             raise SettingsError(
-                f"A {type(given).__name__} cannot be shown so: give what segment returned, and the image layer "
-                "it is of."
+                f"A {type(given).__name__} cannot be shown so: give what segment returned, and the image "
+                "layer it is of."
             )
     *_, layers = layers_in_steps(viewer, segmentation, source, layer_arrays(segmentation))
     assert layers is not None
