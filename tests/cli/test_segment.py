@@ -60,6 +60,17 @@ class TestSegment:
         assert re.search(r"3 images\s+3", result.stdout)
         assert result.stderr == ""
 
+    def test_what_a_shell_makes_of_a_pattern_is_counted_once(self, slides: Path, model: Path) -> None:
+        def counted() -> list[str]:
+            wbcseg("segment", *sorted(slides.glob("*.png")), "-m", model, "-o", slides)
+            return list(pd.read_csv(slides / "counts.csv")["image"])
+
+        first = counted()
+        assert (slides / "none-overlay.png").is_file()
+        assert counted() == first
+        said = wbcseg("segment", slides / "none-overlay.png", "-m", model, "-o", "out", status=1).stderr
+        assert "none-overlay.png holds only what an earlier run wrote: give the images" in said
+
     def test_overlays_can_be_left_out(self, slides: Path, model: Path) -> None:
         wbcseg("segment", slides / "none.png", "-m", model, "-o", "out", "--no-overlay")
         assert sorted(os.listdir("out")) == [

@@ -74,7 +74,8 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     """List the images that files, folders and patterns stand for.
 
     A folder without images or a pattern without a match becomes an item with a problem.
-    In folders and patterns, pictures that an earlier run wrote are left out.
+    Pictures that an earlier run wrote are left out: where a shell puts files in the place of a pattern, these
+    are among them.
 
     Parameters
     ----------
@@ -85,6 +86,7 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     found: dict[str, Path] = {}
     images: list[Path] = []
     problems: list[BatchItem] = []
+    written: dict[str, bool] = {}  # what holds nothing else, and whether it is one file
 
     def unusable(path: str | Path, problem: str) -> None:
         problems.append(BatchItem(Path(as_text(path)), as_text(path), problem=problem))
@@ -94,13 +96,9 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
 
     for given in dict.fromkeys(map(str, paths)):
         try:
-            every, itself = find_images(given, recursive, unreadable), user_path(given)
-            inputs = [path for path in every if path == itself or not is_output(path)]
+            inputs = [path for path in find_images(given, recursive, unreadable) if not is_output(path)]
             if not inputs:
-                wrote = "holds only what an earlier run wrote"
-                unusable(
-                    given, f"{as_text(given)} {wrote}: give the images, or --settings with its {RUN_FILE}."
-                )
+                written[given] = user_path(given).is_file()
             for path in inputs:
                 found.setdefault(os.path.realpath(path), path)
         except WBCSegError as error:
@@ -108,6 +106,10 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
         except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a null character
             reason = getattr(error, "strerror", None) or error
             unusable(given, f"{as_text(given)} cannot be looked into: {reason}.")
+    for given, named in written.items():
+        if not (named and found):
+            what = "holds only what an earlier run wrote"
+            unusable(given, f"{as_text(given)} {what}: give the images, or --settings with its {RUN_FILE}.")
     for path in sorted(found.values(), key=natural_key):
         if problem := no_text(path):
             unusable(path, problem)
