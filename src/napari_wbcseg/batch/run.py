@@ -74,8 +74,7 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     """List the images that files, folders and patterns stand for.
 
     A folder without images or a pattern without a match becomes an item with a problem.
-    Pictures that an earlier run wrote are left out: where a shell puts files in the place of a pattern, these
-    are among them.
+    Pictures that an earlier run wrote are left out.
 
     Parameters
     ----------
@@ -86,7 +85,7 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     found: dict[str, Path] = {}
     images: list[Path] = []
     problems: list[BatchItem] = []
-    written: dict[str, bool] = {}  # what holds nothing else, and whether it is one file
+    written: list[str] = []
 
     def unusable(path: str | Path, problem: str) -> None:
         problems.append(BatchItem(Path(as_text(path)), as_text(path), problem=problem))
@@ -98,7 +97,7 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
         try:
             inputs = [path for path in find_images(given, recursive, unreadable) if not is_output(path)]
             if not inputs:
-                written[given] = user_path(given).is_file()
+                written.append(given)
             for path in inputs:
                 found.setdefault(os.path.realpath(path), path)
         except WBCSegError as error:
@@ -106,8 +105,8 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
         except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a null character
             reason = getattr(error, "strerror", None) or error
             unusable(given, f"{as_text(given)} cannot be looked into: {reason}.")
-    for given, named in written.items():
-        if not (named and found):
+    for given in written:
+        if not (found and user_path(given).is_file()):  # a shell lists files for a pattern
             what = "holds only what an earlier run wrote"
             unusable(given, f"{as_text(given)} {what}: give the images, or --settings with its {RUN_FILE}.")
     for path in sorted(found.values(), key=natural_key):

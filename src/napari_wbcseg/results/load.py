@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from os.path import exists, isfile  # those of `Path` raise where a folder may not be entered
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,15 @@ def load_result(path: str | Path) -> Segmentation:
         the result is that of a large image, which `LargeResult.open` reads.
     """
     path = user_path(path)
-    if not path.exists() and (saved := Path(f"{path}{RESULT_SUFFIX}")).is_file():
-        path = saved
+    if not exists(path) and isfile(saved := f"{path}{RESULT_SUFFIX}"):
+        path = Path(saved)
     if path.is_dir():
         if is_large_result(path):
             raise _of_large(path, "it")
         return _of_zarr(path)
     beside = path if path.suffix.lower() == ".json" else record_beside(path)
     if beside is None:
-        what = f"Nothing is known of cells in {path}" if path.exists() else f"There is no file {path}"
+        what = f"Nothing is known of cells in {path}" if exists(path) else f"There is no file {path}"
         raise SettingsError(
             f"{what}: give a label image that has its NAME{RESULT_SUFFIX} beside it. napari opens any other "
             "as a plain image."

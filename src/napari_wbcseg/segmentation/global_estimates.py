@@ -251,7 +251,7 @@ def _light(source: PixelSource, field: FieldOfView | None, samples: list[_Sample
         if has_dark_background(pixels):
             cut_out = slide_of_cut_outs(pixels)
             notes += (DARK_BACKGROUND if cut_out is None else CUT_OUT,)
-        if is_grey(pixels) and GREY not in notes:
+        if GREY not in notes and is_grey(pixels):
             notes += (GREY,)
     return GlobalEstimates(
         value_range=source.value_range,

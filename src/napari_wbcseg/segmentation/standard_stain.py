@@ -38,8 +38,8 @@ class StandardStainParameters:
         at again. In others that finds nothing new but false cells (`benchmarks/accuracy.py`).
     swapped : float
         Density in blue of a slide's white cells over that in red, from which on these two colours are taken
-        to be swapped: at most 0.6 in pictures of seven laboratories, 0.8 and at most 1.6 in 299 of Zheng's,
-        and with the colours swapped 1.9 or more in all but one of 149 of the former.
+        to be swapped: at most 0.6 in `hard` and in pictures of four other sets, 1.3 in one of Chula's and 1.6
+        in 299 of Zheng's; and where they are, 1.9 or more in all but one of 149 of `hard` and three of these.
     sure : float
         Certainty of the cells that show how the white cells of a slide are stained.
     contrast : float
