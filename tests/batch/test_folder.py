@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 from skimage.measure import label
 
-from napari_wbcseg import SegmentationSettings, load_result, save
+from napari_wbcseg import SegmentationSettings, load_result, save, segment
 from napari_wbcseg.batch.folder import BatchItem
 from napari_wbcseg.batch.run import BatchResult, collect, segment_files
 from napari_wbcseg.errors import OutputError
@@ -83,6 +83,14 @@ def test_a_folder_of_nothing_but_results_is_said(tmp_path: Path, model: ModelFil
     assert item.problem.endswith(
         "out holds only what an earlier run wrote: give the images, or --settings with its run.json."
     )
+
+
+def test_a_zarr_that_holds_its_image_is_one_where_it_is_named(tmp_path: Path) -> None:
+    image, _ = spots((150, 150), PLACES)
+    save(segment(image, "classic"), tmp_path / "scan", "ome-zarr", image=image)
+    for given in (tmp_path, str(tmp_path / "*.zarr")):
+        assert "an earlier run wrote" in collect([given])[0].problem
+    assert not collect([tmp_path / "scan.ome.zarr"])[0].problem
 
 
 def test_tables_call_an_image_alike_when_another_of_its_name_comes(tmp_path: Path, model: ModelFile) -> None:

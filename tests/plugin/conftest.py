@@ -23,6 +23,8 @@ from napari.utils.theme import _themes
 from npe2 import PluginManifest
 from qtpy.QtWidgets import QApplication
 
+from napari_wbcseg.plugin.shared.jobs import Job
+
 _test_number = itertools.count()
 
 
@@ -164,7 +166,12 @@ def own_models_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("WBCSEG_MODELS", str(tmp_path / "models"))
     # What a test before was offered, and did not take, stays with this process.
     monkeypatch.setattr("napari_wbcseg.plugin.shared.unsaved_copies._left", [])
-    return tmp_path / "models"
+    yield tmp_path / "models"
+    # What a window that closes has written then would be offered to the test after it.
+    end = time.monotonic() + 10
+    while Job._running and time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.001)
 
 
 @pytest.fixture

@@ -95,7 +95,9 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
 
     for given in dict.fromkeys(map(str, paths)):
         try:
-            inputs = [path for path in find_images(given, recursive, unreadable) if not is_output(path)]
+            every, itself = find_images(given, recursive, unreadable), user_path(given)
+            # A zarr that was named has its image in it.
+            inputs = [one for one in every if not is_output(one) or (one == itself and one.is_dir())]
             if not inputs:
                 written.append(given)
             for path in inputs:

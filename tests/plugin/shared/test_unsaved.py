@@ -22,6 +22,7 @@ from napari_wbcseg.images.read import ImageWarning
 from napari_wbcseg.plugin.controls.panel import open_panel
 from napari_wbcseg.plugin.controls.unsaved_offer import UnsavedOffer
 from napari_wbcseg.plugin.segment.save_form import SaveForm
+from napari_wbcseg.plugin.shared.counts import counts_of
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import LayerInfo, is_picture
@@ -260,6 +261,15 @@ def test_what_was_not_saved_of_cells_that_were_removed_is_offered(viewer, review
     assert len(copies()) == 1
     qtbot.waitUntil(lambda: review.image is not None, timeout=WAIT)
     assert [layer for layer in viewer.layers if is_picture(layer)] == [review.image], "it is open once"
+
+
+def test_a_count_that_comes_after_its_cells_were_taken_away_leaves_no_second_copy(viewer, review, qtbot):
+    """That of a large stack does; both copies were offered at the next start."""
+    layer = review.labels
+    left_copy(viewer, review, qtbot)
+    counts_of(viewer).changed.emit(layer)
+    keep_unsaved(viewer).flush()
+    assert len(copies()) == 1
 
 
 def test_what_was_not_opened_is_offered_still(viewer, review, qtbot):

@@ -157,8 +157,9 @@ class Unsaved(QObject):
             leave(copy)
 
     def _on_changed(self, layer: Labels) -> None:
-        if is_on_disk(layer):
-            return
+        viewer = self._viewer()
+        if is_on_disk(layer) or (viewer is not None and layer not in viewer.layers):
+            return  # one that was taken away is counted still, and its copy is left already
         if layer not in self._followed:  # as it was opened or found; by hand, as it came into the review
             self._followed[layer] = _Followed(state_of(layer))
             return
