@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -16,7 +17,14 @@ import zarr
 from PIL import Image
 from typer.testing import CliRunner
 
-from napari_wbcseg import SegmentationSettings, TrainingSettings, WBCSegError, segment, train
+from napari_wbcseg import (
+    SegmentationSettings,
+    TrainingSettings,
+    WBCSegError,
+    fine_tune,
+    segment,
+    train,
+)
 from napari_wbcseg.cli import app
 from napari_wbcseg.errors import DatasetError, ImageError, ModelError
 
@@ -73,6 +81,7 @@ def assert_sentence(error: BaseException) -> None:
         pytest.param(np.array([["a"]]), "type", id="text"),
         pytest.param([[1, 2], [3]], "not an image array", id="ragged"),
         pytest.param(None, "not an image array: it is a NoneType", id="nothing"),
+        pytest.param(np.ma.masked_greater(np.ones((30, 30, 3)), 0), "has masked pixels: fill", id="masked"),
         pytest.param(["smear.png"], "it is a list", id="names"),
         pytest.param({"image": 1}, "it is a dict", id="a dict"),
     ],
@@ -88,6 +97,21 @@ def test_a_group_of_arrays_is_no_image() -> None:
     group["0"] = spots()[0]
     with pytest.raises(ImageError, match="not an image array: it is a Group"):
         segment(group)
+
+
+def test_an_array_of_a_file_is_one_while_that_is_open(tmp_path: Path, model: Path) -> None:
+    image, _ = spots()
+    with h5py.File(tmp_path / "smear.h5", "w") as file:
+        file["whole"], file["resolutions"] = image, image
+        array = file["whole"]
+        assert segment(array, model).count == 2
+    with pytest.raises(ImageError, match="not an image array"):
+        segment(array, model)
+
+
+def test_a_picture_of_pillow_that_is_cut_off_is_told() -> None:
+    with pytest.raises(ImageError, match="truncated"):
+        segment(Image.open(io.BytesIO(jpeg(spots()[0])[:3000])))
 
 
 def test_an_alpha_channel_is_dropped_aloud(model: Path) -> None:
@@ -113,6 +137,26 @@ def test_pictures_of_pillow_are_taken_in_their_colours(model: Path, mode: str) -
     found, plain = segment(picture, model), segment(np.asarray(picture.convert("RGB")), model)
     assert np.array_equal(found.labels, plain.labels)
     assert (found.count, found.notes) == (2, plain.notes)
+
+
+# Models and settings, through Python -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda image: segment(image, CLASSIC), "A SegmentationSettings is no model"),
+        (lambda image: segment(image, settings=ONE_STEP), "are a TrainingSettings: give Segmentation"),
+        (lambda image: train("images", {"epochs": 1}), r"are a dict: give TrainingSettings\(\), or"),
+        (lambda image: train("images", CLASSIC), "are a SegmentationSettings: give Training"),
+        (lambda image: train("images", init="nobody"), "no model named 'nobody'"),
+        (lambda image: fine_tune([], blend=50), "share of the tuned weights is 50"),
+    ],
+)
+def test_what_is_given_for_something_else_is_told(call: Callable[[np.ndarray], object], words: str) -> None:
+    with pytest.raises(WBCSegError, match=words) as caught:
+        call(spots()[0])
+    assert_sentence(caught.value)
 
 
 # Image files, through the shell --------------------------------------------------------------------

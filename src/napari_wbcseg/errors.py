@@ -90,5 +90,10 @@ def reading(what: object, error: type[WBCSegError], advice: str) -> Iterator[Non
 def first_problem(error: ValidationError, whole: str = "the file") -> str:
     """Return what pydantic found first: where, which is the whole if nowhere, and what is wrong there."""
     first = error.errors()[0]
-    wrong = first["msg"].lower().removeprefix("value error, ")
-    return f"{'.'.join(map(str, first['loc'])) or whole}: {wrong}"
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {in_sentence(first['msg'])}"
+
+
+def in_sentence(message: str) -> str:
+    """Return what pydantic says as it stands in a sentence, names in it as they are."""
+    words = message.removeprefix("Value error, ")
+    return words[:1].lower() + words[1:]

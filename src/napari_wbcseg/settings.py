@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from .errors import SettingsError
+from .errors import SettingsError, in_sentence
 from .files import read_text
 
 Recipe = Literal["robust", "classic"]
@@ -141,6 +141,15 @@ class Settings(BaseModel):
         except ValidationError as error:
             raise SettingsError(_sentence(type(self), error)) from None
 
+    @classmethod
+    def require(cls, given: object) -> None:
+        """Raise `SettingsError` if these are other settings, or none."""
+        if not isinstance(given, cls):
+            one = cls.__name__
+            raise SettingsError(
+                f"The settings are a {type(given).__name__}: give {one}(), or {one}(**values)."
+            )
+
     def replace(self, **changes: Any) -> Self:
         """Return a validated copy with some fields changed."""
         return type(self)(**{**self.model_dump(), **changes})
@@ -181,7 +190,7 @@ def _sentence(cls: type[Settings], error: ValidationError) -> str:
             known = f"perhaps {meant[0]}" if meant else f"there are {', '.join(cls.model_fields)}"
             parts.append(f"there is no setting named {field!r} ({known})")
         else:
-            parts.append(f"{field}={reprlib.repr(item.get('input'))}: {item['msg'].lower()}")
+            parts.append(f"{field}={reprlib.repr(item.get('input'))}: {in_sentence(item['msg'])}")
     return f"{cls.__name__} cannot be used: " + "; ".join(parts) + "."
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, CellClass, ClassList, class_of
+from napari_wbcseg.classification.differential import differential
 from napari_wbcseg.errors import SettingsError
 
 
@@ -58,3 +59,10 @@ def test_tables_of_earlier_versions_tell_erythroblasts() -> None:
     table = pd.DataFrame({"label": [1, 2], "kind": ["white cell", "erythroblast"]})
     assert class_of(table).tolist() == ["", "erythroblast"]
     assert class_of(table[["label"]]).tolist() == ["", ""]
+
+
+def test_what_no_class_can_be_called_is_told_as_one_can() -> None:
+    """The count of such a table raised an error, and with it its line in Python and that of its folder."""
+    table = pd.DataFrame({"class": [" monocyte ", "mono\ncyte", "m" * 300, None, 5, " "]})
+    assert class_of(table).tolist() == ["monocyte", "mono cyte", "m" * 60, "", "5", ""]
+    assert differential(table).white_cells == 6

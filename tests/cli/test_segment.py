@@ -266,7 +266,7 @@ class TestRepeat:
             (["--mask"], "mask overlay csv"),
             (["--no-overlay"], "csv"),
             (["-f", "geojson"], "overlay geojson"),
-            (["-f", "mask,overlay", "--no-overlay"], "mask"),
+            (["-f", "mask", "-f", "overlay", "--no-overlay"], "mask"),
         ],
     )
     def test_other_files_may_be_wanted_of_it(

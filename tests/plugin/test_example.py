@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from napari_wbcseg import segment
+from napari_wbcseg.errors import ImageError
 from napari_wbcseg.network.library import list_models
+
+from .conftest import discs
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "segment_in_napari.py"
 
@@ -27,6 +31,13 @@ def test_the_script_segments_and_prints_the_count(
     names = run_example(viewer, qtbot, monkeypatch)
     assert any(" white cells of " in layer.name for layer in viewer.layers)
     assert names["widget"].segmentation.summary in capsys.readouterr().out
+
+
+def test_of_a_layer_of_several_resolutions_it_is_said_to_give_the_first(viewer):
+    levels = [discs(), discs()[::2, ::2]]
+    layer = viewer.add_image(levels, multiscale=True, rgb=True)
+    with pytest.raises(ImageError, match="of several resolutions the first"):
+        segment(layer.data)
 
 
 @pytest.mark.skipif(

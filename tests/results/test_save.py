@@ -610,7 +610,16 @@ class TestLayers:
         assert tifffile.imread(files[1]).max() == 3_000_000_000
         assert pd.read_csv(files[0])["label"].tolist() == [3_000_000_000]
 
-    @pytest.mark.parametrize("wrong", [np.zeros((3, 3)), np.zeros((2, 2, 2, 2), int), np.full((3, 3), -1)])
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            np.zeros((3, 3)),
+            np.zeros((2, 2, 2, 2), int),
+            np.full((3, 3), -1),
+            np.ones((3, 3, 1), int),
+            np.ma.masked_equal(np.eye(3, dtype=int), 1),
+        ],
+    )
     def test_what_is_no_label_image_is_refused(self, tmp_path, wrong):
         with pytest.raises(OutputError, match=r"[Ll]abels"):
             save(Layer(wrong), tmp_path / "a.csv")
@@ -680,3 +689,48 @@ def test_thousands_of_cells_are_saved_in_all_formats(tmp_path):
     labels[inside] = (rows // 10 * 50 + columns // 10 + 1)[inside]
     files = save(Layer(labels), tmp_path / "a", "tiff,csv,geojson,roi,ome-zarr")
     assert len(json.loads(files[3].read_text())["features"]) == 2_500
+
+
+class TestTables:
+    """Those that a script of pandas made of that of a result."""
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda cells: cells.rename(columns={"label": "id"}), "lacks the column 'label'"),
+            (lambda cells: pd.concat([cells, cells[["area"]]], axis=1), "two columns 'area'"),
+            (lambda cells: cells.to_dict(), "The cells are a dict"),
+            (lambda cells: cells.assign(check="yes"), "its column check has what is no number"),
+        ],
+    )
+    def test_one_of_which_nothing_would_be_kept_is_a_sentence_before_anything_is_written(
+        self, tmp_path, result, change, said
+    ):
+        with pytest.raises(OutputError, match=said):
+            save(dataclasses.replace(result, cells=change(result.cells)), tmp_path / "a", "tiff,csv")
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda cells: cells.set_index("label"),
+            lambda cells: cells.iloc[::-1],
+            lambda cells: cells.astype({"label": str, "area": str}),
+            lambda cells: cells.assign(mine=pd.NA, date=pd.NaT, maps=[np.zeros(2)] * len(cells)),
+        ],
+    )
+    def test_rows_are_of_their_cells_however_they_are_kept(self, tmp_path, result, change):
+        result.cells["class"] = ["monocyte", "lymphocyte", "basophil"]
+        path, *_ = save(dataclasses.replace(result, cells=change(result.cells)), tmp_path / "a", "tiff,csv")
+        back = load_result(path).cells
+        assert dict(zip(back["label"], back["class"], strict=True)) == {
+            3: "monocyte",
+            9: "lymphocyte",
+            700: "basophil",
+        }
+
+    def test_cells_whose_rows_were_taken_out_are_told_of(self, tmp_path, result):
+        few = dataclasses.replace(result, cells=result.cells[result.cells["label"] == 3])
+        with pytest.warns(UserWarning, match=r"^2 cells of the labels have no row .* labels to 0\.$"):
+            path, _ = save(few, tmp_path / "a.tif")
+        assert load_result(path).count == 3

@@ -115,7 +115,9 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
 def _local_cluster(count: int) -> LocalCluster:
     """Start processes on this machine, and what they need to find each other."""
     threads = max(1, available_cpus() // count)
-    options = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+    # No dashboard, but a port it has; of two runs at a time the second would tell that 8787 is taken.
+    ports = {"dashboard_address": ":0"}
+    options = {"dashboard_address": None, "scheduler_kwargs": ports, "silence_logs": logging.CRITICAL}
     try:
         return LocalCluster(n_workers=count, threads_per_worker=threads, **options)
     except RuntimeError as error:  # where there is no loopback network, say

@@ -18,6 +18,7 @@ CLASS, CLASS_PROBABILITY, CLASS_BY = "class", "class_probability", "class_by"
 MODEL, PERSON = "model", "person"
 #: Columns of the probabilities begin with this, the name of the class behind it.
 PROBABILITY = "p_"
+_LONGEST = 60  # letters of a name
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,11 @@ class CellClass:
         platelets is done with them under any name. See `ClassList.kind`.
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^\S(.*\S)?$")]
+    name: Annotated[str, Field(min_length=1, max_length=_LONGEST, pattern=r"^\S(.*\S)?$")]
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
     white_cell: bool = True
-    part_of: Annotated[str, Field(max_length=60)] = ""
-    first_name: Annotated[str, Field(max_length=60)] = ""
+    part_of: Annotated[str, Field(max_length=_LONGEST)] = ""
+    first_name: Annotated[str, Field(max_length=_LONGEST)] = ""
 
     @property
     def rgb(self) -> tuple[int, int, int]:
@@ -198,9 +199,12 @@ def probability_columns(cells: pd.DataFrame) -> list[str]:
 def class_of(cells: pd.DataFrame) -> pd.Series:
     """Return the class of each cell; empty where nobody said one.
 
-    Tables of earlier versions have a column ``kind`` that knows erythroblasts only.
+    A word of another program, or a slip, is told as a class can be called: its spaces and its length. Tables
+    of earlier versions have a column ``kind`` that knows erythroblasts only.
     """
     if CLASS in cells:
-        return cells[CLASS].where(cells[CLASS].notna(), "").astype("str")
+        names = cells[CLASS].where(cells[CLASS].notna(), "").astype("str")
+        can_be = {name: " ".join(name.split())[:_LONGEST].strip() for name in names.unique()}
+        return names.map(can_be).astype("str")
     names = pd.Series("", cells.index, dtype="str")
     return names.mask(cells["kind"] == ERYTHROBLAST, ERYTHROBLAST) if "kind" in cells else names

@@ -48,7 +48,7 @@ def segment(
     mask: Annotated[bool | None, typer.Option(help="Write NAME-mask.jpg too.", show_default="no")] = None,
     overlay: Annotated[bool | None, typer.Option(help="Write NAME-overlay.png.", show_default="yes")] = None,
     formats: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--format",
             "-f",
@@ -91,7 +91,7 @@ def segment(
     from ..results.formats.registry import format_names
     from ..results.records import RunRecord
 
-    wanted: tuple[str, ...] = format_names(formats) if formats else ()
+    wanted: tuple[str, ...] = format_names(",".join(formats)) if formats else ()
     if scheduler is not None and workers is not None:
         raise typer.BadParameter("--workers starts processes here, --scheduler uses those of a cluster.")
     file, chosen, source, record = model_and_settings(model, settings, changes)

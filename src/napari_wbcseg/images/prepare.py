@@ -122,7 +122,7 @@ def lazy_array(array: Any) -> Any:
         return array
     import dask.array as da
 
-    return da.from_array(array, chunks=getattr(array, "chunks", "auto"), name=False)
+    return da.from_array(array, chunks=getattr(array, "chunks", None) or "auto", name=False)
 
 
 def held(array: Any) -> Any:

@@ -77,6 +77,9 @@ def load_model(name_or_path: str | Path | ModelFile) -> ModelFile:
     """
     if isinstance(name_or_path, ModelFile):
         return name_or_path
+    if not isinstance(name_or_path, str | Path):
+        kind = type(name_or_path).__name__
+        raise ModelError(f"A {kind} is no model: give its name or its file, or of a training its model.")
     text = str(name_or_path)
     paths = _paths()
     if isinstance(name_or_path, str) and text in paths:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from os.path import exists  # a `Path` raises where a name is too long
@@ -53,6 +54,15 @@ class CellPicture(NamedTuple):
     jpeg: str
     label: int = 0
     probability: float = 1.0
+
+
+def problem_of(cells: Mapping[str, list[Any]]) -> str:
+    """Say why a table, a list a column, could not be read again; nothing where it can."""
+    for name in sorted(_OF_NUMBERS & cells.keys()):
+        words = [value for value in cells[name] if not isinstance(value, int | float | None)]
+        if any(word not in ("inf", "-inf") for word in words):
+            return f"its column {name} has what is no number"
+    return ""
 
 
 class Record(BaseModel, extra="forbid"):
@@ -193,10 +203,8 @@ class ResultRecord(Record):
     def _are_a_table(cls, cells: dict[str, list[Any]]) -> dict[str, list[Any]]:
         if len({len(values) for values in cells.values()}) > 1:
             raise ValueError("its columns are not of one length")
-        for name in _OF_NUMBERS & cells.keys():
-            words = [value for value in cells[name] if not isinstance(value, int | float | None)]
-            if any(word not in ("inf", "-inf") for word in words):
-                raise ValueError(f"its column {name} has what is no number")
+        if problem := problem_of(cells):
+            raise ValueError(problem)
         return cells
 
     @classmethod

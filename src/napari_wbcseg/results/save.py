@@ -6,6 +6,7 @@ Widget, napari's Save and the shell call it.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..errors import BusyError, ImageError, OutputError
 from ..files import locked, user_path
@@ -33,9 +35,11 @@ from .formats.registry import (
     labels_of,
     write_anew,
 )
+from .formats.tables import table_to_columns
 from .layer import LabelsLayer, of_layer
 from .load import in_shape
 from .names import no_text
+from .records import problem_of
 
 _MAX_PIXELS = 2**31
 _PATIENCE = 60.0  # seconds in which others have written the files of a picture
@@ -56,6 +60,9 @@ def save(
     progress: Progress = silent,
 ) -> list[Path]:
     """Save a result, or a labels layer of napari, in one format or several.
+
+    Its cells are those of the labels: one that the table has no row of is measured, and a warning tells
+    of it, and a row without a cell is left out.
 
     Parameters
     ----------
@@ -93,7 +100,7 @@ def save(
     Raises
     ------
     OutputError
-        If a format cannot hold the result, or a file cannot be written.
+        If a format cannot hold the result, its table is not one of its cells, or a file cannot be written.
     ImageError
         If the image is none.
     SettingsError
@@ -106,9 +113,10 @@ def save(
     if folder_alone or not path.name:
         raise OutputError("A result needs a name: give a folder and the name that its files begin with.")
     chosen = format_names(formats) if formats is not None else (format_of(path),)
-    found = result if isinstance(result, Segmentation) else of_layer(result)
-    _require_array("The labels are", found.labels, "labels")
-    found = _with_pixel_size(found, pixel_size)
+    given = result if isinstance(result, Segmentation) else of_layer(result)
+    _require_array("The labels are", given.labels, "labels")
+    _check_table(given)
+    found = _with_pixel_size(given, pixel_size)
     _check_image(image, tuple(found.labels.shape), chosen)
     file = found.image_path if image_path is None else user_path(image_path)
     for one in (path, file or path):
@@ -122,6 +130,10 @@ def save(
         image_state=found.image_state if image_path is None else None,
         model_source=model_source or found.model_source,
     )
+    if problem := problem_of(table_to_columns(found.cells)):
+        raise OutputError(f"The table of the cells cannot be saved: {problem}.")
+    if given.model and given.cells is not None and not given.edited:  # in which case cells may be painted
+        _tell_of_new(found.cells, known_rows(given.cells))
     written: list[Path] = []
     targets = {name: path if formats is None else files_of(base, name)[0] for name in chosen}
     _require_free(targets, base, found, image)
@@ -222,6 +234,35 @@ def _require_array(what: str, given: Any, name: str) -> None:
         raise OutputError(f"{what} a {type(given).__name__}: give an array, such as np.asarray({name}).")
 
 
+def _check_table(found: Segmentation) -> None:
+    """Refuse a table of which no row could be told to be of its cell."""
+    if not found.model or found.cells is None:  # of cells that were drawn anything may be known
+        return
+    if not isinstance(found.cells, pd.DataFrame):
+        kind = type(found.cells).__name__
+        raise OutputError(f"The cells are a {kind}: give a DataFrame, as result.cells is.")
+    if found.cells.empty:
+        return
+    names = [*found.cells.columns, found.cells.index.name]
+    twice = [name for name in names if names.count(name) > 1]
+    lacking = [name for name in ("label", "row", "col", "area") if name not in names]
+    if twice or lacking:
+        what = f"has two columns {twice[0]!r}" if twice else f"lacks the column {lacking[0]!r}"
+        raise OutputError(f"The table of the cells {what}: give result.cells, with columns added or changed.")
+
+
+def _tell_of_new(cells: pd.DataFrame, known: pd.DataFrame) -> None:
+    """Warn of cells that the table of a result did not have: whoever takes rows out may mean their cells."""
+    new = int((~cells["label"].isin(known["label"])).sum())
+    if new and known["label"].is_unique:  # else those of later planes get other numbers
+        has = "cell of the labels has" if new == 1 else "cells of the labels have"
+        warnings.warn(
+            f"{new} {has} no row in the table, and no class in what is saved. To leave cells out, set their "
+            "labels to 0.",
+            stacklevel=3,
+        )
+
+
 def _check_image(image: Any, sides: tuple[int, ...], formats: Iterable[str]) -> None:
     """Check that an image is there where a format needs it, and of the size of its labels."""
     for wanted in map(FORMATS.__getitem__, formats):
@@ -284,10 +325,13 @@ def _label_array(data: Any) -> np.ndarray:
         raise OutputError(
             f"Labels of shape {tuple(data.shape)} are too large to be saved at once: save a part.{where}"
         )
+    if np.ma.is_masked(data):
+        raise OutputError("The labels have masked pixels: fill them, for instance with labels.filled(0).")
     array = np.asarray(data)
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)
-    if array.dtype.kind not in "iu" or array.ndim not in (2, 3) or 0 in array.shape:
+    is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[2] > 1)
+    if array.dtype.kind not in "iu" or not is_image or 0 in array.shape:
         raise OutputError(
             f"Labels must be whole numbers of shape (H, W) or (N, H, W), not {array.dtype} {array.shape}."
         )

@@ -300,12 +300,15 @@ def current_cells(
 
 def known_rows(table: Any) -> pd.DataFrame:
     """Return the rows of a table that are of cells, with their label in a column."""
-    known = pd.DataFrame() if table is None else pd.DataFrame(table).reset_index(drop=True)
+    known = pd.DataFrame() if table is None else pd.DataFrame(table)
+    known = known.reset_index(drop=known.index.name != "label" or "label" in known)
     if not set(_PLACES) <= set(known):
         return pd.DataFrame({"label": np.zeros(0, np.int64)})
     if "label" not in known:
         # napari finds the row of a label by its position, or by this column.
         known = known.assign(label=known.get("index", np.arange(len(known))))
+    for name in ("label", *_PLACES):  # another program may have made words of them
+        known[name] = pd.to_numeric(known[name], errors="coerce")
     known = known[known["area"].notna() & (known["label"] > 0)]
     return known.drop(columns="index", errors="ignore").astype({"label": np.int64})
 

@@ -184,10 +184,8 @@ def model_and_settings(
     SettingsError
         If the settings are of another recipe, or none, or no cell can be found by them.
     """
-    if not isinstance(settings, SegmentationSettings | None):
-        raise SettingsError(
-            f"The settings are a {type(settings).__name__}: give SegmentationSettings(cell_diameter=40), say."
-        )
+    if settings is not None:
+        SegmentationSettings.require(settings)
     if model == DEFAULT_MODEL and settings is not None and settings.recipe == "classic":
         model = "classic"
     file = load_model(model)
@@ -267,19 +265,24 @@ def as_array(image: Any) -> Any:
             f"{str(image)!r} is a file name, not an image: read the file first, "
             "for instance with napari_wbcseg.images.read.read_image."
         )
-    if hasattr(image, "getbands"):  # Pillow's, which gives NumPy the numbers of a palette, and CMYK as it is
-        return array_of(image)
+    if np.ma.is_masked(image):
+        raise ImageError("The image has masked pixels: fill them, for instance with image.filled(255).")
     try:
+        if hasattr(image, "getbands"):  # of Pillow, which gives NumPy the numbers of a palette
+            return array_of(image)
         if all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__")):
             np.dtype(image.dtype)
+            if len(image.shape) > 1:
+                image[:1, :1]  # which neither a closed file has nor a list of resolutions
             return lazy_array(image)
         array = np.asarray(image)
         if array.dtype.kind in "OUS":  # a group of zarr's gives the names in it
             raise ValueError(f"it is a {type(image).__name__}")
         return array
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, OSError) as error:  # a picture of Pillow is read only now
         raise ImageError(
-            f"This is not an image array: {error}. Give an array, of a layer its data; read a file first."
+            f"This is not an image array: {error}. Give an array, of a layer its data, of several "
+            "resolutions the first; read a file first."
         ) from None
 
 

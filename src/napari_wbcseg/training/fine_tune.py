@@ -304,11 +304,13 @@ def plan_fine_tuning(
     Raises
     ------
     TrainingError
-        If no field can be trained on, a field is both trained and scored on, or the settings
-        are of another recipe than the model.
+        If no field can be trained on, a field is both trained and scored on, the settings
+        are of another recipe than the model, or ``blend`` is no such share.
     DatasetError, ImageError
         If ``original`` is a path that cannot be read.
     """
+    if not 0 < blend <= 1:
+        raise TrainingError(f"The share of the tuned weights is {blend}: give more than 0, and at most 1.")
     settings = settings or TrainingSettings.for_recipe(start.header.recipe, fine_tuning=True)
     require_recipe(start, settings)
     chosen = make_plan(own, settings, fine_tuning=True)

@@ -16,6 +16,7 @@ from ..errors import TrainingError
 from ..files import user_path, write_atomically
 from ..network.backend import KerasModel, import_keras
 from ..network.device import describe_device, dtype_policy
+from ..network.library import load_model
 from ..network.model_file import ModelFile, ModelHeader, clean_name
 from ..network.tensor_file import SUFFIX
 from ..network.unet import build_unet, set_weights, weights_of
@@ -67,7 +68,7 @@ def train(
     out: str | Path | None = None,
     *,
     name: str | None = None,
-    init: ModelFile | None = None,
+    init: str | Path | ModelFile | None = None,
     resume: bool = False,
     progress: Progress = silent,
     on_event: OnEvent | None = None,
@@ -95,7 +96,7 @@ def train(
         each epoch.
     name : str, optional
         Name of the model.
-    init : ModelFile, optional
+    init : str, Path or ModelFile, optional
         Start from this model instead of random weights (fine-tuning).
     resume : bool
         Go on from the checkpoint in ``out``; where there is none, start. The result is
@@ -123,6 +124,8 @@ def train(
 
     Raises
     ------
+    SettingsError, ModelError
+        If the settings are none, or there is no such model.
     TrainingError
         If the data, the settings, the initial model or the checkpoint do not fit, if the
         loss is no number before the first epoch ends, or if the disk is full or ``out``
@@ -132,7 +135,10 @@ def train(
     Cancelled
         If ``progress`` raised it.
     """
-    if settings is None:
+    init = None if init is None else load_model(init)
+    if settings is not None:
+        TrainingSettings.require(settings)
+    else:
         recipe: Recipe = "classic" if init is None else init.header.recipe
         settings = TrainingSettings.for_recipe(recipe, fine_tuning=init is not None)
     network = _Network(settings, init, name)

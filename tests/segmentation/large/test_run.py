@@ -267,6 +267,22 @@ def test_another_image_or_setting_begins_afresh(
     assert empty.count == 0
 
 
+def test_the_cells_of_another_file_are_not_written_over(
+    smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path
+) -> None:
+    image, _ = smear
+    first, second = tmp_path / "first.tif", tmp_path / "second.tif"
+    for file, pixels in {first: image, second: image[::-1]}.items():
+        tifffile.imwrite(file, pixels, photometric="rgb")
+    count = segment_large(first, tmp_path / "out", model, SETTINGS).count
+    with pytest.raises(OutputError, match=r"out holds the cells of .*first\.tif: name another folder"):
+        segment_large(second, tmp_path / "out", model, SETTINGS)
+    moved = first.rename(tmp_path / "moved.tif")
+    darker = SETTINGS.replace(probability_threshold=0.6)
+    assert segment_large(moved, tmp_path / "out", model, darker).settings == darker
+    assert count > 0
+
+
 def test_a_run_that_ends_as_it_clears_what_was_found_with_other_settings_goes_on(
     smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path, drive: Drive
 ) -> None:

@@ -352,8 +352,8 @@ class ReviewedCells(MeasuredCells):
         self._keep_features()
         features = self._features
         self.known = known_cells(self.labels)
-        if CLASS in self.known:  # others may have left a space behind a name, which no class can have
-            self.known[CLASS] = class_of(self.known).str.strip()
+        if CLASS in self.known:
+            self.known[CLASS] = class_of(self.known)
         if {"check", "flag"} <= set(features):  # what was flagged is flagged anew
             self.known["check"] = features["check"].eq(True) & features["flag"].isna()
         decisions, check = known_values(self.labels, "decision"), known_values(self.labels, "check")

@@ -132,7 +132,7 @@ def _json_value(value: Any) -> Any:
         return None if math.isnan(value) else str(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    return None if value != value else str(value)  # pandas' own kinds of nothing
+    return None if value is pd.NA or value is pd.NaT else str(value)
 
 
 def _column(values: list[Any]) -> np.ndarray:

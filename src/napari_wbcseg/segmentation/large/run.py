@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,7 +170,7 @@ class LargeRun:
         """Take up the run before, or start afresh; return also what was found in the tiles on the way."""
         if (before := self._taken_up(opened)) is not None:
             return *before, []
-        self._require_own()
+        self._require_own(opened)
         # Workers read what they need: what is in memory would be sent to each.
         source = PixelSource(opened.full if self._client else held(opened.full))
         estimates, known = estimate(source, self.model, self.settings, self.progress)
@@ -203,10 +203,8 @@ class LargeRun:
 
     def _taken_up(self, opened: LargeImage) -> tuple[PixelSource, _Plan] | None:
         """Return the image and the plan of the run before, if it did the same to the same image."""
-        try:
-            old = _Plan.model_validate_json((self.out / PLAN_FILE).read_bytes())
-        except (OSError, ValueError, SettingsError):
-            return None  # there is none, or another version wrote it
+        if (old := self._plan_before()) is None:
+            return None
         whole = all((self.out / name).exists() for name in (LABELS_FOLDER, PROBABILITY_FOLDER))
         now = {"format": _FORMAT, "version": __version__, **self._method}
         if not whole or old != old.model_copy(update=now):
@@ -219,8 +217,14 @@ class LargeRun:
             plan.write(self.out)
         return source, plan
 
-    def _require_own(self) -> None:
-        """Refuse a folder of other files, of cells that a person corrected, or of a damaged result."""
+    def _plan_before(self) -> _Plan | None:
+        """Return the plan that lies in the folder; None where there is none, or another version wrote it."""
+        with suppress(OSError, ValueError, SettingsError):
+            return _Plan.model_validate_json((self.out / PLAN_FILE).read_bytes())
+        return None
+
+    def _require_own(self, opened: LargeImage) -> None:
+        """Refuse a folder of other files, of another file's cells, or of those that a person corrected."""
         ours = (self.out / PLAN_FILE).exists() or (self.out / _STATE_FOLDER).exists()
         if self.out.exists() and not ours and any(self.out.glob("[!.]*")):
             raise ImageError(
@@ -230,6 +234,14 @@ class LargeRun:
             raise OutputError(
                 f"{self.out} holds the cells of another image, model, setting or version, which a person "
                 "corrected: name another folder, or remove this one."
+            )
+        old, now = self._plan_before(), self._place_of(opened).get("image")
+        if not (old and now and old.image not in ("", now) and (self.out / RESULT_FILE).exists()):
+            return
+        moved = image_digest(PixelSource(opened.full, old.estimates.value_range)) == old.digest
+        if not moved:
+            raise OutputError(
+                f"{self.out} holds the cells of {old.image}: name another folder, or remove this one."
             )
 
     def _executor(self) -> AbstractContextManager[Each]:
@@ -346,9 +358,10 @@ def segment_large(
     image : str, Path, LargeImage or array, shape (H, W) or (H, W, 3)
         File that `napari_wbcseg.images.read.open_large` opens; or NumPy, dask or zarr.
     out : str or Path
-        Folder for the result, new, empty, or of an interrupted run: ``labels.zarr`` and
+        Folder for the result, new, empty, or of an earlier run: ``labels.zarr`` and
         ``probability.zarr`` (OME-Zarr pyramids), ``cells.csv`` or ``cells.parquet``, and the
-        files by which it is resumed.
+        files by which it is resumed. What another model, other settings or another version found there
+        is replaced.
     model : str, Path or ModelFile
     settings : SegmentationSettings, optional
     progress : Progress
@@ -375,7 +388,8 @@ def segment_large(
     ModelError, SettingsError
         As `segment`, and where the table cannot be written in that format.
     OutputError
-        If the result cannot be written, or a person corrected another one that is there.
+        If the result cannot be written, or another one is there that a person corrected, or that is of
+        another file.
     BusyError
         If another run is at work in the folder.
     ClusterError
@@ -404,7 +418,8 @@ def _opened(image: Any) -> LargeImage:
         return open_large(image)
     if isinstance(image, LargeImage):
         return image
-    return LargeImage((image if hasattr(image, "shape") else as_array(image),), "")
+    array = as_array(image)
+    return LargeImage((image if hasattr(image, "dtype") else array,), "")  # zarr as it is
 
 
 def _nearest(tiles: list[Tile], point: tuple[float, float] | None) -> int:
