@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from os.path import exists, isfile  # those of `Path` raise where a folder may not be entered
+from os.path import exists, isdir, isfile  # those of `Path` raise where a folder may not be entered
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def load_result(path: str | Path) -> Segmentation:
     path = user_path(path)
     if not exists(path) and isfile(saved := f"{path}{RESULT_SUFFIX}"):
         path = Path(saved)
-    if path.is_dir():
+    if isdir(path):
         if is_large_result(path):
             raise _of_large(path, "it")
         return _of_zarr(path)

@@ -10,6 +10,7 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from os.path import isfile  # that of `Path` raises where a name is too long
 from pathlib import Path
 
 from ..files import user_path
@@ -110,7 +111,7 @@ def record_beside(path: str | Path) -> Path | None:
     path = user_path(path)
     for base in dict.fromkeys((path.name.removesuffix(LABELS_SUFFIX), path.stem)):
         record, labels = (path.with_name(f"{base}{suffix}") for suffix in (RESULT_SUFFIX, LABELS_SUFFIX))
-        if record.is_file() and (labels == path or not labels.is_file()):  # else the path may be its image
+        if isfile(record) and (labels == path or not isfile(labels)):  # else the path may be its image
             return record
     return None
 

@@ -130,10 +130,7 @@ def save(
         image_state=found.image_state if image_path is None else None,
         model_source=model_source or found.model_source,
     )
-    if problem := problem_of(table_to_columns(found.cells)):
-        raise OutputError(f"The table of the cells cannot be saved: {problem}.")
-    if given.model and given.cells is not None and not given.edited:  # in which case cells may be painted
-        _tell_of_new(found.cells, known_rows(given.cells))
+    _check_cells(found.cells, given)
     written: list[Path] = []
     targets = {name: path if formats is None else files_of(base, name)[0] for name in chosen}
     _require_free(targets, base, found, image)
@@ -251,10 +248,18 @@ def _check_table(found: Segmentation) -> None:
         raise OutputError(f"The table of the cells {what}: give result.cells, with columns added or changed.")
 
 
-def _tell_of_new(cells: pd.DataFrame, known: pd.DataFrame) -> None:
-    """Warn of cells that the table of a result did not have: whoever takes rows out may mean their cells."""
-    new = int((~cells["label"].isin(known["label"])).sum())
-    if new and known["label"].is_unique:  # else those of later planes get other numbers
+def _check_cells(cells: pd.DataFrame, given: Segmentation) -> None:
+    """Refuse cells that could not be read again, and warn of those that the table of a result did not have.
+
+    Whoever takes rows out may mean their cells. Of corrected labels, cells may have been painted.
+    """
+    if problem := problem_of(table_to_columns(cells)):
+        raise OutputError(f"The table of the cells cannot be saved: {problem}.")
+    if not given.model or given.cells is None or given.edited:
+        return
+    known = known_rows(given.cells)["label"]
+    new = int((~cells["label"].isin(known)).sum())
+    if new and known.is_unique:  # else those of later planes got other numbers
         has = "cell of the labels has" if new == 1 else "cells of the labels have"
         warnings.warn(
             f"{new} {has} no row in the table, and no class in what is saved. To leave cells out, set their "

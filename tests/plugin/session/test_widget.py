@@ -759,6 +759,18 @@ class TestCorrecting:
         assert session.panel.pictures.currentIndex().row() == shown
         answers.append("Discard")
 
+    def test_of_what_is_asked_for_while_cells_are_saved_the_last_is_done(
+        self, viewer, session, folder, out, qtbot, answer
+    ):
+        """A folder that was opened and a picture that was clicked then ended in an error."""
+        correct(viewer, session, 3, qtbot)
+        answer[0].append("Save")
+        with qtbot.waitSignal(session.opened, timeout=WAIT):
+            session.open_pictures([folder])
+            session.show_picture(0)
+        assert session.shown.item.image == "0000.png"
+        assert load_result(out / "0003-result.json").count == 2
+
     def test_what_was_discarded_is_not_shown_though_the_next_picture_cannot_be_read(
         self, viewer, session, folder, qtbot, answer
     ):

@@ -78,6 +78,7 @@ class SessionWidget(Panel):
         self._reading: Job | None = None
         self._running: Job | None = None
         self._saving: Job | None = None
+        self._wanted: Callable[[], object] | None = None  # once that is done
         self._summing = timer(_SUM_DELAY, self._show_summary, self)
         self.panel = SessionPanel(self, self._act)
         for chosen in (self.panel.pictures.clicked, self.panel.pictures.activated):
@@ -416,8 +417,11 @@ class SessionWidget(Panel):
                     return  # rather not
             else:
                 self._picture.discard()
+        self._wanted = go_on  # of what is asked for while cells are saved, the last
         if busy(self._saving):
-            self._saving.done.connect(lambda _: self._after_saving(go_on))
+            self._saving.done.connect(
+                lambda _: isalive(self) and self._wanted is go_on and self._after_saving(go_on)
+            )
         else:
             go_on()
 
