@@ -417,11 +417,14 @@ class SessionWidget(Panel):
                     return  # rather not
             else:
                 self._picture.discard()
-        self._wanted = go_on  # of what is asked for while cells are saved, the last
+        self._wanted = go_on
+
+        def then(_: object) -> None:
+            if isalive(self) and self._wanted is go_on:  # nothing else was asked for since
+                self._after_saving(go_on)
+
         if busy(self._saving):
-            self._saving.done.connect(
-                lambda _: isalive(self) and self._wanted is go_on and self._after_saving(go_on)
-            )
+            self._saving.done.connect(then)
         else:
             go_on()
 
