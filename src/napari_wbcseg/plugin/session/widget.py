@@ -417,16 +417,17 @@ class SessionWidget(Panel):
                     return  # rather not
             else:
                 self._picture.discard()
+        if not busy(self._saving):
+            self._wanted = None  # it holds the window, where that was to be closed
+            go_on()
+            return
         self._wanted = go_on
 
         def then(_: object) -> None:
             if isalive(self) and self._wanted is go_on:  # nothing else was asked for since
                 self._after_saving(go_on)
 
-        if busy(self._saving):
-            self._saving.done.connect(then)
-        else:
-            go_on()
+        self._saving.done.connect(then)
 
     def _on_counted(self, layer: Labels) -> None:
         """Note of cells found anew where they will be saved: a differential counts them in place of those."""
