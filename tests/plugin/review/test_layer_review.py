@@ -250,6 +250,20 @@ def test_what_was_drawn_before_the_layer_was_reviewed_is_undone_too(viewer):
         assert review.count == 3
 
 
+@pytest.mark.parametrize("rows", [120, 60])
+def test_what_was_done_before_is_not_drawn_into_other_labels(review, rows):
+    """Napari keeps its history of the labels before: their pixels were written into those of a script."""
+    review.reject([(0, 1)])
+    other = np.zeros((rows, 160), np.int32)
+    other[40:50, 40:50] = 5
+    review.labels.data = other.copy()
+    review.undo()
+    np.testing.assert_array_equal(review.labels.data, other)
+    draw_new(review.labels)
+    review.undo()
+    np.testing.assert_array_equal(review.labels.data, other)
+
+
 def test_what_was_drawn_before_on_a_plane_that_is_not_shown_is_undone_in_the_count_too(viewer):
     """Only the plane shown was compared: a cell that was gone from the labels was counted on."""
     layer = viewer.add_labels(np.stack([three_cells()] * 4))

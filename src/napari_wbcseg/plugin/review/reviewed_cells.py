@@ -73,6 +73,7 @@ class ReviewedCells(MeasuredCells):
         self.renamed: list[Mapping[str, str]] = []
         self._done: list[_Step] = []
         self._undone: list[_Step] = []
+        self._drawn_before = True  # perhaps, in these very labels
         folder = self.info.folder
         self._copy = None if folder is None else DiskCopy(folder)
         self._take_over()
@@ -83,8 +84,8 @@ class ReviewedCells(MeasuredCells):
         self.cleanup.connect(
             labels.events.paint, lambda event: self._begin(list(places_painted(event.value)))
         )
-        for lost in (labels.events.data, labels.events.editable):  # napari's own history goes then
-            self.cleanup.connect(lost, self._forget_steps)
+        for lost in (labels.events.data, labels.events.editable):
+            self.cleanup.connect(lost, self._on_history_lost)
         # Whoever has typed into napari's own table leaves the field where that was done.
         self.cleanup.connect(QApplication.instance().focusChanged, self._look_for_typed)  # type: ignore[union-attr]
         self.measure()
@@ -252,7 +253,8 @@ class ReviewedCells(MeasuredCells):
 
     def undo(self) -> None:
         """Take back the last edit of the layer, decision or change of classes, whichever was later."""
-        self._done = self._done or [self._step([(None, None)])]  # drawn before the layer was reviewed
+        if self._drawn_before and not self._done:  # before the layer was reviewed
+            self._done = [self._step([(None, None)])]
         self._go(self._done, self._undone, self.labels.undo)
 
     def redo(self) -> None:
@@ -283,8 +285,13 @@ class ReviewedCells(MeasuredCells):
     def _step(self, edited: Sequence[Place] | None) -> _Step:
         return self._decisions.step, self.info.classes, edited
 
-    def _forget_steps(self, event: Any = None) -> None:
+    def _forget_steps(self) -> None:
         self._done, self._undone = [], []
+
+    def _on_history_lost(self, event: Any = None) -> None:
+        """Take nothing back that was done before: napari (0.9) would draw it into other labels."""
+        self._drawn_before = False
+        self._forget_steps()
 
     # Following -------------------------------------------------------------------------------------------
 
