@@ -266,6 +266,7 @@ class TestRepeat:
             (["--mask"], "mask overlay csv"),
             (["--no-overlay"], "csv"),
             (["-f", "geojson"], "overlay geojson"),
+            (["-f", "mask,overlay", "--no-overlay"], "mask"),
             (["-f", "mask", "-f", "overlay", "--no-overlay"], "mask"),
         ],
     )

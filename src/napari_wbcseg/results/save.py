@@ -253,7 +253,7 @@ def _check_cells(cells: pd.DataFrame, given: Segmentation) -> None:
 
     Whoever takes rows out may mean their cells. Of corrected labels, cells may have been painted.
     """
-    if problem := problem_of(table_to_columns(cells)):
+    if problem := problem_of(table_to_columns(cells.select_dtypes(exclude="number"))):
         raise OutputError(f"The table of the cells cannot be saved: {problem}.")
     if not given.model or given.cells is None or given.edited:
         return

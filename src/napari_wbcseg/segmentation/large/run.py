@@ -37,7 +37,7 @@ from ..tiles import Tile
 from .files import TABLES, TableFormat, TileFiles, check_table, table_file, write_table
 from .folder import LABELS_FOLDER, PLAN_FILE, PROBABILITY_FOLDER, RESULT_FILE
 from .pyramid import Pyramid
-from .result import LargeResult, is_edited
+from .result import LargeResult, is_edited, is_of_another
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -235,13 +235,12 @@ class LargeRun:
                 f"{self.out} holds the cells of another image, model, setting or version, which a person "
                 "corrected: name another folder, or remove this one."
             )
-        old, now = self._plan_before(), self._place_of(opened).get("image")
-        if not (old and now and old.image not in ("", now) and (self.out / RESULT_FILE).exists()):
-            return
-        moved = image_digest(PixelSource(opened.full, old.estimates.value_range)) == old.digest
-        if not moved:
+        old = self._plan_before() if (self.out / RESULT_FILE).exists() else None
+        before, now = old.image if old else "", self._place_of(opened).get("image", "")
+        # One that was moved is the same.
+        if before and now and before != now and is_of_another(self.out, opened.full):
             raise OutputError(
-                f"{self.out} holds the cells of {old.image}: name another folder, or remove this one."
+                f"{self.out} holds the cells of {before}: name another folder, or remove this one."
             )
 
     def _executor(self) -> AbstractContextManager[Each]:
