@@ -11,7 +11,7 @@ import pytest
 
 from napari_wbcseg.datasets.corrections import add_correction
 from napari_wbcseg.datasets.pair import TrainingPair
-from napari_wbcseg.errors import TrainingError
+from napari_wbcseg.errors import SettingsError, TrainingError
 from napari_wbcseg.evaluation.compare import compare_models
 from napari_wbcseg.network.library import list_models, load_model
 from napari_wbcseg.network.model_file import ModelFile
@@ -298,6 +298,12 @@ def test_what_is_no_fine_tuning_gets_a_sentence() -> None:
 def test_settings_of_another_recipe_get_a_sentence() -> None:
     with pytest.raises(TrainingError, match="is of the recipe classic"):
         plan_fine_tuning(dark_disc_pairs(2), START, original_pairs(), GENTLE)
+
+
+@pytest.mark.parametrize("given", [{}, {"epochs": 4}])
+def test_settings_that_are_a_dict_get_a_sentence(given: dict[str, int]) -> None:
+    with pytest.raises(SettingsError, match="settings are a dict"):
+        plan_fine_tuning(dark_disc_pairs(2), START, original_pairs(), given)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("few_smears")

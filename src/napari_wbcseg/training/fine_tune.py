@@ -118,8 +118,8 @@ def fine_tune(
 
     Raises
     ------
-    DatasetError, ImageError, TrainingError, ModelError
-        As the parts: no field, fields that cannot be trained on, a model that is none.
+    DatasetError, ImageError, TrainingError, SettingsError, ModelError
+        As the parts: no field, fields that cannot be trained on, settings or a model that are none.
     Cancelled
         If ``progress`` raised it.
     """
@@ -303,6 +303,8 @@ def plan_fine_tuning(
 
     Raises
     ------
+    SettingsError
+        If the settings are none.
     TrainingError
         If no field can be trained on, a field is both trained and scored on, the settings
         are of another recipe than the model, or ``blend`` is no such share.
@@ -311,7 +313,10 @@ def plan_fine_tuning(
     """
     if not 0 < blend <= 1:
         raise TrainingError(f"The share of the tuned weights is {blend}: give more than 0, and at most 1.")
-    settings = settings or TrainingSettings.for_recipe(start.header.recipe, fine_tuning=True)
+    if settings is not None:
+        TrainingSettings.require(settings)
+    else:
+        settings = TrainingSettings.for_recipe(start.header.recipe, fine_tuning=True)
     require_recipe(start, settings)
     chosen = make_plan(own, settings, fine_tuning=True)
     own_pairs = [_as_own(pair) for pair in chosen.training]
